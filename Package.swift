@@ -1,0 +1,74 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Dependencies run one way: C modules, system, wrappers, protocol, agent and coordinator, mains.
+// Agent and Coordinator know each other only through FleetProtocol.
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .treatAllWarnings(as: .error),
+]
+
+func library(_ name: String, path: String? = nil, exclude: [String] = [], _ dependencies: [Target.Dependency]) -> Target
+{
+    .target(name: name, dependencies: dependencies, path: path, exclude: exclude, swiftSettings: settings)
+}
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+func tests(_ name: String, resources: [Resource] = [], exclude: [String] = [], _ dependencies: [Target.Dependency])
+    -> Target
+{
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, resources: resources, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "etcd-backup-fleet",
+    products: [
+        .executable(name: "fleet-coordinator", targets: ["fleet-coordinator"]),
+        .executable(name: "fleet-agent", targets: ["fleet-agent"]),
+        .executable(name: "fleetctl", targets: ["fleetctl"]),
+    ],
+    targets: [
+        .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+
+        library("FleetSystem", ["CLinux"]),
+        library("FleetCrypto", ["COpenSSL", "FleetSystem"]),
+        library("FleetReactor", ["CLinux", "FleetSystem"]),
+        library("FleetTLS", ["COpenSSL", "FleetSystem", "FleetCrypto"]),
+        library("FleetYAML", ["CYAML", "FleetSystem"]),
+        library("FleetSQLite", ["CSQLite", "FleetSystem"]),
+        library("FleetCommandLine", ["FleetSystem", "CLinux"]),
+        library(
+            "FleetProtocol", path: "Protocol", exclude: ["README.md"],
+            ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS"]),
+
+        library(
+            "FleetAgent", path: "Agent",
+            [
+                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetYAML", "FleetProtocol",
+                "FleetCommandLine",
+            ]),
+        library(
+            "FleetCoordinator", path: "Coordinator",
+            [
+                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetProtocol",
+                "FleetCommandLine",
+            ]),
+        library(
+            "FleetControl",
+            [
+                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetYAML", "FleetProtocol",
+                "FleetCommandLine",
+            ]),
+
+        program("fleet-coordinator", ["FleetCoordinator"]),
+        program("fleet-agent", ["FleetAgent"]),
+        program("fleetctl", ["FleetControl"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,185 @@
+public import FleetSystem
+
+/// One act that one agent is asked to do. It travels signed (`Envelope`): the agent executes the bytes that were
+/// signed, after it has checked that they are meant for it, now, and for the first time.
+public struct Job: Codable, Sendable, Equatable {
+    public var id: String
+    /// The one node that may execute it.
+    public var node: String
+    public var cluster: String
+    /// Rises with every job for this node; the agent persists the last one and refuses what is not above it.
+    public var counter: UInt64
+    public var issued: Timestamp
+    /// After this it is not begun any more. A job that was begun in time is carried to its end.
+    public var expires: Timestamp
+    public var operation: Operation
+
+    public init(
+        id: String, node: String, cluster: String, counter: UInt64, issued: Timestamp, expires: Timestamp,
+        operation: Operation
+    ) {
+        self.id = id
+        self.node = node
+        self.cluster = cluster
+        self.counter = counter
+        self.issued = issued
+        self.expires = expires
+        self.operation = operation
+    }
+}
+
+/// The typed operations. Nothing in them is a command line.
+public enum Operation: Codable, Sendable, Equatable {
+    case backup(Backup)
+    case restore(Restore)
+
+    public var kind: String {
+        switch self {
+        case .backup: "backup"
+        case .restore: "restore"
+        }
+    }
+
+    public struct Backup: Codable, Sendable, Equatable {
+        /// The id that the snapshot will have.
+        public var snapshot: String
+        public init(snapshot: String) { self.snapshot = snapshot }
+    }
+
+    public struct Restore: Codable, Sendable, Equatable {
+        public var snapshot: SnapshotRecord
+        /// Only plan: fetch nothing, change nothing, report the plan.
+        public var dryRun: Bool
+        /// Seconds that each wait of the switch may take: the container gone, etcd healthy, the apiserver ready.
+        public var waitSeconds: Int
+
+        public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int) {
+            self.snapshot = snapshot
+            self.dryRun = dryRun
+            self.waitSeconds = waitSeconds
+        }
+    }
+}
+
+/// How a job ended on its node.
+public struct JobOutcome: Codable, Sendable, Equatable {
+    public enum Result: String, Codable, Sendable {
+        case succeeded
+        /// It failed and what it had begun to change was put back; for a backup, nothing was ever changed.
+        case failed
+        /// A restore failed after the switch had begun; the old configuration serves again.
+        case rolledBack = "rolled-back"
+        /// Neither forward nor back was possible: somebody has to look, the error says where and how.
+        case stuck
+        /// It was never begun: the signature, the addressee, the time or the counter was wrong, or it is not possible now.
+        case refused
+    }
+
+    public var result: Result
+    public var error: FleetError?
+    /// One line for people: "restored 20261124-065510-k3f9 at revision 1234; old data kept in /var/lib/etcd".
+    public var summary: String
+    /// The plan of a restore, made in a dry run too.
+    public var plan: RestorePlan?
+
+    public init(result: Result, error: FleetError? = nil, summary: String, plan: RestorePlan? = nil) {
+        self.result = result
+        self.error = error
+        self.summary = summary
+        self.plan = plan
+    }
+}
+
+/// Something that happened in a job, numbered from 1 by the agent. The agent keeps an event until the coordinator
+/// has acknowledged it, and sends it again after a lost connection; the coordinator takes each number once.
+public struct JobEvent: Codable, Sendable, Equatable {
+    public enum Kind: String, Codable, Sendable {
+        case accepted
+        case stepStarted = "step-started"
+        case stepDone = "step-done"
+        case stepFailed = "step-failed"
+        case note, outcome
+    }
+
+    public var job: String
+    public var sequence: Int
+    public var time: Timestamp
+    public var kind: Kind
+    /// The step's name for the step kinds: "save", "stream", "stop-etcd".
+    public var step: String?
+    public var detail: String?
+    public var error: FleetError?
+    public var outcome: JobOutcome?
+
+    public init(
+        job: String, sequence: Int, time: Timestamp, kind: Kind, step: String? = nil, detail: String? = nil,
+        error: FleetError? = nil, outcome: JobOutcome? = nil
+    ) {
+        self.job = job
+        self.sequence = sequence
+        self.time = time
+        self.kind = kind
+        self.step = step
+        self.detail = detail
+        self.error = error
+        self.outcome = outcome
+    }
+}
+
+/// What a restore will do on a node, exactly, step by step, before anything is done.
+public struct RestorePlan: Codable, Sendable, Equatable {
+    /// One file that the switch changes, whole before and whole after.
+    public struct FileChange: Codable, Sendable, Equatable {
+        public var path: String
+        /// nil: the file does not exist before (a drop-in that is added).
+        public var before: String?
+        public var after: String
+
+        public init(path: String, before: String?, after: String) {
+            self.path = path
+            self.before = before
+            self.after = after
+        }
+    }
+
+    public struct Step: Codable, Sendable, Equatable {
+        /// "stop-etcd"; the names are the ones that events and the journal use.
+        public var name: String
+        /// "stop etcd.service and be sure that its process is gone".
+        public var description: String
+
+        public init(name: String, description: String) {
+            self.name = name
+            self.description = description
+        }
+    }
+
+    public var cluster: String
+    public var node: String
+    public var snapshot: String
+    public var topology: Topology
+    public var oldDataDir: String
+    public var newDataDir: String
+    public var oldWalDir: String?
+    public var newWalDir: String?
+    public var clusterToken: String
+    public var changes: [FileChange]
+    public var steps: [Step]
+
+    public init(
+        cluster: String, node: String, snapshot: String, topology: Topology, oldDataDir: String, newDataDir: String,
+        oldWalDir: String?, newWalDir: String?, clusterToken: String, changes: [FileChange], steps: [Step]
+    ) {
+        self.cluster = cluster
+        self.node = node
+        self.snapshot = snapshot
+        self.topology = topology
+        self.oldDataDir = oldDataDir
+        self.newDataDir = newDataDir
+        self.oldWalDir = oldWalDir
+        self.newWalDir = newWalDir
+        self.clusterToken = clusterToken
+        self.changes = changes
+        self.steps = steps
+    }
+}

@@ -1,0 +1,93 @@
+public import FleetSystem
+
+/// What etcd's own tool says of a snapshot file (`snapshot status -w json`), under its names.
+public struct SnapshotStatus: Codable, Sendable, Equatable {
+    /// CRC-32C over buckets, keys and values, as etcd computes it.
+    public var hash: UInt32
+    public var revision: Int64
+    /// All entries of all buckets up to etcd 3.5; the live keys from 3.6 on.
+    public var totalKey: Int64
+    /// Bytes of all pages, without the digest at the end.
+    public var totalSize: Int64
+
+    public init(hash: UInt32, revision: Int64, totalKey: Int64, totalSize: Int64) {
+        self.hash = hash
+        self.revision = revision
+        self.totalKey = totalKey
+        self.totalSize = totalSize
+    }
+}
+
+/// A certificate that etcd or its clients depend on, and when it ends.
+public struct CertificateExpiry: Codable, Sendable, Equatable {
+    public var path: String
+    public var notAfter: Timestamp
+
+    public init(path: String, notAfter: Timestamp) {
+        self.path = path
+        self.notAfter = notAfter
+    }
+}
+
+/// What the agent learned while it saved a snapshot.
+public struct SnapshotFacts: Codable, Sendable, Equatable {
+    public var status: SnapshotStatus
+    /// The tool that saved it, "etcdctl 3.5.1".
+    public var tool: String
+    public var etcdVersion: String
+    /// etcd's own ids, lower-case hexadecimal.
+    public var clusterID: String
+    public var memberID: String
+    public var memberName: String
+    /// Length of the file, digest included.
+    public var size: Int64
+    /// When `snapshot save` was started: the snapshot holds at least all that was written before.
+    public var savedAt: Timestamp
+    public var certificates: [CertificateExpiry]
+    /// For people: a version known to be bad, a certificate near its end.
+    public var warnings: [String]
+
+    public init(
+        status: SnapshotStatus, tool: String, etcdVersion: String, clusterID: String, memberID: String,
+        memberName: String, size: Int64, savedAt: Timestamp, certificates: [CertificateExpiry], warnings: [String]
+    ) {
+        self.status = status
+        self.tool = tool
+        self.etcdVersion = etcdVersion
+        self.clusterID = clusterID
+        self.memberID = memberID
+        self.memberName = memberName
+        self.size = size
+        self.savedAt = savedAt
+        self.certificates = certificates
+        self.warnings = warnings
+    }
+}
+
+/// A snapshot in the store: the row of the catalogue, and, as it stands, the manifest beside the file.
+public struct SnapshotRecord: Codable, Sendable, Equatable {
+    public var id: String
+    public var cluster: String
+    public var node: String
+    public var job: String
+    /// When it was committed to the store.
+    public var storedAt: Timestamp
+    public var size: Int64
+    /// SHA-256 of the whole file, lower-case hexadecimal.
+    public var sha256: String
+    public var facts: SnapshotFacts
+
+    public init(
+        id: String, cluster: String, node: String, job: String, storedAt: Timestamp, size: Int64, sha256: String,
+        facts: SnapshotFacts
+    ) {
+        self.id = id
+        self.cluster = cluster
+        self.node = node
+        self.job = job
+        self.storedAt = storedAt
+        self.size = size
+        self.sha256 = sha256
+        self.facts = facts
+    }
+}

@@ -1,0 +1,51 @@
+// Linux calls that Glibc's Swift module does not show, or shows only as macros.
+#ifndef FLEET_CLINUX_H
+#define FLEET_CLINUX_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// pidfd_open(2), Linux 5.3; glibc has a wrapper only from 2.36, agents run on 2.34.
+static inline int fleet_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+static inline int fleet_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
+
+// PR_SET_NAME, 15 characters are kept.
+static inline void fleet_name_thread(const char *name) { prctl(15, name, 0, 0, 0); }
+
+// SO_PEERCRED: who is at the other end of a Unix socket, as the kernel knows it.
+static inline int fleet_peer_credentials(int fd, pid_t *pid, uid_t *uid, gid_t *gid) {
+    struct { pid_t pid; uid_t uid; gid_t gid; } credentials;
+    socklen_t length = sizeof credentials;
+    int result = getsockopt(fd, SOL_SOCKET, 17 /* SO_PEERCRED */, &credentials, &length);
+    if (result == 0) { *pid = credentials.pid; *uid = credentials.uid; *gid = credentials.gid; }
+    return result;
+}
+
+static inline unsigned short fleet_terminal_columns(int fd) {
+    struct { unsigned short rows, columns, x, y; } size = {0, 0, 0, 0};
+    return ioctl(fd, 0x5413 /* TIOCGWINSZ */, &size) == 0 ? size.columns : 0;
+}
+
+// The wait status macros, which Swift can't call.
+static inline int fleet_exited(int status) { return WIFEXITED(status); }
+static inline int fleet_exit_status(int status) { return WEXITSTATUS(status); }
+static inline int fleet_term_signal(int status) { return WTERMSIG(status); }
+
+#endif

@@ -1,0 +1,12 @@
+// SQLite, and the destructor constants that Swift can't form from their macros.
+#ifndef FLEET_CSQLITE_H
+#define FLEET_CSQLITE_H
+#include <sqlite3.h>
+// SQLITE_TRANSIENT: SQLite makes its own copy before the call returns.
+static inline int fleet_bind_text(sqlite3_stmt *s, int i, const char *text, int length) {
+    return sqlite3_bind_text(s, i, text, length, SQLITE_TRANSIENT);
+}
+static inline int fleet_bind_blob(sqlite3_stmt *s, int i, const void *bytes, int length) {
+    return length == 0 ? sqlite3_bind_zeroblob(s, i, 0) : sqlite3_bind_blob(s, i, bytes, length, SQLITE_TRANSIENT);
+}
+#endif
