@@ -2,9 +2,8 @@
 #ifndef FLEET_CLINUX_H
 #define FLEET_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+// Without _GNU_SOURCE: with it glibc names the fields of fd_set otherwise than in Swift's own Glibc module, and a file
+// that sees both definitions does not compile.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
