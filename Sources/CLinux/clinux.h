@@ -2,9 +2,7 @@
 #ifndef FLEET_CLINUX_H
 #define FLEET_CLINUX_H
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+// No _GNU_SOURCE here: it changes the layout names of fd_set, and every module must see the same ones.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
