@@ -2,8 +2,7 @@
 #ifndef FLEET_CLINUX_H
 #define FLEET_CLINUX_H
 
-// Without _GNU_SOURCE: with it glibc names the fields of fd_set otherwise than in Swift's own Glibc module, and a file
-// that sees both definitions does not compile.
+// No _GNU_SOURCE here: it changes the layout names of fd_set, and every module must see the same ones.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -21,13 +21,13 @@ public enum JSON {
         -> Value
     {
         do { return try JSONDecoder().decode(type, from: Data(bytes)) } catch let error as DecodingError {
-            throw FleetError(.malformed, "not the JSON of \(type): \(where_(error))")
+            throw FleetError(.malformed, "not the JSON of \(type): \(place(error))")
         } catch {
             throw FleetError(.malformed, "not the JSON of \(type)")
         }
     }
 
-    private static func where_(_ error: DecodingError) -> String {
+    private static func place(_ error: DecodingError) -> String {
         func path(_ context: DecodingError.Context, _ last: (any CodingKey)? = nil) -> String {
             (context.codingPath + (last.map { [$0] } ?? [])).map(\.stringValue).joined(separator: ".")
         }
