@@ -69,6 +69,9 @@ let package = Package(
         program("fleet-coordinator", ["FleetCoordinator"]),
         program("fleet-agent", ["FleetAgent"]),
         program("fleetctl", ["FleetControl"]),
+
+        tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
+        tests("FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetSystem", "FleetYAML"]),
     ],
     swiftLanguageModes: [.v6]
 )
