@@ -69,6 +69,9 @@ let package = Package(
         program("fleet-coordinator", ["FleetCoordinator"]),
         program("fleet-agent", ["FleetAgent"]),
         program("fleetctl", ["FleetControl"]),
+
+        tests("FleetSystemTests", ["FleetSystem"]),
+        tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
     ],
     swiftLanguageModes: [.v6]
 )
