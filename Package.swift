@@ -71,6 +71,7 @@ let package = Package(
         program("fleetctl", ["FleetControl"]),
 
         tests("FleetSystemTests", ["FleetSystem"]),
+        tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
     ],
     swiftLanguageModes: [.v6]
