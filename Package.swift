@@ -68,7 +68,7 @@ let package = Package(
 
         program("fleet-coordinator", ["FleetCoordinator"]),
         program("fleet-agent", ["FleetAgent"]),
-        program("fleetctl", ["FleetControl"]),
+        program("fleetctl", ["FleetControl", "FleetCommandLine", "FleetSystem"]),
 
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
