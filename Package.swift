@@ -41,7 +41,7 @@ let package = Package(
         library("FleetReactor", ["CLinux", "FleetSystem"]),
         library("FleetTLS", ["COpenSSL", "FleetSystem", "FleetCrypto"]),
         library("FleetYAML", ["CYAML", "FleetSystem"]),
-        library("FleetSQLite", ["CSQLite", "FleetSystem"]),
+        library("FleetSQLite", ["CSQLite", "FleetSystem", "FleetCrypto"]),
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
         library(
             "FleetProtocol", path: "Protocol", exclude: ["README.md"],
@@ -69,6 +69,10 @@ let package = Package(
         program("fleet-coordinator", ["FleetCoordinator"]),
         program("fleet-agent", ["FleetAgent"]),
         program("fleetctl", ["FleetControl"]),
+
+        tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
+        tests(
+            "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
     ],
     swiftLanguageModes: [.v6]
 )
