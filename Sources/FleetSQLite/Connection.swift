@@ -101,6 +101,13 @@ public final class SQLiteConnection {
     public func all<Value>(
         _ sql: String, _ values: (any SQLiteBindable)?..., read: (SQLiteRow) throws(FleetError) -> Value
     ) throws(FleetError) -> [Value] {
+        try all(sql, values: values, read: read)
+    }
+
+    /// As above, with the values in an array.
+    public func all<Value>(
+        _ sql: String, values: [(any SQLiteBindable)?], read: (SQLiteRow) throws(FleetError) -> Value
+    ) throws(FleetError) -> [Value] {
         try use(sql, values) { statement throws(FleetError) in
             var result: [Value] = []
             while try step(statement) { result.append(try read(SQLiteRow(statement: statement))) }
