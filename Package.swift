@@ -73,6 +73,9 @@ let package = Package(
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
         tests(
             "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
+        tests("FleetSystemTests", ["FleetSystem"]),
+        tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
+        tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
     ],
     swiftLanguageModes: [.v6]
 )
