@@ -76,6 +76,8 @@ let package = Package(
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
+        tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
+        tests("FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetSystem", "FleetYAML"]),
     ],
     swiftLanguageModes: [.v6]
 )
