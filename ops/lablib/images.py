@@ -5,6 +5,7 @@ believed. The name holds a digest of the recipe: a changed recipe is a new image
 """
 
 import hashlib
+import inspect
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from . import hosttools
 from .errors import LabError
 from .run import run
-from .state import BASE, locked
+from .state import BASE, LABS, locked
 
 FILES = Path(__file__).with_name("files")
 SUITE = "bookworm"
@@ -36,7 +37,6 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "lab"
 infra_image = "{PAUSE_IMAGE}"
-infra_command = "/pause -P"
 [engine.runtimes]
 lab = ["/usr/local/libexec/runc-without-rlimits"]
 """
@@ -49,19 +49,14 @@ additionalimagestores = ["/usr/share/container-images"]
 """
 
 
-def recipe_digest(*parts):
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
+def image(kind, build, *parts):
+    """Where an image belongs: its name tells the recipe, which is the builder's own text and what it uses."""
+    text = "\0".join(map(str, (inspect.getsource(build), *parts)))
+    return BASE / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def file_text(name):
     return (FILES / name).read_text()
-
-
-ROOTFS = BASE / ("rootfs-" + recipe_digest(
-    SUITE, PACKAGES, MASKED, CONTAINERS_CONF, STORAGE_CONF, *map(file_text, ("runc-without-rlimits", "cgroups-writable"))))
-ETCD = BASE / ("etcd-" + recipe_digest(ETCD_DISTRIBUTION))
-STORE = BASE / ("images-" + recipe_digest(
-    ROOTFS.name, ETCD.name, ETCD_IMAGE, KUBERNETES_VERSION, *map(file_text, ("kube-apiserver", "kube-idle"))))
 
 
 def note(text):
@@ -84,6 +79,16 @@ def prepare():
             build(part)
             os.sync()
             part.rename(target)
+        remove_superseded(wanted)
+
+
+def remove_superseded(wanted):
+    """Images of earlier recipes, unless a lab may still stand on them."""
+    if any(LABS.glob("*")):
+        return
+    for old in BASE.iterdir():
+        if old not in wanted:
+            shutil.rmtree(old)
 
 
 def remove_unfinished():
@@ -145,7 +150,7 @@ def build_store(target):
         install_file(ETCD / name, trees / "etcd/usr/local/bin" / name)
     control = trees / "control"
     install_file(ROOTFS / "bin/busybox", control / "bin/busybox")
-    for applet in ("sh", "sleep", "wget", "grep", "mkdir", "mv", "cat", "printf"):
+    for applet in ("sh", "sleep", "timeout", "grep", "mkdir", "mv", "printf"):
         (control / "bin" / applet).symlink_to("busybox")
     for name, script in STAND_INS.items():
         install_file(FILES / script, control / "usr/local/bin" / name)
@@ -162,7 +167,8 @@ def build_store(target):
         f"tar -C /trees/etcd -c . | podman import --quiet --change '{path_variable}' - {ETCD_IMAGE}",
         f"tar -C /trees/control -c . | podman import --quiet --change '{path_variable}' - {tags[0]}",
         *(f"podman tag {tags[0]} {tag}" for tag in tags[1:]),
-        f"tar -C /trees/pause -c . | podman import --quiet - {PAUSE_IMAGE}"])
+        "tar -C /trees/pause -c . | "
+        f"podman import --quiet --change 'ENTRYPOINT [\"/pause\", \"-P\"]' - {PAUSE_IMAGE}"])
     store = target / "store"
     store.mkdir()
     run(["systemd-nspawn", "--quiet", f"--directory={ROOTFS}", "--volatile=overlay", "--register=no", "--keep-unit",
@@ -180,3 +186,10 @@ def copy_with_libraries(program, tree):
     libraries = [word for word in listed.split() if word.startswith("/")]
     for path in [program, *libraries]:
         install_file((ROOTFS / path.lstrip("/")).resolve(), tree / path.lstrip("/"))
+
+
+ROOTFS = image("rootfs", build_rootfs, SUITE, PACKAGES, MASKED, CONTAINERS_CONF, STORAGE_CONF,
+               *map(file_text, ("runc-without-rlimits", "cgroups-writable")))
+ETCD = image("etcd", build_etcd, ETCD_DISTRIBUTION)
+STORE = image("images", build_store, ROOTFS.name, ETCD.name, ETCD_IMAGE, KUBERNETES_VERSION, PAUSE_IMAGE,
+              *map(file_text, ("kube-apiserver", "kube-idle")))

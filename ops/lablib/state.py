@@ -149,6 +149,7 @@ def find_lab(name):
 
 def find_node(lab_name, name):
     node = Node(find_lab(lab_name), name)
-    if not node.is_made:
+    # A half-made node counts: its maker's hint is to look inside it.
+    if not node.data:
         raise LabError(f"lab {lab_name} has no node {name}", f"see what there is: ops/lab ls {lab_name}")
     return node
