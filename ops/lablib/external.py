@@ -43,10 +43,9 @@ def debian(root, member, members, tls, token):
 
 
 def unit_env(root, member, members, tls, token):
-    """Debian's package, its data directory named only by its unit (which a drop-in moves)."""
-    chosen = etcd_config.options(member, members, "/var/lib/etcd/member-data", tls, token)
-    write(root / "etc/systemd/system/etcd.service.d/data.conf",
-          ["[Service]", f"Environment=ETCD_DATA_DIR={chosen.pop('data-dir')}"])
+    """Debian's package, its data directory named only by the Environment= of the packaged unit."""
+    chosen = etcd_config.options(member, members, "/var/lib/etcd/default", tls, token)
+    del chosen["data-dir"]
     write(root / "etc/default/etcd", etcd_config.as_variables(chosen))
 
 
@@ -123,9 +122,7 @@ def set_up(node, member, members):
         (root / "lib/systemd/system/etcd.service").unlink(missing_ok=True)
         (root / "etc/default/etcd").unlink(missing_ok=True)
     write_layout(root, member, members, tls, "k8s_etcd" if layout == "kubespray" else node.data["cluster"])
-    run(["chown", "--recursive", f"--reference={root / 'var/lib/etcd'}", str(root / "var/lib/etcd")])
-    if user == "root":
-        run(["chroot", str(root), "chown", "-R", "root:root", "/var/lib/etcd"])
+    run(["chroot", str(root), "chown", "-R", f"{user}:", "/var/lib/etcd"])
     (root / "var/lib/etcd").chmod(0o700)
     run(["systemctl", f"--root={root}", "enable", "etcd.service"])
     node.save(client={"authority": f"{directory}/ca.pem",

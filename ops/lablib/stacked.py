@@ -63,8 +63,8 @@ def set_up(node, member, members):
     tls = Tls(f"{ETCD_PKI}/ca.crt", f"{ETCD_PKI}/server.crt", f"{ETCD_PKI}/server.key",
               f"{ETCD_PKI}/peer.crt", f"{ETCD_PKI}/peer.key")
     options = etcd_config.options(member, members, "/var/lib/etcd", tls, "etcd-cluster")
-    # kubeadm leaves the token at etcd's default.
-    del options["initial-cluster-token"]
+    # kubeadm leaves these two at etcd's defaults on a first member.
+    del options["initial-cluster-token"], options["initial-cluster-state"]
     for name, text in (("etcd", manifests.etcd(member, options)),
                        ("kube-apiserver", manifests.apiserver(member)),
                        ("kube-controller-manager", manifests.controller_manager()),
