@@ -40,6 +40,16 @@ def own_path(kind, options):
 
 def create(lab, node):
     """Make the node's groups; returns their directories."""
+    for attempt in range(5):
+        try:
+            return create_once(lab, node)
+        except FileNotFoundError:
+            # Another command removed the level above, empty a moment ago.
+            if attempt == 4:
+                raise
+
+
+def create_once(lab, node):
     made = []
     mounted = hierarchies()
     only_v2 = all(kind == "cgroup2" for _, kind, _ in mounted)
@@ -114,19 +124,22 @@ def kill(directories, seconds=20):
 
 
 def remove(directories):
-    """Remove the groups, lowest first, and the lab's own levels above them once those are empty."""
+    """Remove the groups and what is below them, lowest first."""
     for group in directories:
-        below = sorted((one for one in group.glob("**/") if one.is_dir()), key=lambda one: -len(one.parts))
-        for one in below:
+        for one in sorted((one for one in group.glob("**/") if one.is_dir()), key=lambda one: -len(one.parts)):
             remove_group(one)
-        for above in group.parents:
-            if above.name == CGROUP_NAME or above.parent.name == CGROUP_NAME:
-                remove_group(above)
+
+
+def remove_empty():
+    """Remove the levels above nodes that no node needs any more."""
+    for top in groups():
+        for one in [*(one for one in top.iterdir() if one.is_dir()), top]:
+            remove_group(one)
 
 
 def remove_group(directory):
     try:
         directory.rmdir()
     except OSError:
-        # Gone already, or another node is still below; the doctor reports what should not be there.
+        # Gone already, or in use below; the doctor reports what should not be there.
         pass

@@ -1,22 +1,22 @@
 """Taking labs down, finding what killed commands left, and proving that nothing is left."""
 
-import shutil
 from pathlib import Path
 
-from . import cgroups, disks, machine, network, processes
-from .state import BASE, LABS, NETNS_PREFIX, TAG, Lab, all_labs, locked
+from . import cgroups, disks, images, machine, network, processes
+from .state import LABS, NETNS_PREFIX, TAG, Lab, all_labs, locked
 
 NSPAWN = Path("/run/systemd/nspawn/propagate")
 
 
 def destroy(lab):
     """Remove everything of a lab, however much of it there is; safe to run again after a kill."""
-    with locked(f"lab-{lab.name}"):
+    with locked("labs"):
         for node in lab.nodes():
             machine.take_down(node)
         groups = cgroups.groups(lab.name)
         cgroups.kill(groups)
         cgroups.remove(groups)
+        cgroups.remove_empty()
         for netns in network.namespaces():
             if netns == lab.switch or netns.startswith(f"{lab.switch}."):
                 network.remove_namespace(netns)
@@ -24,11 +24,6 @@ def destroy(lab):
         for place in propagated(lab.name):
             place.rmdir()
         lab.remove_directory()
-    lock_file(lab).unlink(missing_ok=True)
-
-
-def lock_file(lab):
-    return LABS.parent / f".lab-{lab.name}.lock"
 
 
 def propagated(lab_name):
@@ -51,7 +46,7 @@ def clean(everything=False):
     for name in sorted(strays({lab.name for lab in all_labs()})):
         destroy(Lab(name))
         removed.append(name)
-    return removed
+    return removed + [part.name for part in images.abandoned(remove=True)]
 
 
 def strays(known):
@@ -96,7 +91,7 @@ def leftovers(only=None):
     found += [f"directory {place}" for place in (NSPAWN.glob(f"{TAG}.*") if NSPAWN.is_dir() else [])
               if counts(place.name.split(".")[1])]
     if not only:
-        found += [f"unfinished image {part}" for part in BASE.glob(".part-*")]
+        found += [f"unfinished image {part}" for part in images.abandoned()]
         found += supervisors(kept)
     return found
 

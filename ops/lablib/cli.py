@@ -80,13 +80,7 @@ def power_off(arguments):
 
 
 def boot(arguments):
-    there = find_node(arguments.lab, arguments.node)
-    if not network.exists(there.netns):
-        network.plug(there)
-    machine.boot(there)
-    nodes.write_hosts(there)
-    if not arguments.no_wait:
-        nodes.wait_until_healthy(there)
+    nodes.boot(find_node(arguments.lab, arguments.node), not arguments.no_wait)
 
 
 def link(arguments):

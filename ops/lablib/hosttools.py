@@ -7,7 +7,7 @@ from .errors import LabError
 from .run import run
 
 TOOLS = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2", "openssl": "openssl",
-         "nsenter": "util-linux", "mount": "mount", "mkfs.ext4": "e2fsprogs"}
+         "nsenter": "util-linux", "setpriv": "util-linux", "mount": "mount", "mkfs.ext4": "e2fsprogs"}
 
 
 def missing():
@@ -27,6 +27,14 @@ def require():
     packages = missing()
     if packages:
         raise LabError(f"not installed: {', '.join(packages)}", "run: ops/lab prepare")
+
+
+def check_filesystem(directory):
+    """Nodes and containers are overlays on this directory, and the kernel stacks them only on a real disk."""
+    directory.mkdir(parents=True, exist_ok=True)
+    kind = run(["stat", "--file-system", "--format=%T", str(directory)]).stdout.strip()
+    if kind in ("overlayfs", "tmpfs"):
+        raise LabError(f"{directory} is on {kind}", "set ETCD_FLEET_LAB_DIR to a directory on a disk's own filesystem")
 
 
 def debian_mirror(suite):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from . import hosttools
 from .errors import LabError
-from .run import run
-from .state import BASE, LABS, locked
+from .run import contained, run
+from .state import BASE, LABS, TAG, locked
 
 FILES = Path(__file__).with_name("files")
 SUITE = "bookworm"
@@ -66,8 +66,8 @@ def note(text):
 def prepare():
     """Install the tools and build whatever of the images is missing."""
     hosttools.install()
-    with locked("prepare"):
-        BASE.mkdir(parents=True, exist_ok=True)
+    hosttools.check_filesystem(BASE)
+    with locked("prepare", 1800):
         wanted = {ROOTFS: build_rootfs, ETCD: build_etcd, STORE: build_store}
         remove_unfinished()
         for target, build in wanted.items():
@@ -97,6 +97,18 @@ def remove_unfinished():
         shutil.rmtree(part)
 
 
+def abandoned(remove=False):
+    """Half-built images that no running prepare is at work on."""
+    try:
+        with locked("prepare", 0):
+            found = list(BASE.glob(".part-*"))
+            if remove:
+                remove_unfinished()
+            return found
+    except LabError:
+        return []
+
+
 def require_prepared():
     hosttools.require()
     for image in (ROOTFS, ETCD, STORE):
@@ -105,8 +117,8 @@ def require_prepared():
 
 
 def build_rootfs(target):
-    run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(target),
-         hosttools.debian_mirror(SUITE)], seconds=900)
+    run(contained("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(target),
+                  hosttools.debian_mirror(SUITE)), seconds=900)
     for package in (target / "var/cache/apt/archives").glob("*.deb"):
         package.unlink()
     # Each node gets a machine id of its own; the file in the base only marks that this is no first boot.
@@ -171,9 +183,10 @@ def build_store(target):
         f"podman import --quiet --change 'ENTRYPOINT [\"/pause\", \"-P\"]' - {PAUSE_IMAGE}"])
     store = target / "store"
     store.mkdir()
-    run(["systemd-nspawn", "--quiet", f"--directory={ROOTFS}", "--volatile=overlay", "--register=no", "--keep-unit",
-         "--private-network", "--capability=all", "--system-call-filter=@known", f"--bind={store}:/var/lib/containers",
-         f"--bind-ro={trees}:/trees", "/bin/sh", "-c", script], seconds=300)
+    run(contained(
+        "systemd-nspawn", "--quiet", f"--directory={ROOTFS}", "--volatile=overlay", "--register=no", "--keep-unit",
+        f"--machine={TAG}.prepare", "--private-network", "--capability=all", "--system-call-filter=@known",
+        f"--bind={store}:/var/lib/containers", f"--bind-ro={trees}:/trees", "/bin/sh", "-c", script), seconds=300)
     for entry in (store / "storage").iterdir():
         entry.rename(target / entry.name)
     shutil.rmtree(store)

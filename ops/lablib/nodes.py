@@ -22,7 +22,7 @@ def make(lab, name, kind, layout, etcd, disk_texts, start):
     node = Node(lab, name)
     if node.is_made:
         raise LabError(f"lab {lab.name} has a node {name} already")
-    with locked(f"lab-{lab.name}"):
+    with locked("labs"):
         node = Node(lab, name)
         if node.is_being_made:
             raise LabError(f"node {name} is being made by process {node.data['maker']['pid']}", "wait for it")
@@ -52,6 +52,19 @@ def make(lab, name, kind, layout, etcd, disk_texts, start):
         if other.is_made:
             write_hosts(other)
     return node
+
+
+def boot(node, wait):
+    """Start a node that is off, on the network it had."""
+    if not network.exists(node.lab.switch):
+        # The machine itself was rebooted: namespaces are gone, directories are not.
+        network.make_switch(node.lab)
+    if not network.exists(node.netns):
+        network.plug(node)
+    machine.boot(node)
+    write_hosts(node)
+    if wait:
+        wait_until_healthy(node)
 
 
 def leave_plain(node):

@@ -23,6 +23,12 @@ def run(argv, seconds=30, check=True, stdin=None, env=None, cwd=None):
     return done
 
 
+def contained(*argv):
+    """`argv` with mounts and pids of its own, none of which outlives the command that runs it."""
+    return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+            *argv]
+
+
 def wait_for(what, probe, seconds, interval=0.1, hint=None):
     """Call `probe` until it returns something true, and return that; raise after `seconds`."""
     deadline = time.monotonic() + seconds

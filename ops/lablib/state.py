@@ -19,6 +19,7 @@ from pathlib import Path
 
 from . import processes
 from .errors import LabError, UsageError
+from .run import wait_for
 
 ROOT = Path(os.environ.get("ETCD_FLEET_LAB_DIR") or "/var/lib/etcd-fleet-lab").absolute()
 BASE = ROOT / "base"
@@ -51,11 +52,19 @@ def read_json(path):
 
 
 @contextlib.contextmanager
-def locked(name):
+def locked(name, seconds=120):
     """Hold a lock of the state directory; the kernel lets go of it when the holder dies."""
     ROOT.mkdir(parents=True, exist_ok=True)
     with open(ROOT / f".{name}.lock", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+
+        def taken():
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                return False
+
+        wait_for(f"the lock {handle.name}", taken, seconds, hint="another ops/lab command is at work")
         yield
 
 
