@@ -1,5 +1,6 @@
 """Taking labs down, finding what killed commands left, and proving that nothing is left."""
 
+import os
 from pathlib import Path
 
 from . import cgroups, disks, images, machine, network, processes
@@ -11,6 +12,9 @@ NSPAWN = Path("/run/systemd/nspawn/propagate")
 def destroy(lab):
     """Remove everything of a lab, however much of it there is; safe to run again after a kill."""
     with locked("labs"):
+        if lab.data:
+            # A lab that is half gone is half-made: if this command is killed, clean goes on with it.
+            lab.save(made=False, maker=processes.identify(os.getpid()))
         for node in lab.nodes():
             machine.take_down(node)
         groups = cgroups.groups(lab.name)
