@@ -135,10 +135,18 @@ def remove(directories):
             remove_group(one)
 
 
+def labs_in(top):
+    """The groups of labs in one of this state directory's groups."""
+    try:
+        return [Path(one) for one in os.scandir(top) if one.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
 def remove_empty():
     """Remove the levels above nodes that no node needs any more."""
     for top in groups():
-        for one in [*(one for one in top.iterdir() if one.is_dir()), top]:
+        for one in [*labs_in(top), top]:
             remove_group(one)
 
 
