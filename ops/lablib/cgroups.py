@@ -86,13 +86,18 @@ def hand_down_controllers(point, group):
         (level / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in names))
 
 
+def tree(directory):
+    """A group and all below it, lowest first. Groups may vanish meanwhile: os.walk passes over those."""
+    return [Path(path) for path, _, _ in os.walk(directory, topdown=False)]
+
+
 def groups(lab=None, node=None):
     """Every group of this state directory's labs (or of one lab, or of one node) that exists now."""
     pattern = "/".join(filter(None, (CGROUP_NAME, lab, node)))
     found = []
     for point, kind, options in hierarchies():
         # The command that booted a node may have lived in another group than this one.
-        found += [one for one in point.glob(f"**/{CGROUP_NAME}") if one.parent == point or kind == "cgroup"]
+        found += [one for one in tree(point) if one.name == CGROUP_NAME and (one.parent == point or kind == "cgroup")]
     wanted = [one.parent / pattern for one in found]
     return [one for one in wanted if one.is_dir()]
 
@@ -100,9 +105,9 @@ def groups(lab=None, node=None):
 def members(group):
     """The pids in a group and all below it."""
     pids = set()
-    for file in [group / "cgroup.procs", *group.glob("**/cgroup.procs")]:
+    for one in tree(group):
         try:
-            pids.update(int(word) for word in file.read_text().split())
+            pids.update(int(word) for word in (one / "cgroup.procs").read_text().split())
         except OSError:
             pass
     pids.discard(0)
@@ -126,14 +131,22 @@ def kill(directories, seconds=20):
 def remove(directories):
     """Remove the groups and what is below them, lowest first."""
     for group in directories:
-        for one in sorted((one for one in group.glob("**/") if one.is_dir()), key=lambda one: -len(one.parts)):
+        for one in tree(group):
             remove_group(one)
+
+
+def labs_in(top):
+    """The groups of labs in one of this state directory's groups."""
+    try:
+        return [Path(one) for one in os.scandir(top) if one.is_dir()]
+    except FileNotFoundError:
+        return []
 
 
 def remove_empty():
     """Remove the levels above nodes that no node needs any more."""
     for top in groups():
-        for one in [*(one for one in top.iterdir() if one.is_dir()), top]:
+        for one in [*labs_in(top), top]:
             remove_group(one)
 
 

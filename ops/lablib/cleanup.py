@@ -1,5 +1,6 @@
 """Taking labs down, finding what killed commands left, and proving that nothing is left."""
 
+import os
 from pathlib import Path
 
 from . import cgroups, disks, images, machine, network, processes
@@ -11,6 +12,9 @@ NSPAWN = Path("/run/systemd/nspawn/propagate")
 def destroy(lab):
     """Remove everything of a lab, however much of it there is; safe to run again after a kill."""
     with locked("labs"):
+        if lab.data:
+            # A lab that is half gone is half-made: if this command is killed, clean goes on with it.
+            lab.save(made=False, maker=processes.identify(os.getpid()))
         for node in lab.nodes():
             machine.take_down(node)
         groups = cgroups.groups(lab.name)
@@ -43,18 +47,19 @@ def clean(everything=False):
             if not node.is_made and not node.is_being_made:
                 machine.take_down(node)
                 removed.append(f"{lab.name}/{node.name}")
-    for name in sorted(strays({lab.name for lab in all_labs()})):
+    for name in sorted(strays()):
         destroy(Lab(name))
         removed.append(name)
     return removed + [part.name for part in images.abandoned(remove=True)]
 
 
-def strays(known):
+def strays():
     """Names of labs without a directory that still have namespaces or groups."""
     names = {netns.removeprefix(NETNS_PREFIX).partition(".")[0] for netns in network.namespaces()}
     for group in cgroups.groups():
-        names.update(one.name for one in group.iterdir() if one.is_dir())
-    return names - known
+        names.update(one.name for one in cgroups.labs_in(group))
+    # Directories last: a lab that another command begins meanwhile has its directory before all else.
+    return names - {lab.name for lab in all_labs()}
 
 
 def leftovers(only=None):
@@ -79,11 +84,11 @@ def leftovers(only=None):
             found.append(f"network namespace {netns}")
             found += [f"process {pid} in {netns}" for pid in network.processes_in(netns)]
     for group in cgroups.groups():
-        for lab_group in (one for one in group.iterdir() if one.is_dir()):
+        for lab_group in cgroups.labs_in(group):
             if counts(lab_group.name):
                 found.append(f"cgroup {lab_group}")
                 found += [f"process {pid} in {lab_group}" for pid in sorted(cgroups.members(lab_group))]
-        if not only and not any(one.is_dir() for one in group.iterdir()) and not kept:
+        if not only and not cgroups.labs_in(group) and not kept:
             found.append(f"cgroup {group}")
     for device, file in disks.attached():
         if file.startswith(f"{LABS}/") and counts(Path(file.removesuffix(" (deleted)")).relative_to(LABS).parts[0]):

@@ -117,12 +117,14 @@ def parser():
 
     add("prepare", prepare, "install the tools and build the base images")
     one = add("create", create, "make a lab with a network of its own", "lab")
-    one.add_argument("--owner", metavar="PID", help="the process whose end frees the lab for clean (default: the caller), or none")
+    one.add_argument("--owner", metavar="PID",
+                     help="the process whose end frees the lab for clean (default: the caller), or none")
     one = add("node", node, "make a node and boot it until it is ready", "lab", "node")
     one.add_argument("--kind", choices=nodes.KINDS, required=True)
     one.add_argument("--layout", choices=tuple(external.LAYOUTS), help="of an external etcd (default: debian)")
     one.add_argument("--etcd", choices=("3.4", "3.5"), help="version (default: the layout's usual one)")
-    one.add_argument("--disk", metavar="PATH=SIZE", action="append", default=[], help="a small ext4 at PATH, for instance /var/lib/etcd=64M")
+    one.add_argument("--disk", metavar="PATH=SIZE", action="append", default=[],
+                     help="a small ext4 at PATH, for instance /var/lib/etcd=64M")
     one.add_argument("--no-start", action="store_true", help="make it, leave it off")
     for name, function, text in (("exec", exec_, "run a command inside a node"),
                                  ("etcdctl", etcdctl, "run etcdctl 3.5.1 against a node's etcd")):

@@ -43,7 +43,7 @@ def owner_of(text):
 def any_lab(name):
     """A lab to be destroyed: half of one will do."""
     lab = Lab(name)
-    if not lab.directory.exists() and name not in cleanup.strays(set()):
+    if not lab.directory.exists() and name not in cleanup.strays():
         raise LabError(f"there is no lab {name}", "see what there is: ops/lab ls")
     return lab
 

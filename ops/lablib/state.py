@@ -123,7 +123,7 @@ class Lab(Record):
 
     def nodes(self):
         folder = self.directory / "nodes"
-        return [Node(self, one.name) for one in sorted(folder.iterdir())] if folder.is_dir() else []
+        return [Node(self, name) for name in names_in(folder)]
 
     def cluster_directory(self, cluster):
         return self.directory / "clusters" / cluster
@@ -145,8 +145,16 @@ class Node(Record):
     kind = property(lambda self: self.data["kind"])
 
 
+def names_in(folder):
+    try:
+        return sorted(name for name in os.listdir(folder) if NAME.fullmatch(name))
+    except FileNotFoundError:
+        # Never made, or removed by another command meanwhile.
+        return []
+
+
 def all_labs():
-    return [Lab(one.name) for one in sorted(LABS.iterdir()) if NAME.fullmatch(one.name)] if LABS.is_dir() else []
+    return [Lab(name) for name in names_in(LABS)]
 
 
 def find_lab(name):
