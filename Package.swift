@@ -66,8 +66,8 @@ let package = Package(
                 "FleetCommandLine",
             ]),
 
-        program("fleet-coordinator", ["FleetCoordinator"]),
-        program("fleet-agent", ["FleetAgent"]),
+        program("fleet-coordinator", ["FleetCoordinator", "FleetCommandLine", "FleetSystem"]),
+        program("fleet-agent", ["FleetAgent", "FleetCommandLine", "FleetSystem"]),
         program("fleetctl", ["FleetControl", "FleetCommandLine", "FleetSystem"]),
 
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
