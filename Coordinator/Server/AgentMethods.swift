@@ -1,4 +1,3 @@
-import FleetCrypto
 import FleetProtocol
 import FleetSystem
 
@@ -8,7 +7,7 @@ extension CoordinatorServer {
         switch stream.method {
         case Method.register: try await register(stream, node)
         case Method.event: try await receiveEvent(stream, node)
-        //case Method.upload: try await receiveUpload(stream, node)
+        case Method.upload: try await receiveUpload(stream, node)
         case Method.fetch: try await sendSnapshot(stream, node)
         default:
             throw FleetError(
@@ -42,53 +41,41 @@ extension CoordinatorServer {
         await carryOut([effect])
     }
 
-    /// The snapshot of an open restore of this very node, from an offset on.
-    private func sendSnapshot(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
-        let request = try JSON.decode(FetchRequest.self, from: stream.request)
-        let job = try await catalogue.job(request.job)
-        guard job.cluster == node.cluster, job.node == node.node, job.kind == "restore", job.state.isOpen,
-            job.snapshot == request.snapshot
-        else {
-            throw FleetError(
-                .permissionDenied, "no open restore of \(node) needs snapshot \(request.snapshot.debugDescription)")
+    private func receiveUpload(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
+        let session = try await vault.begin(try JSON.decode(UploadRequest.self, from: stream.request), from: node)
+        do throws(FleetError) {
+            try await stream.send(message: UploadOffset(offset: session.offset))
+            while true {
+                switch try await stream.receive() {
+                case .data(let bytes): try await session.append(bytes)
+                case .end(let body):
+                    let receipt = try await session.finish(try JSON.decode(StreamDigest.self, from: body))
+                    return try await stream.finish(receipt)
+                case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
+                }
+            }
+        } catch {
+            await session.close()
+            throw error
         }
-        try await catalogue.transferring(job.id)
-        try await send(request.snapshot, from: request.offset, on: stream)
     }
 
-    /// Streams a stored snapshot. The digest at its end is the recorded one: whoever receives it compares.
-    func send(_ id: String, from offset: Int64, on stream: FleetProtocol.Stream) async throws(FleetError) {
-        let store = self.store
-        let snapshot = try await blocking { () throws(FleetError) in try store.open(id) }
-        guard (0...snapshot.record.size).contains(offset) else {
-            throw FleetError(.malformed, "snapshot \(id) has no byte \(offset)")
-        }
-        var offset = offset
+    private func sendSnapshot(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
+        let request = try JSON.decode(FetchRequest.self, from: stream.request)
+        let download = try await vault.fetch(request, from: node)
+        try await catalogue.transferring(request.job)
+        try await send(download, from: request.offset, on: stream)
+    }
+
+    /// The digest at the end is the recorded one: whoever receives the bytes compares.
+    func send(_ download: Download, from start: Int64, on stream: FleetProtocol.Stream) async throws(FleetError) {
+        var offset = start
         while true {
-            let position = offset
-            let piece = try await blocking { () throws(FleetError) in try snapshot.read(at: position, count: 256 << 10)
-            }
+            let piece = try await download.read(at: offset, count: 256 << 10)
             if piece.isEmpty { break }
             try await stream.send(piece)
             offset += Int64(piece.count)
         }
-        try await stream.finish(StreamDigest(length: snapshot.record.size, sha256: snapshot.record.sha256))
+        try await stream.finish(download.digest)
     }
-}
-
-extension StoredSnapshot {
-    func read(at offset: Int64, count: Int) throws(FleetError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var span = bytes.mutableSpan
-        let got = try span.withUnsafeMutableBytes { (buffer) throws(FleetError) in try read(at: offset, into: buffer) }
-        if got < count { bytes.removeLast(count - got) }
-        return bytes
-    }
-}
-
-/// Disk work on a thread made for it, with the fleet's error.
-func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws(FleetError) -> Value) async throws(FleetError)
-    -> Value
-{
-    do { return try await Blocking.run(body) } catch { throw FleetError(error) }
 }

@@ -22,16 +22,16 @@ final class CoordinatorServer: Sendable {
 
     let configuration: Configuration
     let catalogue: Catalogue
-    let store: any SnapshotStore
+    let vault: Vault
     let keys: KeyRing
     let log: Log
     let sessions = AgentSessions()
     let feed = JobFeed()
 
-    init(_ configuration: Configuration, catalogue: Catalogue, store: any SnapshotStore, keys: KeyRing, log: Log) {
+    init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {
         self.configuration = configuration
         self.catalogue = catalogue
-        self.store = store
+        self.vault = vault
         self.keys = keys
         self.log = log
     }

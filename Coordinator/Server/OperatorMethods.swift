@@ -155,11 +155,11 @@ extension CoordinatorServer {
         // Whoever has a snapshot has every Secret of the cluster: that it was handed out is on record first.
         try await catalogue.audit(
             Act("snapshot.export", by: actor, cluster: entry.record.cluster, subject: entry.record.id))
-        try await send(entry.record.id, from: 0, on: stream)
+        try await send(try await vault.export(entry.record.id), from: 0, on: stream)
     }
 
     private func status() async throws(FleetError) -> FleetStatus {
-        let store = self.store
+        let store = vault.store
         let free = try await blocking { () throws(FleetError) in try store.freeSpace() }
         let used = try await catalogue.snapshots().reduce(0) { $0 + ($1.condition == .missing ? 0 : $1.record.size) }
         return FleetStatus(
