@@ -1,6 +1,5 @@
 internal import FleetSystem
 
-
 /// The files of a node, named as the node itself names them. At `/` that is this machine; below another root it is a
 /// copy of a node's file system, and every symbolic link is followed inside it, never out of it.
 public struct NodeFiles: Sendable {
