@@ -41,7 +41,7 @@ let package = Package(
         library("FleetReactor", ["CLinux", "FleetSystem"]),
         library("FleetTLS", ["COpenSSL", "FleetSystem", "FleetCrypto"]),
         library("FleetYAML", ["CYAML", "FleetSystem"]),
-        library("FleetSQLite", ["CSQLite", "FleetSystem"]),
+        library("FleetSQLite", ["CSQLite", "FleetSystem", "FleetCrypto"]),
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
         library(
             "FleetProtocol", path: "Protocol", exclude: ["README.md"],
@@ -66,10 +66,16 @@ let package = Package(
                 "FleetCommandLine",
             ]),
 
-        program("fleet-coordinator", ["FleetCoordinator"]),
-        program("fleet-agent", ["FleetAgent"]),
-        program("fleetctl", ["FleetControl"]),
+        program("fleet-coordinator", ["FleetCoordinator", "FleetCommandLine", "FleetSystem"]),
+        program("fleet-agent", ["FleetAgent", "FleetCommandLine", "FleetSystem"]),
+        program("fleetctl", ["FleetControl", "FleetCommandLine", "FleetSystem"]),
 
+        tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
+        tests(
+            "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
+        tests("FleetSystemTests", ["FleetSystem"]),
+        tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
+        tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
         tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
         tests("FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetSystem", "FleetYAML"]),
     ],

@@ -1,3 +1,4 @@
+private import CLinux
 private import Glibc
 
 /// Owns a file descriptor: it is closed exactly once, on every path.
@@ -44,6 +45,18 @@ public struct Descriptor: ~Copyable, Sendable {
     public borrowing func read(into buffer: inout [UInt8]) throws(FleetError) -> Int {
         var span = buffer.mutableSpan
         return try span.withUnsafeMutableBytes { (bytes) throws(FleetError) in try read(into: bytes) }
+    }
+
+    /// Reads up to `buffer.count` bytes from `offset` on, wherever the position is; 0 means the end.
+    public borrowing func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
+        try systemCall("read") { pread(raw, buffer.baseAddress, buffer.count, off_t(offset)) }
+    }
+
+    /// Length of the open file.
+    public borrowing func size() throws(FleetError) -> Int64 {
+        var buffer = stat()
+        try systemCall("look at an open file") { fstat(raw, &buffer) }
+        return Int64(buffer.st_size)
     }
 
     public borrowing func seek(to offset: Int64) throws(FleetError) {

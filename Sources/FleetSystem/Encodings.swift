@@ -1,3 +1,5 @@
+private import FoundationEssentials
+
 /// Text forms of bytes.
 extension Sequence where Element == UInt8 {
     /// Lower-case hexadecimal.
@@ -31,5 +33,16 @@ extension Array where Element == UInt8 {
             guard let high = value(digits[i]), let low = value(digits[i + 1]) else { return nil }
             append(high << 4 | low)
         }
+    }
+}
+
+extension Array where Element == UInt8 {
+    /// Standard base64 with padding.
+    public var base64: String { Data(self).base64EncodedString() }
+
+    /// nil unless it is standard base64 with padding.
+    public init?(base64: String) {
+        guard let data = Data(base64Encoded: base64) else { return nil }
+        self.init(data)
     }
 }

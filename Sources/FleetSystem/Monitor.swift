@@ -1,3 +1,4 @@
+private import CLinux
 private import Glibc
 
 /// A value behind a mutex with a condition to wait on: the one lock of the project.

@@ -29,6 +29,7 @@ public enum Subprocess {
         _ executable: String, _ arguments: [String] = [], environment: [String: String] = defaultEnvironment,
         input: [UInt8] = [], deadline: Duration = .seconds(60), outputLimit: Int = 4 << 20
     ) throws(FleetError) -> Outcome {
+        Signals.brokenPipeIgnored
         let started = ContinuousClock.now
         var standardInput = try Pipe()
         var standardOutput = try Pipe()

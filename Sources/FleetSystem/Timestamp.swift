@@ -1,3 +1,4 @@
+private import CLinux
 private import Glibc
 
 /// A moment in UTC, in milliseconds since 1970. In JSON and on screen it is ISO 8601 with milliseconds and `Z`.

@@ -1,121 +1,81 @@
-/// The difference of two texts as `diff -u` prints it: what a dry run shows of the files it would change.
+/// The difference of two texts as `diff -u` prints it, for a person who decides whether a file may be changed.
 public enum UnifiedDiff {
-    /// Empty when both are the same; `before` nil is a file that is not there yet.
-    public static func text(before: String?, after: String, path: String, context: Int = 3) -> String {
+    /// Lines of context around a change.
+    private static let context = 3
+
+    private enum Line { case same(Substring), removed(Substring), added(Substring) }
+
+    /// "" when the texts are equal. Meant for configuration files: the cost is the product of the changed lines of both.
+    public static func text(path: String, before: String, after: String) -> String {
         guard before != after else { return "" }
-        let (old, new) = (lines(before ?? ""), lines(after))
-        var output = "--- \(before == nil ? "/dev/null" : path)\n+++ \(path)\n"
-        for hunk in hunks(script(old, new), context) { output += hunk }
+        let lines = compare(split(before), split(after))
+        var output = "--- \(before.isEmpty ? "/dev/null" : path)\n+++ \(path)\n"
+        var (oldLine, newLine) = (1, 1)
+        var i = 0
+        while i < lines.count {
+            guard let first = lines[i...].firstIndex(where: { if case .same = $0 { false } else { true } }) else {
+                break
+            }
+            let start = max(i, first - context)
+            // A hunk ends where more than twice the context follows unchanged.
+            var end = first
+            var quiet = 0
+            while end < lines.count, quiet <= 2 * context {
+                if case .same = lines[end] { quiet += 1 } else { quiet = 0 }
+                end += 1
+            }
+            end -= max(0, quiet - context)
+            for line in lines[i..<start] { if case .same = line { (oldLine, newLine) = (oldLine + 1, newLine + 1) } }
+            var body = ""
+            var (oldCount, newCount) = (0, 0)
+            for line in lines[start..<end] {
+                switch line {
+                case .same(let text): (body, oldCount, newCount) = (body + " \(text)\n", oldCount + 1, newCount + 1)
+                case .removed(let text): (body, oldCount) = (body + "-\(text)\n", oldCount + 1)
+                case .added(let text): (body, newCount) = (body + "+\(text)\n", newCount + 1)
+                }
+            }
+            output +=
+                "@@ -\(oldCount == 0 ? oldLine - 1 : oldLine),\(oldCount) +\(newCount == 0 ? newLine - 1 : newLine),\(newCount) @@\n"
+                + body
+            (oldLine, newLine) = (oldLine + oldCount, newLine + newCount)
+            i = end
+        }
         return output
     }
 
-    private enum Edit {
-        case keep(Substring)
-        case remove(Substring)
-        case add(Substring)
-        var isChange: Bool { if case .keep = self { false } else { true } }
+    private static func split(_ text: String) -> [Substring] {
+        var lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        if lines.last == "" { lines.removeLast() }
+        return lines
     }
 
-    /// Every line with its newline; a last one without is a line of its own kind.
-    private static func lines(_ text: String) -> [Substring] {
-        var result: [Substring] = []
-        var rest = text[...]
-        while !rest.isEmpty {
-            let end = rest.firstIndex { $0.isNewline }.map { rest.index(after: $0) } ?? rest.endIndex
-            result.append(rest[..<end])
-            rest = rest[end...]
-        }
-        return result
-    }
-
-    /// The shortest script by the longest common subsequence, after the common ends are cut off: configuration files
-    /// are small, and what changes in them smaller.
-    private static func script(_ old: [Substring], _ new: [Substring]) -> [Edit] {
-        let shared = min(old.count, new.count)
-        let head = (0..<shared).prefix { old[$0] == new[$0] }.count
-        let tail = (0..<shared - head).prefix { old[old.count - 1 - $0] == new[new.count - 1 - $0] }.count
-        let (a, b) = (old[head..<old.count - tail], new[head..<new.count - tail])
-        var edits = old[..<head].map(Edit.keep)
-        edits += middle(Array(a), Array(b))
-        return edits + old[(old.count - tail)...].map(Edit.keep)
-    }
-
-    private static func middle(_ a: [Substring], _ b: [Substring]) -> [Edit] {
-        // Beyond this the table would be large; then all of it counts as replaced.
-        guard a.count * b.count <= 4_000_000 else { return a.map(Edit.remove) + b.map(Edit.add) }
-        let width = b.count + 1
-        var longest = [Int32](repeating: 0, count: (a.count + 1) * width)
-        for i in stride(from: a.count - 1, through: 0, by: -1) {
-            for j in stride(from: b.count - 1, through: 0, by: -1) {
-                longest[i * width + j] =
-                    a[i] == b[j]
-                    ? longest[(i + 1) * width + j + 1] + 1
-                    : max(longest[(i + 1) * width + j], longest[i * width + j + 1])
+    /// The longest common subsequence, between the common beginning and the common end.
+    private static func compare(_ old: [Substring], _ new: [Substring]) -> [Line] {
+        let head = zip(old, new).prefix { $0 == $1 }.count
+        let tail = zip(old.dropFirst(head).reversed(), new.dropFirst(head).reversed()).prefix { $0 == $1 }.count
+        let a = Array(old[head..<(old.count - tail)])
+        let b = Array(new[head..<(new.count - tail)])
+        var length = [[Int]](repeating: [Int](repeating: 0, count: b.count + 1), count: a.count + 1)
+        for i in a.indices.reversed() {
+            for j in b.indices.reversed() {
+                length[i][j] = a[i] == b[j] ? length[i + 1][j + 1] + 1 : max(length[i + 1][j], length[i][j + 1])
             }
         }
-        var edits: [Edit] = []
+        var lines = old.prefix(head).map { Line.same($0) }
         var (i, j) = (0, 0)
         while i < a.count || j < b.count {
             if i < a.count, j < b.count, a[i] == b[j] {
-                edits.append(.keep(a[i]))
+                lines.append(.same(a[i]))
                 (i, j) = (i + 1, j + 1)
-            } else if j == b.count || (i < a.count && longest[(i + 1) * width + j] >= longest[i * width + j + 1]) {
-                edits.append(.remove(a[i]))
+            } else if j == b.count || (i < a.count && length[i + 1][j] >= length[i][j + 1]) {
+                lines.append(.removed(a[i]))
                 i += 1
             } else {
-                edits.append(.add(b[j]))
+                lines.append(.added(b[j]))
                 j += 1
             }
         }
-        return edits
-    }
-
-    private static func hunks(_ edits: [Edit], _ context: Int) -> [String] {
-        var result: [String] = []
-        var index = 0
-        var (oldLine, newLine) = (1, 1)
-        var start = 0
-        func advance(to end: Int) {
-            for edit in edits[start..<end] {
-                switch edit {
-                case .keep: (oldLine, newLine) = (oldLine + 1, newLine + 1)
-                case .remove: oldLine += 1
-                case .add: newLine += 1
-                }
-            }
-            start = end
-        }
-        while let first = edits[index...].firstIndex(where: \.isChange) {
-            let begin = max(start, first - context)
-            var end = first + 1
-            // Changes that are closer than twice the context share a hunk.
-            while let next = edits[end...].firstIndex(where: \.isChange), next - end <= 2 * context { end = next + 1 }
-            let stop = min(edits.count, end + context)
-            advance(to: begin)
-            let (oldStart, newStart) = (oldLine, newLine)
-            var body = ""
-            for edit in edits[begin..<stop] {
-                let (mark, line): (Character, Substring) =
-                    switch edit {
-                    case .keep(let line): (" ", line)
-                    case .remove(let line): ("-", line)
-                    case .add(let line): ("+", line)
-                    }
-                body.append(mark)
-                body += line
-                if line.last?.isNewline != true { body += "\n\\ No newline at end of file\n" }
-            }
-            advance(to: stop)
-            result.append("@@ -\(range(oldStart, oldLine)) +\(range(newStart, newLine)) @@\n" + body)
-            index = stop
-            if index >= edits.count { break }
-        }
-        return result
-    }
-
-    /// "start,count"; an empty side begins at the line before.
-    private static func range(_ start: Int, _ end: Int) -> String {
-        let count = end - start
-        return count == 0 ? "\(start - 1),0" : count == 1 ? "\(start)" : "\(start),\(count)"
+        return lines + old.suffix(tail).map { Line.same($0) }
     }
 }

@@ -21,9 +21,14 @@ import Testing
         return try RestorePlanner.plan(try tree.discover(), restore, job: job)
     }
 
+    /// What changes, without the lines around it.
     private func diff(_ work: RestoreWork) -> String {
-        work.plan.changes.map { UnifiedDiff.text(before: $0.before, after: $0.after, path: $0.path, context: 0) }
-            .joined()
+        work.plan.changes.map { change in
+            UnifiedDiff.text(path: change.path, before: change.before ?? "", after: change.after)
+                .split(separator: "
+").filter { !$0.hasPrefix(" ") && !$0.hasPrefix("@") }.map { $0 + "
+" }.joined()
+        }.joined()
     }
 
     private func code(_ tree: NodeTree) -> FleetError.Code? {
@@ -39,7 +44,6 @@ import Testing
             diff(work) == """
                 --- /etc/kubernetes/manifests/etcd.yaml
                 +++ /etc/kubernetes/manifests/etcd.yaml
-                @@ -39 +39 @@
                 -      path: /var/lib/etcd   # the data
                 +      path: /var/lib/etcd-restore-j1   # the data
 
@@ -96,7 +100,6 @@ import Testing
             diff(work) == """
                 --- /etc/etcd.env
                 +++ /etc/etcd.env
-                @@ -2 +2 @@
                 -ETCD_DATA_DIR=/var/lib/etcd
                 +ETCD_DATA_DIR=/var/lib/etcd-restore-j1
 
@@ -113,7 +116,6 @@ import Testing
             diff(work) == """
                 --- /dev/null
                 +++ /etc/systemd/system/etcd.service.d/zz-fleet-agent.conf
-                @@ -0,0 +1,3 @@
                 +# Written by fleet-agent at a restore: overrides the packaged unit.
                 +[Service]
                 +Environment="ETCD_DATA_DIR=/var/lib/etcd/default-restore-j1"
@@ -157,7 +159,6 @@ import Testing
             diff(work) == """
                 --- /etc/etcd/etcd.conf.yml
                 +++ /etc/etcd/etcd.conf.yml
-                @@ -3 +3 @@
                 -data-dir: "/srv/etcd"  # on the fast disk
                 +data-dir: "/srv/etcd-restore-j1"  # on the fast disk
 

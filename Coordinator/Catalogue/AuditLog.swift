@@ -1,0 +1,139 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+/// An act that is being done: what its audit event will say. The body of `Catalogue.act` may add to it.
+struct Act {
+    let action: String
+    let actor: String
+    var cluster: String?
+    var subject: String?
+    var detail: [String: String] = [:]
+
+    init(_ action: String, by actor: String, cluster: String? = nil, subject: String? = nil) {
+        self.action = action
+        self.actor = actor
+        self.cluster = cluster
+        self.subject = subject
+    }
+}
+
+/// Which of the log is wanted.
+struct AuditFilter: Codable, Sendable {
+    var cluster: String?
+    var since: Timestamp?
+    /// The newest so many, given oldest first.
+    var limit = 1000
+}
+
+extension Catalogue {
+    /// Does `body` and appends its event in one transaction. What `body` refuses or fails at is audited too, in a
+    /// transaction of its own since the first was rolled back, and thrown on.
+    @discardableResult
+    func act<Value>(_ act: Act, _ body: (inout Act) throws(FleetError) -> Value) throws(FleetError) -> Value {
+        var act = act
+        do throws(FleetError) {
+            return try db.transaction { () throws(FleetError) in
+                let value = try body(&act)
+                try append(act, .ok)
+                return value
+            }
+        } catch {
+            try? audit(act, error: error)
+            throw error
+        }
+    }
+
+    /// One event, where nothing else is changed: something that was refused before it reached the catalogue, or that
+    /// happened elsewhere.
+    func audit(_ act: Act, error: FleetError? = nil) throws(FleetError) {
+        var act = act
+        if let error {
+            act.detail["code"] = error.code.rawValue
+            act.detail["error"] = error.message
+        }
+        do throws(FleetError) {
+            try db.transaction { () throws(FleetError) in
+                try append(act, error.map { $0.isFault ? .failed : .refused } ?? .ok)
+            }
+        } catch {
+            log.error("could not audit \(act.action) by \(act.actor)", error)
+            throw error
+        }
+    }
+
+    /// Inside a transaction only.
+    func append(_ act: Act, _ outcome: AuditOutcome) throws(FleetError) {
+        guard db.isInTransaction else { throw FleetError(.internalError, "an audit event outside a transaction") }
+        let head = try auditHead() ?? .empty
+        let event = AuditEvent(
+            sequence: head.sequence + 1, time: now, actor: act.actor, action: act.action, cluster: act.cluster,
+            subject: act.subject, outcome: outcome, detail: act.detail)
+        let link = try AuditChain.Link(event, after: head)
+        try db.run(
+            "INSERT INTO audit_events (sequence, time, cluster, body, previous, hash) VALUES (?, ?, ?, ?, ?, ?)",
+            link.sequence, link.time, link.cluster, String(decoding: link.body, as: UTF8.self), link.previous,
+            link.hash)
+        try set(Self.headSetting, AuditChain.Head(sequence: link.sequence, hash: link.hash).text)
+    }
+
+    private static let headSetting = "audit.head"
+
+    /// Sequence and hash of the last event as they are recorded apart from the events.
+    func auditHead() throws(FleetError) -> AuditChain.Head? {
+        try setting(Self.headSetting).flatMap { AuditChain.Head($0) }
+    }
+
+    func auditLog(_ filter: AuditFilter = AuditFilter()) throws(FleetError) -> [AuditRecord] {
+        let newest = try db.all(
+            """
+            SELECT * FROM audit_events
+            WHERE (?1 IS NULL OR cluster = ?1) AND (?2 IS NULL OR time >= ?2) ORDER BY sequence DESC LIMIT ?3
+            """, filter.cluster, filter.since, filter.limit, read: Self.link)
+        var records: [AuditRecord] = []
+        for link in newest.reversed() { records.append(try link.record()) }
+        return records
+    }
+
+    /// Up to `count` links above `sequence`, and the head as it is recorded now.
+    func auditPage(after sequence: Int64, count: Int) throws(FleetError) -> (
+        links: [AuditChain.Link], head: AuditChain.Head?
+    ) {
+        let links = try db.all(
+            "SELECT * FROM audit_events WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            sequence, count, read: Self.link)
+        return (links, try auditHead())
+    }
+
+    /// Walks the whole chain. Between pages other work goes on, and events that are appended meanwhile are walked too.
+    nonisolated func verifyAudit(pageSize: Int = 1000) async throws(FleetError) -> AuditVerdict {
+        var walk = AuditWalk()
+        // From the very beginning: a row numbered 0 or less is not ours either.
+        var sequence = Int64.min
+        while true {
+            let page = try await auditPage(after: sequence, count: pageSize)
+            for link in page.links { walk.feed(link) }
+            // The last page and the head it is compared with were read together.
+            if page.links.count < pageSize || walk.firstBreak != nil { return walk.finish(recorded: page.head) }
+            sequence = page.links.last?.sequence ?? sequence
+        }
+    }
+
+    private static func link(_ row: SQLiteRow) throws(FleetError) -> AuditChain.Link {
+        let body: String = try row["body"]
+        return AuditChain.Link(
+            sequence: try row["sequence"], time: try row["time"], cluster: try row["cluster"], body: Array(body.utf8),
+            previous: try row["previous"], hash: try row["hash"])
+    }
+}
+
+extension FleetError {
+    /// Whether machinery failed, rather than a rule having said no.
+    var isFault: Bool {
+        switch code {
+        case .system, .noSpace, .internalError, .database, .databaseBusy, .databaseCorrupt, .timedOut, .childFailed:
+            true
+        default: false
+        }
+    }
+}

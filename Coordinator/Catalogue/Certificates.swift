@@ -1,0 +1,109 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension FleetError.Code {
+    /// The certificate was signed by the fleet's authority and is not in the inventory.
+    static let certificateUnknown: Self = "certificate-unknown"
+    static let certificateRevoked: Self = "certificate-revoked"
+    static let certificateExpired: Self = "certificate-expired"
+}
+
+extension Catalogue {
+    /// Who a client certificate belongs to. The handshake has proven that our authority signed it; this says that it
+    /// is one that was given out, and still stands.
+    ///
+    /// - Throws: `certificate-unknown`, `certificate-revoked`, `certificate-expired`.
+    func identify(fingerprint: String) throws(FleetError) -> Grant {
+        let found = try db.first("SELECT * FROM certificates WHERE fingerprint = ?", fingerprint) {
+            row throws(FleetError) in
+            let cluster: String? = try row["cluster"]
+            let node: String? = try row["node"]
+            let name: String? = try row["operator"]
+            let notAfter: Timestamp = try row["not_after"]
+            let revoked: Timestamp? = try row["revoked"]
+            let grant: Grant = cluster.map { .agent(cluster: $0, node: node ?? "") } ?? .operator(name: name ?? "")
+            return (grant: grant, notAfter: notAfter, revoked: revoked)
+        }
+        guard let found else {
+            throw FleetError(.certificateUnknown, "this certificate is not known here", hint: "enrol again")
+        }
+        if let revoked = found.revoked {
+            throw FleetError(
+                .certificateRevoked, "this certificate was revoked at \(revoked)",
+                hint: "if that was a mistake, enrol again with a new token")
+        }
+        guard now < found.notAfter else {
+            throw FleetError(
+                .certificateExpired, "this certificate expired at \(found.notAfter)",
+                hint: "enrol again with a new token")
+        }
+        return found.grant
+    }
+
+    /// Revokes every certificate of an agent or an operator; the number of those that stood.
+    ///
+    /// - Throws: `not-found` where none stood.
+    func revoke(_ grant: Grant, by actor: String) throws(FleetError) -> Int {
+        var event = Act("certificate.revoke", by: actor)
+        let condition: String
+        let values: (String, String)
+        switch grant {
+        case .agent(let cluster, let node):
+            (event.cluster, event.subject) = (cluster, node)
+            (condition, values) = ("cluster = ? AND node = ?", (cluster, node))
+        case .operator(let name):
+            event.subject = name
+            (condition, values) = ("operator = ? AND operator = ?", (name, name))
+        }
+        return try act(event) { event throws(FleetError) in
+            let count = try db.run(
+                "UPDATE certificates SET revoked = ? WHERE revoked IS NULL AND \(condition)", now, values.0, values.1)
+            guard count > 0 else {
+                throw FleetError(.notFound, "\(event.subject ?? "") has no certificate that could be revoked")
+            }
+            event.detail["count"] = String(count)
+            return count
+        }
+    }
+
+    func operators() throws(FleetError) -> [OperatorRecord] {
+        try db.all(
+            """
+            SELECT o.name, o.created, c.fingerprint, c.serial, c.issued, c.not_after, c.revoked FROM operators o
+            LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates WHERE operator = o.name
+                ORDER BY issued DESC, rowid DESC LIMIT 1)
+            ORDER BY o.name
+            """
+        ) { row throws(FleetError) in
+            OperatorRecord(name: try row["name"], created: try row["created"], certificate: try row.certificate())
+        }
+    }
+
+    /// Inside a transaction.
+    func insert(_ certificate: CertificateRecord, for grant: Grant) throws(FleetError) {
+        let role: Role
+        var owner: (cluster: String?, node: String?, name: String?) = (nil, nil, nil)
+        switch grant {
+        case .agent(let cluster, let node): (role, owner.cluster, owner.node) = (.agent, cluster, node)
+        case .operator(let name): (role, owner.name) = (.operator, name)
+        }
+        try db.run(
+            """
+            INSERT INTO certificates (fingerprint, serial, role, cluster, node, operator, issued, not_after)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            """, certificate.fingerprint, certificate.serial, role.rawValue, owner.cluster, owner.node, owner.name,
+            certificate.issued, certificate.notAfter)
+    }
+}
+
+extension SQLiteRow {
+    /// The columns of a certificate that was joined; nil where there is none.
+    func certificate() throws(FleetError) -> CertificateRecord? {
+        let fingerprint: String? = try self["fingerprint"]
+        guard let fingerprint else { return nil }
+        return CertificateRecord(
+            fingerprint: fingerprint, serial: try self["serial"], issued: try self["issued"],
+            notAfter: try self["not_after"], revoked: try self["revoked"])
+    }
+}

@@ -1,0 +1,114 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension Catalogue {
+    /// - Throws: `malformed` for a name that is none, `already-exists`.
+    func addCluster(_ name: String, by actor: String) throws(FleetError) -> ClusterRecord {
+        try act(Act("cluster.add", by: actor, cluster: name)) { _ throws(FleetError) in
+            try Names.check(name, "cluster")
+            guard try !clusterExists(name) else {
+                throw FleetError(
+                    .alreadyExists, "cluster \(name) exists already",
+                    hint: "enrol its nodes with: fleetctl agent token \(name)")
+            }
+            try insertCluster(name)
+        }
+        return try cluster(name)
+    }
+
+    /// All of them, by name.
+    func clusters() throws(FleetError) -> [ClusterRecord] {
+        try clusters(where: "1")
+    }
+
+    /// - Throws: `not-found`.
+    func cluster(_ name: String) throws(FleetError) -> ClusterRecord {
+        guard let found = try clusters(where: "c.name = ?", name).first else { throw try unknownCluster(name) }
+        return found
+    }
+
+    func clusterExists(_ name: String) throws(FleetError) -> Bool {
+        try db.first("SELECT 1 AS found FROM clusters WHERE name = ?", name) { row throws(FleetError) in
+            try row["found"]
+        } ?? false
+    }
+
+    func unknownCluster(_ name: String) throws(FleetError) -> FleetError {
+        let known: [String] = try db.all("SELECT name FROM clusters ORDER BY name LIMIT 6") { row throws(FleetError) in
+            try row["name"]
+        }
+        return FleetError(
+            .notFound, "there is no cluster \(name)",
+            hint: known.isEmpty
+                ? "add it with: fleetctl cluster add \(Names.isValid(name) ? name : "NAME")"
+                : "known clusters: \(known.prefix(5).joined(separator: ", "))\(known.count > 5 ? ", ..." : "")")
+    }
+
+    /// Inside a transaction.
+    func insertCluster(_ name: String) throws(FleetError) {
+        try db.run("INSERT INTO clusters (name, created) VALUES (?, ?)", name, now)
+    }
+
+    /// Inside a transaction: what a stored snapshot says of its cluster. A new id is an event of its own, since it is
+    /// expected after a restore and alarming without one: the agent may stand beside the etcd of another cluster.
+    func noteIdentity(_ record: SnapshotRecord) throws(FleetError) {
+        let id = record.facts.clusterID
+        let known = try identities(record.cluster)
+        guard !known.contains(where: { $0.id == id }) else { return }
+        try db.run(
+            "INSERT INTO etcd_identities (cluster, id, first_seen, snapshot) VALUES (?, ?, ?, ?)", record.cluster, id,
+            record.facts.savedAt, record.id)
+        var event = Act("cluster.identity", by: "coordinator", cluster: record.cluster, subject: record.id)
+        event.detail["etcdClusterID"] = id
+        event.detail["previous"] = known.last?.id
+        let elsewhere: [String] = try db.all(
+            "SELECT cluster FROM etcd_identities WHERE id = ? AND cluster <> ? ORDER BY cluster", id, record.cluster
+        ) { row throws(FleetError) in try row["cluster"] }
+        if !elsewhere.isEmpty { event.detail["alsoSeenIn"] = elsewhere.joined(separator: ",") }
+        try append(event, .ok)
+    }
+
+    func identities(_ cluster: String) throws(FleetError) -> [EtcdIdentity] {
+        try db.all(
+            "SELECT id, first_seen, snapshot FROM etcd_identities WHERE cluster = ? ORDER BY first_seen, rowid", cluster
+        ) { row throws(FleetError) in
+            EtcdIdentity(id: try row["id"], firstSeen: try row["first_seen"], snapshot: try row["snapshot"])
+        }
+    }
+
+    private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {
+        let sql = """
+            SELECT c.name, c.created,
+                (SELECT count(*) FROM agents a WHERE a.cluster = c.name) AS agents,
+                (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
+                l.id AS latest, l.saved AS latest_saved, j.id AS job, j.kind AS job_kind, j.state AS job_state
+            FROM clusters c
+            LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
+                AND s.condition = 'verified' ORDER BY saved DESC, id DESC LIMIT 1)
+            LEFT JOIN jobs j ON j.id = (SELECT id FROM jobs WHERE cluster = c.name
+                ORDER BY created DESC, id DESC LIMIT 1)
+            WHERE \(condition) ORDER BY c.name
+            """
+        return try db.all(sql, values: values) { row throws(FleetError) in
+            ClusterRecord(
+                name: try row["name"], created: try row["created"], identities: try self.identities(try row["name"]),
+                agents: try row["agents"], snapshots: try row["snapshots"], latestSnapshot: try row["latest"],
+                latestSavedAt: try row["latest_saved"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
+                lastJobState: try row.state("job_state"))
+        }
+    }
+}
+
+extension SQLiteRow {
+    /// A JobState, nil for NULL.
+    func state(_ column: String) throws(FleetError) -> JobState? {
+        let text: String? = try self[column]
+        return try text.map { text throws(FleetError) in
+            guard let state = JobState(rawValue: text) else {
+                throw FleetError(.databaseCorrupt, "\(column) holds no job state: \(text)")
+            }
+            return state
+        }
+    }
+}

@@ -1,0 +1,100 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension FleetError.Code {
+    /// Another job of the cluster is still open.
+    static let clusterBusy: Self = "cluster-busy"
+}
+
+/// A restore as an operator asks for it.
+struct RestoreOrder: Codable, Sendable {
+    var snapshot: String
+    var dryRun = false
+    var options = RestoreGuard.Options()
+    /// Seconds that each wait of the switch may take.
+    var waitSeconds = 300
+}
+
+extension Catalogue {
+    /// A job that saves a snapshot of `cluster` on `node`. When this returns, job, counter and audit event are durable;
+    /// nothing is signed or sent before.
+    ///
+    /// - Parameter lifetime: how long the agent may take to begin.
+    /// - Throws: `not-found`, `cluster-busy` naming the open job.
+    func createBackup(cluster: String, node: String, lifetime: Duration, by actor: String) throws(FleetError)
+        -> JobRecord
+    {
+        let snapshot = try newIdentifier()
+        return try createJob(
+            .backup(.init(snapshot: snapshot)), snapshot: snapshot, dryRun: false, cluster: cluster, node: node,
+            lifetime: lifetime, by: actor
+        ) { () throws(FleetError) in () }
+    }
+
+    /// A job that restores a snapshot. What the guard refuses is audited as refused.
+    ///
+    /// - Throws: `not-found`, `cluster-busy`, and what `RestoreGuard.check` throws.
+    func createRestore(
+        _ order: RestoreOrder, cluster: String, node: String, lifetime: Duration, by actor: String
+    ) throws(FleetError) -> JobRecord {
+        let entry = try snapshot(order.snapshot)
+        let operation = Operation.restore(
+            .init(snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds))
+        return try createJob(
+            operation, snapshot: entry.record.id, dryRun: order.dryRun, cluster: cluster, node: node,
+            lifetime: lifetime, by: actor
+        ) { () throws(FleetError) in
+            try RestoreGuard.check(
+                entry, target: try self.cluster(cluster), agents: try agents(cluster: cluster), order.options)
+        }
+    }
+
+    private func createJob(
+        _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String, lifetime: Duration,
+        by actor: String, _ check: () throws(FleetError) -> Void
+    ) throws(FleetError) -> JobRecord {
+        let id = try newIdentifier()
+        var event = Act("job.create", by: actor, cluster: cluster, subject: id)
+        event.detail = ["kind": operation.kind, "node": node, "snapshot": snapshot]
+        if dryRun { event.detail["dryRun"] = "true" }
+        try act(event) { _ throws(FleetError) in
+            guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
+            guard try !agents(cluster: cluster, node: node).isEmpty else {
+                throw FleetError(
+                    .notFound, "cluster \(cluster) has no agent on \(node)",
+                    hint: "see: fleetctl agent list")
+            }
+            // The unique index would refuse the row too; asking first is what makes the answer useful.
+            if let open = try openJobs(where: "cluster = ?", cluster).first {
+                throw FleetError(
+                    .clusterBusy, "\(cluster) is busy with the \(open.kind) \(open.id) (\(open.state.rawValue))",
+                    hint: "wait for it, or see: fleetctl job show \(open.id)", retryable: true)
+            }
+            try check()
+            try db.run(
+                """
+                INSERT INTO jobs (id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by, created)
+                VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)
+                """, id, cluster, node, operation.kind, snapshot, dryRun, try JSON.text(operation), actor, now)
+            if operation.kind == "restore" {
+                try db.run(
+                    "INSERT INTO restores (job, cluster, snapshot, dry_run) VALUES (?, ?, ?, ?)", id, cluster, snapshot,
+                    dryRun)
+            }
+            try addAttempt(job: id, cluster: cluster, node: node, expires: now.adding(lifetime))
+        }
+        return try job(id)
+    }
+
+    /// Inside a transaction: a copy of the job with the node's next counter.
+    func addAttempt(job: String, cluster: String, node: String, expires: Timestamp) throws(FleetError) {
+        try db.run("UPDATE agents SET counter = counter + 1 WHERE cluster = ? AND node = ?", cluster, node)
+        try db.run(
+            """
+            INSERT INTO job_attempts (job, number, cluster, node, counter, issued, expires)
+            SELECT ?1, (SELECT count(*) + 1 FROM job_attempts WHERE job = ?1), ?2, ?3, counter, ?4, ?5
+            FROM agents WHERE cluster = ?2 AND node = ?3
+            """, job, cluster, node, now, expires)
+    }
+}

@@ -1,0 +1,195 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+/// What has to be done after something happened to a job; it is durable already.
+struct JobEffect: Sendable, Equatable {
+    /// To sign and to send, after `willSend`.
+    var deliver: Job?
+    /// The job as it ended, for whoever waits for it.
+    var closed: JobRecord?
+}
+
+/// A node of the fleet: names of nodes are unique in their cluster only.
+struct NodeName: Hashable, Sendable, Codable, CustomStringConvertible {
+    var cluster: String
+    var node: String
+    var description: String { "\(cluster)/\(node)" }
+}
+
+extension Catalogue {
+    /// The present attempt is about to be put on the wire. nil: it is too late for it, or the job has ended.
+    func willSend(_ id: String) throws(FleetError) -> Job? {
+        _ = try advance(id, .sending)
+        let record = try job(id)
+        guard record.state == .delivered else { return nil }
+        return try message(id)
+    }
+
+    /// The agent's answer to a delivery.
+    @discardableResult
+    func answered(_ id: String, refusal: FleetError? = nil) throws(FleetError) -> JobEffect {
+        try advance(id, refusal.map { .refused($0) } ?? .accepted)
+    }
+
+    /// An event that an agent sent. It is acknowledged when this returns, and never before.
+    ///
+    /// - Throws: `not-found` for a job that is not this node's, `malformed`.
+    func receive(_ event: JobEvent, from node: NodeName) throws(FleetError) -> JobEffect {
+        try checkOwner(event.job, node)
+        guard (1...100_000).contains(event.sequence) else {
+            throw FleetError(.malformed, "an event of job \(event.job) has the number \(event.sequence)")
+        }
+        let known: Bool? = try db.first(
+            "SELECT 1 AS known FROM job_events WHERE job = ? AND sequence = ?", event.job, event.sequence
+        ) { row throws(FleetError) in try row["known"] }
+        return try advance(event.job, .event(event, isNew: known == nil))
+    }
+
+    /// Bytes of the job's snapshot move: a sign of life, not recorded more than once a minute.
+    func transferring(_ id: String) throws(FleetError) {
+        let heard: Timestamp?? = try db.first("SELECT last_heard FROM jobs WHERE id = ?", id) {
+            row throws(FleetError) in
+            try row["last_heard"]
+        }
+        if let heard = heard ?? nil, now < heard.adding(.seconds(60)) { return }
+        _ = try advance(id, .transferring)
+    }
+
+    /// An agent has connected: what it says is recorded, and its open jobs go on or are closed by it.
+    func registered(_ node: NodeName, _ request: RegisterRequest) throws(FleetError) -> [JobEffect] {
+        try register(cluster: node.cluster, node: node.node, request)
+        var effects: [JobEffect] = []
+        for job in try openJobs(where: "cluster = ? AND node = ?", node.cluster, node.node) {
+            effects.append(
+                try advance(
+                    job.id,
+                    .registered(isActive: request.activeJobs.contains(job.id), lastCounter: request.lastCounter)))
+        }
+        return effects
+    }
+
+    /// Closes what has waited for too long: called every minute or so, and once at start, when nobody is connected.
+    func tick(connected: Set<NodeName>) throws(FleetError) -> [JobEffect] {
+        var effects: [JobEffect] = []
+        for job in try openJobs(where: "1") {
+            let name = NodeName(cluster: job.cluster, node: job.node)
+            effects.append(try advance(job.id, .tick(isConnected: connected.contains(name))))
+        }
+        return effects.filter { $0 != JobEffect() }
+    }
+
+    func checkOwner(_ id: String, _ node: NodeName) throws(FleetError) {
+        let owner = try db.first("SELECT cluster, node FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            NodeName(cluster: try row["cluster"], node: try row["node"])
+        }
+        guard owner == node else { throw FleetError(.notFound, "there is no job \(id.debugDescription) of \(node)") }
+    }
+
+    // MARK: the machine and its rows
+
+    private func advance(_ id: String, _ input: JobMachine.Input) throws(FleetError) -> JobEffect {
+        try db.transaction { () throws(FleetError) in
+            let before = try machine(id)
+            var machine = before
+            let commands = machine.handle(input, at: now)
+            if machine != before { try save(machine, id, started: before.state) }
+            var effect = JobEffect()
+            for command in commands {
+                switch command {
+                case .deliver: effect.deliver = try message(id)
+                case .renew:
+                    try renew(id, machine)
+                    effect.deliver = try message(id)
+                case .record(let event): try insert(event, kind: machine.kind)
+                case .close(_, let error):
+                    try close(id, machine, error)
+                    effect.closed = try job(id)
+                }
+            }
+            return effect
+        }
+    }
+
+    private func machine(_ id: String) throws(FleetError) -> JobMachine {
+        let found = try db.first(
+            """
+            SELECT j.kind, j.state, j.created, j.last_heard, j.agents_word, a.number, a.counter, a.expires,
+                EXISTS (SELECT 1 FROM snapshots s WHERE s.id = j.snapshot AND s.job = j.id
+                    AND s.condition = 'verified') AS stored
+            FROM jobs j JOIN job_attempts a ON a.job = j.id WHERE j.id = ? ORDER BY a.number DESC LIMIT 1
+            """, id
+        ) { row throws(FleetError) in
+            let kind: String = try row["kind"]
+            let counter: Int64 = try row["counter"]
+            var machine = JobMachine(
+                kind: kind == "backup" ? .backup : .restore, counter: UInt64(counter), created: try row["created"],
+                expires: try row["expires"])
+            machine.state = try row.state("state") ?? .queued
+            machine.attempt = try row["number"]
+            machine.lastHeard = try row["last_heard"]
+            machine.isSnapshotStored = try row["stored"]
+            machine.isAgentsWord = try row["agents_word"]
+            return machine
+        }
+        guard let found else { throw FleetError(.notFound, "there is no job \(id.debugDescription)") }
+        return found
+    }
+
+    private func save(_ machine: JobMachine, _ id: String, started before: JobState) throws(FleetError) {
+        try db.run(
+            """
+            UPDATE jobs SET state = ?2, last_heard = ?3, agents_word = ?4,
+                started = CASE WHEN ?5 THEN coalesce(started, ?6) ELSE started END,
+                finished = CASE WHEN ?7 THEN NULL ELSE coalesce(finished, ?6) END
+            WHERE id = ?1
+            """, id, machine.state.rawValue, machine.lastHeard, machine.isAgentsWord, machine.lastHeard != nil, now,
+            machine.state.isOpen)
+        if before == .queued, machine.state == .delivered {
+            try db.run(
+                "UPDATE job_attempts SET delivered = coalesce(delivered, ?) WHERE job = ? AND number = ?", now, id,
+                machine.attempt)
+        }
+    }
+
+    private func renew(_ id: String, _ machine: JobMachine) throws(FleetError) {
+        let owner = try message(id)
+        try addAttempt(job: id, cluster: owner.cluster, node: owner.node, expires: machine.expires)
+        var event = Act("job.renew", by: "coordinator", cluster: owner.cluster, subject: id)
+        event.detail = ["attempt": String(machine.attempt), "node": owner.node]
+        try append(event, .ok)
+    }
+
+    private func close(_ id: String, _ machine: JobMachine, _ error: FleetError?) throws(FleetError) {
+        try db.run(
+            "UPDATE jobs SET error = ? WHERE id = ?",
+            try error.map { value throws(FleetError) in try JSON.text(value) }, id)
+        let job = try message(id)
+        let actor = machine.isAgentsWord ? "agent:\(job.cluster)/\(job.node)" : "coordinator"
+        var event = Act("job.end", by: actor, cluster: job.cluster, subject: id)
+        event.detail = ["kind": job.operation.kind, "node": job.node, "state": machine.state.rawValue]
+        event.detail["code"] = error?.code.rawValue
+        event.detail["error"] = error?.message
+        let outcome: AuditOutcome =
+            switch machine.state {
+            case .succeeded: .ok
+            case .refused: .refused
+            default: .failed
+            }
+        try append(event, outcome)
+    }
+
+    private func insert(_ event: JobEvent, kind: JobMachine.Kind) throws(FleetError) {
+        try db.run(
+            "INSERT INTO job_events (job, sequence, time, received, event) VALUES (?, ?, ?, ?, ?)", event.job,
+            event.sequence, event.time, now, try JSON.text(event))
+        if let outcome = event.outcome {
+            try db.run(
+                "UPDATE jobs SET outcome = coalesce(outcome, ?) WHERE id = ?", try JSON.text(outcome), event.job)
+            if let plan = outcome.plan {
+                try db.run("UPDATE restores SET plan = ? WHERE job = ?", try JSON.text(plan), event.job)
+            }
+        }
+        if kind == .restore { try recordStep(event) }
+    }
+}

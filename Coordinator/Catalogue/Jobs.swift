@@ -1,0 +1,101 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+/// Which jobs are wanted; newest first.
+struct JobFilter: Codable, Sendable {
+    var cluster: String?
+    var openOnly = false
+    var limit = 100
+}
+
+extension Catalogue {
+    /// With its attempts and events.
+    ///
+    /// - Parameter prefix: the id, or a beginning of it that no other job has.
+    /// - Throws: `not-found`, `ambiguous`.
+    func job(_ prefix: String) throws(FleetError) -> JobRecord {
+        // '~' sorts behind every character of an id.
+        let ids: [String] = try db.all(
+            "SELECT id FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT 6", prefix, prefix + "~"
+        ) { row throws(FleetError) in try row["id"] }
+        guard Identifier.isValid(prefix), let first = ids.first else {
+            throw FleetError(
+                .notFound, "there is no job \(prefix.debugDescription)", hint: "list them with: fleetctl job list")
+        }
+        guard ids.count == 1 || first == prefix else {
+            throw FleetError(
+                .ambiguous, "several jobs begin with \(prefix)", hint: "give more of it: \(ids.joined(separator: ", "))"
+            )
+        }
+        guard var record = try records("id = ?", first).first else {
+            throw FleetError(.internalError, "job \(first) went away")
+        }
+        record.events = try db.all("SELECT event FROM job_events WHERE job = ? ORDER BY sequence", first) {
+            row throws(FleetError) in
+            guard let event = try row.json(JobEvent.self, "event") else {
+                throw FleetError(.databaseCorrupt, "an event of job \(first) is empty")
+            }
+            return event
+        }
+        return record
+    }
+
+    /// Newest first, with their attempts and without their events.
+    func jobs(_ filter: JobFilter = JobFilter()) throws(FleetError) -> [JobRecord] {
+        try records(
+            "(?1 IS NULL OR cluster = ?1) AND (NOT ?2 OR finished IS NULL) ORDER BY created DESC, id DESC LIMIT ?3",
+            filter.cluster, filter.openOnly, filter.limit)
+    }
+
+    func openJobs(where condition: String, _ values: String...) throws(FleetError) -> [JobRecord] {
+        try records("\(condition) AND finished IS NULL ORDER BY created", values: values)
+    }
+
+    /// What is signed: the job with the counter and the times of its present attempt.
+    func message(_ id: String) throws(FleetError) -> Job {
+        let found = try db.first(
+            """
+            SELECT j.*, a.counter, a.issued, a.expires FROM jobs j JOIN job_attempts a ON a.job = j.id
+            WHERE j.id = ? ORDER BY a.number DESC LIMIT 1
+            """, id
+        ) { row throws(FleetError) in
+            guard let operation = try row.json(Operation.self, "operation") else {
+                throw FleetError(.databaseCorrupt, "job \(id) has no operation")
+            }
+            let counter: Int64 = try row["counter"]
+            return Job(
+                id: id, node: try row["node"], cluster: try row["cluster"], counter: UInt64(counter),
+                issued: try row["issued"], expires: try row["expires"], operation: operation)
+        }
+        guard let found else { throw FleetError(.notFound, "there is no job \(id)") }
+        return found
+    }
+
+    private func records(_ condition: String, _ values: (any SQLiteBindable)?...) throws(FleetError) -> [JobRecord] {
+        try records(condition, values: values)
+    }
+
+    private func records(_ condition: String, values: [(any SQLiteBindable)?]) throws(FleetError) -> [JobRecord] {
+        try db.all("SELECT * FROM jobs WHERE \(condition)", values: values) { row throws(FleetError) in
+            let id: String = try row["id"]
+            guard let state = try row.state("state") else { throw FleetError(.databaseCorrupt, "job without a state") }
+            return JobRecord(
+                id: id, cluster: try row["cluster"], node: try row["node"], kind: try row["kind"],
+                snapshot: try row["snapshot"], dryRun: try row["dry_run"], state: state,
+                requestedBy: try row["requested_by"], created: try row["created"], started: try row["started"],
+                finished: try row["finished"], lastHeard: try row["last_heard"],
+                outcome: try row.json(JobOutcome.self, "outcome"), error: try row.json(FleetError.self, "error"),
+                attempts: try self.attempts(id), events: [])
+        }
+    }
+
+    private func attempts(_ job: String) throws(FleetError) -> [JobAttempt] {
+        try db.all("SELECT * FROM job_attempts WHERE job = ? ORDER BY number", job) { row throws(FleetError) in
+            let counter: Int64 = try row["counter"]
+            return JobAttempt(
+                number: try row["number"], counter: UInt64(counter), issued: try row["issued"],
+                expires: try row["expires"], delivered: try row["delivered"])
+        }
+    }
+}

@@ -1,0 +1,84 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension Catalogue {
+    /// What an agent says of itself and of the etcd beside it. Audited only where something changed that a person
+    /// would want to know: not the process id, not that it was seen again.
+    ///
+    /// - Throws: `not-found` for a node that was never enrolled.
+    func register(cluster: String, node: String, _ request: RegisterRequest) throws(FleetError) {
+        guard let known = try agents(cluster: cluster, node: node).first else {
+            throw FleetError(
+                .notFound, "node \(node) of cluster \(cluster) is not enrolled",
+                hint: "enrol it with: fleetctl agent token \(cluster)")
+        }
+        func update() throws(FleetError) {
+            try db.run(
+                "UPDATE nodes SET instance = ?, discovery_error = ?, discovered = ? WHERE cluster = ? AND name = ?",
+                try request.instance.map { value throws(FleetError) in try JSON.text(value) },
+                try request.discoveryError.map { value throws(FleetError) in try JSON.text(value) }, now, cluster, node)
+            // The agent's own count wins where it is higher: a catalogue that was rebuilt starts from nothing.
+            guard let counter = Int64(exactly: request.lastCounter) else {
+                throw FleetError(.malformed, "the agent's job counter is out of range")
+            }
+            try db.run(
+                """
+                UPDATE agents SET version = ?, last_seen = ?, counter = max(counter, ?) WHERE cluster = ? AND node = ?
+                """, request.agentVersion, now, counter, cluster, node)
+        }
+        var before = known.instance
+        var after = request.instance
+        before?.pid = nil
+        after?.pid = nil
+        if before == after, known.version == request.agentVersion,
+            known.discoveryError?.code == request.discoveryError?.code
+        {
+            return try db.transaction { () throws(FleetError) in try update() }
+        }
+        let event = Act("node.changed", by: "agent:\(cluster)/\(node)", cluster: cluster, subject: node)
+        try act(event) { event throws(FleetError) in
+            event.detail["agentVersion"] = request.agentVersion
+            event.detail["etcdVersion"] = request.instance?.version
+            event.detail["topology"] = request.instance?.topology.rawValue
+            event.detail["dataDir"] = request.instance?.dataDir
+            event.detail["discoveryError"] = request.discoveryError?.code.rawValue
+            try update()
+        }
+    }
+
+    func seen(cluster: String, node: String) throws(FleetError) {
+        try db.run("UPDATE agents SET last_seen = ? WHERE cluster = ? AND node = ?", now, cluster, node)
+    }
+
+    /// By cluster and node; nil for all.
+    func agents(cluster: String? = nil, node: String? = nil) throws(FleetError) -> [AgentRecord] {
+        try db.all(
+            """
+            SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error,
+                c.fingerprint, c.serial, c.issued, c.not_after, c.revoked
+            FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
+            LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates
+                WHERE cluster = a.cluster AND node = a.node ORDER BY issued DESC, rowid DESC LIMIT 1)
+            WHERE (?1 IS NULL OR a.cluster = ?1) AND (?2 IS NULL OR a.node = ?2) ORDER BY a.cluster, a.node
+            """, cluster, node
+        ) { row throws(FleetError) in
+            AgentRecord(
+                cluster: try row["cluster"], node: try row["node"], enrolled: try row["enrolled"],
+                lastSeen: try row["last_seen"], connected: false, version: try row["version"],
+                instance: try row.json(EtcdInstance.self, "instance"),
+                discoveryError: try row.json(FleetError.self, "discovery_error"), certificate: try row.certificate())
+        }
+    }
+
+    /// Inside a transaction: the node's rows, whether it is new or is enrolled once more.
+    func enrolNode(cluster: String, node: String) throws(FleetError) {
+        try db.run("INSERT INTO nodes (cluster, name) VALUES (?, ?) ON CONFLICT DO NOTHING", cluster, node)
+        // The counter stays: what the node accepted under its former certificate must never be accepted again.
+        try db.run(
+            """
+            INSERT INTO agents (cluster, node, enrolled) VALUES (?, ?, ?)
+            ON CONFLICT (cluster, node) DO UPDATE SET enrolled = excluded.enrolled
+            """, cluster, node, now)
+    }
+}

@@ -1,0 +1,197 @@
+import FleetSQLite
+
+/// The catalogue's schema. Times are INTEGER milliseconds since 1970 in UTC; JSON columns hold the Codable types of
+/// the protocol; digests are BLOBs, or hexadecimal text where people read them.
+enum Schema {
+    static let migrations = [
+        Migration("inventory", inventory), Migration("jobs", jobs), Migration("snapshots", snapshots),
+        Migration("audit", audit),
+    ]
+
+    private static let inventory = """
+        CREATE TABLE settings (
+            name TEXT PRIMARY KEY,
+            value TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE clusters (
+            name TEXT PRIMARY KEY,
+            created INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE etcd_identities (
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            id TEXT NOT NULL,
+            first_seen INTEGER NOT NULL,
+            snapshot TEXT NOT NULL,
+            PRIMARY KEY (cluster, id)
+        ) STRICT;
+        CREATE INDEX etcd_identities_id ON etcd_identities (id);
+
+        -- What was found on a host; names are unique in their cluster only.
+        CREATE TABLE nodes (
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            name TEXT NOT NULL,
+            instance TEXT,
+            discovery_error TEXT,
+            discovered INTEGER,
+            PRIMARY KEY (cluster, name)
+        ) STRICT;
+
+        -- counter: the highest that was ever put into a job for the agent, or that the agent told of. It is raised in
+        -- the transaction that makes the job, before anything is signed.
+        CREATE TABLE agents (
+            cluster TEXT NOT NULL,
+            node TEXT NOT NULL,
+            enrolled INTEGER NOT NULL,
+            version TEXT,
+            last_seen INTEGER,
+            counter INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (cluster, node),
+            FOREIGN KEY (cluster, node) REFERENCES nodes (cluster, name)
+        ) STRICT;
+
+        CREATE TABLE operators (
+            name TEXT PRIMARY KEY,
+            created INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE certificates (
+            fingerprint TEXT PRIMARY KEY,
+            serial TEXT NOT NULL,
+            role TEXT NOT NULL CHECK (role IN ('agent', 'operator')),
+            cluster TEXT,
+            node TEXT,
+            operator TEXT REFERENCES operators (name),
+            issued INTEGER NOT NULL,
+            not_after INTEGER NOT NULL,
+            revoked INTEGER,
+            FOREIGN KEY (cluster, node) REFERENCES agents (cluster, node),
+            CHECK ((role = 'agent') = (cluster IS NOT NULL AND node IS NOT NULL)),
+            CHECK ((role = 'operator') = (operator IS NOT NULL))
+        ) STRICT;
+        CREATE INDEX certificates_agent ON certificates (cluster, node, issued);
+        CREATE INDEX certificates_operator ON certificates (operator, issued);
+
+        -- hash: SHA-256 of the secret, which itself is stored nowhere.
+        CREATE TABLE join_tokens (
+            hash BLOB PRIMARY KEY CHECK (length(hash) = 32),
+            role TEXT NOT NULL CHECK (role IN ('agent', 'operator')),
+            cluster TEXT REFERENCES clusters (name),
+            name TEXT,
+            created INTEGER NOT NULL,
+            created_by TEXT NOT NULL,
+            expires INTEGER NOT NULL,
+            used INTEGER,
+            CHECK ((role = 'agent') = (cluster IS NOT NULL)),
+            CHECK ((role = 'operator') = (name IS NOT NULL))
+        ) STRICT;
+        """
+
+    private static let jobs = """
+        CREATE TABLE jobs (
+            id TEXT PRIMARY KEY,
+            cluster TEXT NOT NULL,
+            node TEXT NOT NULL,
+            kind TEXT NOT NULL CHECK (kind IN ('backup', 'restore')),
+            snapshot TEXT NOT NULL,
+            dry_run INTEGER NOT NULL,
+            operation TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('queued', 'delivered', 'running', 'succeeded', 'failed', 'rolled-back',
+                'stuck', 'refused', 'expired', 'lost')),
+            requested_by TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            started INTEGER,
+            finished INTEGER,
+            last_heard INTEGER,
+            outcome TEXT,
+            error TEXT,
+            agents_word INTEGER NOT NULL DEFAULT 0,
+            FOREIGN KEY (cluster, node) REFERENCES agents (cluster, node),
+            CHECK ((finished IS NULL) = (state IN ('queued', 'delivered', 'running')))
+        ) STRICT;
+        CREATE INDEX jobs_cluster ON jobs (cluster, created);
+        CREATE UNIQUE INDEX jobs_one_open ON jobs (cluster) WHERE finished IS NULL;
+
+        CREATE TABLE job_attempts (
+            job TEXT NOT NULL REFERENCES jobs (id),
+            number INTEGER NOT NULL,
+            cluster TEXT NOT NULL,
+            node TEXT NOT NULL,
+            counter INTEGER NOT NULL,
+            issued INTEGER NOT NULL,
+            expires INTEGER NOT NULL,
+            delivered INTEGER,
+            PRIMARY KEY (job, number),
+            UNIQUE (cluster, node, counter)
+        ) STRICT;
+
+        CREATE TABLE job_events (
+            job TEXT NOT NULL REFERENCES jobs (id),
+            sequence INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            received INTEGER NOT NULL,
+            event TEXT NOT NULL,
+            PRIMARY KEY (job, sequence)
+        ) STRICT;
+
+        CREATE TABLE restores (
+            job TEXT PRIMARY KEY REFERENCES jobs (id),
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            snapshot TEXT NOT NULL,
+            dry_run INTEGER NOT NULL,
+            plan TEXT
+        ) STRICT;
+
+        CREATE TABLE restore_steps (
+            restore TEXT NOT NULL REFERENCES restores (job),
+            node TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('started', 'done', 'failed')),
+            started INTEGER,
+            ended INTEGER,
+            detail TEXT,
+            error TEXT,
+            PRIMARY KEY (restore, node, name)
+        ) STRICT;
+        """
+
+    // No foreign key to jobs or nodes: a catalogue that is rebuilt from the store has neither.
+    private static let snapshots = """
+        CREATE TABLE snapshots (
+            id TEXT PRIMARY KEY,
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            node TEXT NOT NULL,
+            job TEXT NOT NULL,
+            saved INTEGER NOT NULL,
+            stored INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            record TEXT NOT NULL,
+            condition TEXT NOT NULL CHECK (condition IN ('verified', 'missing', 'damaged')),
+            problem TEXT
+        ) STRICT;
+        CREATE INDEX snapshots_cluster ON snapshots (cluster, saved);
+        CREATE INDEX snapshots_job ON snapshots (job);
+        """
+
+    // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As
+    // generated columns they could not differ, but SQLite 3.40 holds json_extract for unsafe in an untrusted schema.)
+    // REPLACE would delete rows: recursive_triggers is on, so the trigger sees it.
+    private static let audit = """
+        CREATE TABLE audit_events (
+            sequence INTEGER PRIMARY KEY,
+            time INTEGER NOT NULL,
+            cluster TEXT,
+            body TEXT NOT NULL,
+            previous BLOB NOT NULL CHECK (length(previous) = 32),
+            hash BLOB NOT NULL CHECK (length(hash) = 32)
+        ) STRICT;
+        CREATE INDEX audit_events_cluster ON audit_events (cluster, sequence);
+        CREATE TRIGGER audit_events_no_update BEFORE UPDATE ON audit_events
+            BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+        CREATE TRIGGER audit_events_no_delete BEFORE DELETE ON audit_events
+            BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+        """
+}

@@ -1,0 +1,118 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension Catalogue {
+    /// The row of a snapshot that the store has made durable, its etcd identity and the audit event, in one
+    /// transaction. The same record a second time changes nothing: an agent may ask for its receipt again.
+    ///
+    /// - Parameter reconciled: the row was missing and is made from the manifest.
+    /// - Throws: `already-exists` where another snapshot has the id.
+    func add(_ record: SnapshotRecord, reconciled: Bool = false, by actor: String) throws(FleetError) {
+        if let known = try entry(record.id), known.record == record, known.condition == .verified { return }
+        var event = Act("snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
+        event.detail = [
+            "job": record.job, "node": record.node, "sha256": record.sha256, "size": String(record.size),
+            "revision": String(record.facts.status.revision),
+        ]
+        if reconciled { event.detail["reconciled"] = "true" }
+        try act(event) { _ throws(FleetError) in
+            if let known = try entry(record.id) {
+                guard known.record == record else {
+                    throw FleetError(.alreadyExists, "another snapshot has the id \(record.id)")
+                }
+                try db.run("UPDATE snapshots SET condition = 'verified', problem = NULL WHERE id = ?", record.id)
+                return
+            }
+            // A catalogue that is rebuilt learns of its clusters from their snapshots.
+            if try !clusterExists(record.cluster) { try insertCluster(record.cluster) }
+            try db.run(
+                """
+                INSERT INTO snapshots (id, cluster, node, job, saved, stored, size, sha256, record, condition)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'verified')
+                """, record.id, record.cluster, record.node, record.job, record.facts.savedAt, record.storedAt,
+                record.size, record.sha256, try JSON.text(record))
+            try noteIdentity(record)
+        }
+    }
+
+    /// Newest first. A row that can't be read is left out and logged: one odd entry never hides the others.
+    func snapshots(cluster: String? = nil, limit: Int = 10_000) throws(FleetError) -> [SnapshotEntry] {
+        let rows = try db.all(
+            """
+            SELECT id, record, condition, problem FROM snapshots WHERE ?1 IS NULL OR cluster = ?1
+            ORDER BY saved DESC, id DESC LIMIT ?2
+            """, cluster, limit
+        ) { row throws(FleetError) -> SnapshotEntry? in
+            do throws(FleetError) { return try Self.entry(row) } catch {
+                let id: String = try row["id"]
+                log.error("the row of snapshot \(id) can't be read", error)
+                return nil
+            }
+        }
+        return rows.compactMap(\.self)
+    }
+
+    /// By the exact id; nil where there is none.
+    func entry(_ id: String) throws(FleetError) -> SnapshotEntry? {
+        try db.first("SELECT record, condition, problem FROM snapshots WHERE id = ?", id, read: Self.entry)
+    }
+
+    /// By the exact id.
+    ///
+    /// - Throws: `not-found`.
+    func snapshot(_ id: String) throws(FleetError) -> SnapshotEntry {
+        guard let found = try entry(id) else {
+            throw FleetError(
+                .notFound, "there is no snapshot \(id.debugDescription)",
+                hint: "list them with: fleetctl snapshot list")
+        }
+        return found
+    }
+
+    /// What an operator means by "latest", a time or the beginning of an id.
+    ///
+    /// - Parameter cluster: where it is looked for. nil: everywhere, which suits an id only.
+    /// - Throws: `usage`, `not-found`, `ambiguous`.
+    func findSnapshot(_ text: String, cluster: String? = nil) throws(FleetError) -> SnapshotEntry {
+        let choice = try SnapshotChoice(text)
+        if case .id(let prefix) = choice {
+            let found = try db.all(
+                """
+                SELECT record, condition, problem FROM snapshots WHERE id >= ?1 AND id < ?2
+                    AND (?3 IS NULL OR cluster = ?3) ORDER BY id LIMIT 1000
+                """, prefix, prefix + "~", cluster, read: Self.entry)
+            return try choice.choose(from: found, scope: cluster.map { " of \($0)" } ?? "")
+        }
+        guard let cluster else {
+            throw FleetError(.usage, "\(text) names no snapshot without a cluster", hint: "give the id of a snapshot")
+        }
+        if try !clusterExists(cluster) { throw try unknownCluster(cluster) }
+        return try choice.choose(from: try snapshots(cluster: cluster), scope: " of \(cluster)")
+    }
+
+    /// The condition of a snapshot's file has changed; the row stays, whatever it is.
+    func mark(_ id: String, _ condition: SnapshotCondition, _ problem: FleetError?, by actor: String) throws(FleetError)
+    {
+        let entry = try snapshot(id)
+        guard entry.condition != condition || entry.problem != problem else { return }
+        var event = Act("snapshot.condition", by: actor, cluster: entry.record.cluster, subject: id)
+        event.detail = ["condition": condition.rawValue]
+        event.detail["problem"] = problem?.message
+        try act(event) { _ throws(FleetError) in
+            try db.run(
+                "UPDATE snapshots SET condition = ?, problem = ? WHERE id = ?", condition.rawValue,
+                try problem.map { value throws(FleetError) in try JSON.text(value) }, id)
+        }
+    }
+
+    private static func entry(_ row: SQLiteRow) throws(FleetError) -> SnapshotEntry {
+        guard let record = try row.json(SnapshotRecord.self, "record") else {
+            throw FleetError(.databaseCorrupt, "a snapshot has no record")
+        }
+        let condition: String = try row["condition"]
+        return SnapshotEntry(
+            record: record, condition: SnapshotCondition(rawValue: condition) ?? .damaged,
+            problem: try row.json(FleetError.self, "problem"))
+    }
+}

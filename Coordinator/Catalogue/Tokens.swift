@@ -1,0 +1,138 @@
+import FleetCrypto
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension FleetError.Code {
+    static let tokenUnknown: Self = "token-unknown"
+    static let tokenUsed: Self = "token-used"
+    static let tokenExpired: Self = "token-expired"
+}
+
+/// What a join token lets its holder become.
+enum Grant: Sendable, Equatable {
+    case agent(cluster: String, node: String)
+    case `operator`(name: String)
+}
+
+/// What an enrolment gives: who the certificate is for, and whatever `issue` made.
+struct Enrolment<Issued: Sendable>: Sendable {
+    var grant: Grant
+    var issued: Issued
+}
+
+extension Catalogue {
+    /// - Parameters:
+    ///   - secret: the token's random part. Only its SHA-256 is kept: whoever reads the catalogue can't enrol.
+    ///   - name: for an operator, the name that its certificate will carry.
+    /// - Throws: `not-found` for a cluster that is not there, `malformed` for a name that is none.
+    func createToken(
+        secret: String, role: Role, cluster: String? = nil, name: String? = nil, lifetime: Duration, by actor: String
+    ) throws(FleetError) -> TokenRecord {
+        let token = TokenRecord(
+            role: role, cluster: role == .agent ? cluster : nil, name: role == .operator ? name : nil, created: now,
+            createdBy: actor, expires: now.adding(lifetime), used: nil)
+        try act(Act("token.create", by: actor, cluster: token.cluster, subject: token.name)) {
+            event throws(FleetError) in
+            event.detail["role"] = role.rawValue
+            event.detail["expires"] = token.expires.description
+            switch role {
+            case .agent:
+                let cluster = cluster ?? ""
+                guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
+            case .operator: try Names.check(name ?? "", "operator")
+            }
+            try db.run(
+                """
+                INSERT INTO join_tokens (hash, role, cluster, name, created, created_by, expires)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """, Self.hash(secret), role.rawValue, token.cluster, token.name, token.created, actor, token.expires)
+        }
+        return token
+    }
+
+    /// Uses a token up and records the certificate that `issue` makes for it, all in one transaction: a token is not
+    /// spent on an enrolment that failed, and is never spent twice.
+    ///
+    /// - Parameters:
+    ///   - name: the host's name for an agent; ignored for an operator.
+    ///   - issue: makes and signs the certificate. It runs on the catalogue's thread and must not take long.
+    /// - Throws: `token-unknown`, `token-used`, `token-expired`, `malformed`; what `issue` throws.
+    func enrol<Issued: Sendable>(
+        secret: String, name: String, from peer: String,
+        issue: @Sendable (Grant) throws(FleetError) -> (CertificateRecord, Issued)
+    ) throws(FleetError) -> Enrolment<Issued> {
+        var event = Act("enrol", by: "token", subject: Names.isValid(name) ? name : nil)
+        event.detail["peer"] = peer
+        return try act(event) { event throws(FleetError) in
+            let grant = try redeem(secret, name: name, &event)
+            switch grant {
+            case .agent(let cluster, let node):
+                try enrolNode(cluster: cluster, node: node)
+                // A node has one certificate that stands: with two, two machines could answer for it.
+                let replaced = try db.run(
+                    "UPDATE certificates SET revoked = ? WHERE revoked IS NULL AND cluster = ? AND node = ?", now,
+                    cluster, node)
+                if replaced > 0 { event.detail["replacedCertificates"] = String(replaced) }
+            case .operator(let name):
+                try db.run("INSERT INTO operators (name, created) VALUES (?, ?) ON CONFLICT DO NOTHING", name, now)
+            }
+            let (certificate, issued) = try issue(grant)
+            try insert(certificate, for: grant)
+            event.detail["fingerprint"] = certificate.fingerprint
+            return Enrolment(grant: grant, issued: issued)
+        }
+    }
+
+    private func redeem(_ secret: String, name: String, _ event: inout Act) throws(FleetError) -> Grant {
+        // Looking the hash up leaks no more by its time than how a random digest sorts among others.
+        let hash = Self.hash(secret)
+        let found = try db.first("SELECT * FROM join_tokens WHERE hash = ?", hash) { row throws(FleetError) in
+            let role: String = try row["role"]
+            let cluster: String? = try row["cluster"]
+            let name: String? = try row["name"]
+            let expires: Timestamp = try row["expires"]
+            let used: Timestamp? = try row["used"]
+            return (role: role, cluster: cluster, name: name, expires: expires, used: used)
+        }
+        guard let found else {
+            throw FleetError(
+                .tokenUnknown, "this join token is not known here",
+                hint: "check that the whole token was pasted; make a new one with: fleetctl agent token CLUSTER")
+        }
+        event.cluster = found.cluster
+        event.detail["role"] = found.role
+        if let used = found.used {
+            throw FleetError(
+                .tokenUsed, "this join token was used already, at \(used)",
+                hint: "a token is for one node; make another with: fleetctl agent token \(found.cluster ?? "CLUSTER")")
+        }
+        guard now < found.expires else {
+            throw FleetError(
+                .tokenExpired, "this join token expired at \(found.expires)",
+                hint: "make a new one with: fleetctl agent token \(found.cluster ?? "CLUSTER")")
+        }
+        try db.run("UPDATE join_tokens SET used = ? WHERE hash = ?", now, hash)
+        if let cluster = found.cluster {
+            try Names.check(name, "node")
+            return .agent(cluster: cluster, node: name)
+        }
+        event.subject = found.name
+        return .operator(name: found.name ?? "")
+    }
+
+    /// Newest first; those that can still be used only, unless `all`.
+    func tokens(all: Bool = false) throws(FleetError) -> [TokenRecord] {
+        try db.all(
+            "SELECT * FROM join_tokens WHERE ?1 OR (used IS NULL AND expires > ?2) ORDER BY created DESC", all, now
+        ) { row throws(FleetError) in
+            let role: String = try row["role"]
+            return TokenRecord(
+                role: role == "agent" ? .agent : .operator, cluster: try row["cluster"], name: try row["name"],
+                created: try row["created"], createdBy: try row["created_by"], expires: try row["expires"],
+                used: try row["used"])
+        }
+    }
+
+    private static func hash(_ secret: String) -> [UInt8] { SHA256.hash(Array(secret.utf8)) }
+}

@@ -1,0 +1,113 @@
+import FleetProtocol
+import FleetSystem
+
+extension FleetError.Code {
+    static let otherCluster: Self = "other-cluster"
+    static let snapshotUnusable: Self = "snapshot-unusable"
+    static let versionTooOld: Self = "version-too-old"
+    static let manyMembers: Self = "many-members"
+    /// No agent of the cluster could do it now.
+    static let noAgent: Self = "no-agent"
+}
+
+/// Whether a snapshot may be restored to a cluster. Pure.
+enum RestoreGuard {
+    struct Options: Codable, Sendable, Equatable {
+        /// The operator said explicitly that the snapshot of another cluster is meant.
+        var allowOtherCluster = false
+    }
+
+    /// - Parameters:
+    ///   - target: with the history of etcd's own ids: a cluster that was restored before has a new one, and its older
+    ///     snapshots are its own all the same.
+    ///   - agents: those of the target cluster.
+    /// - Throws: `snapshot-unusable`, `other-cluster`, `many-members`, `version-too-old`.
+    static func check(
+        _ entry: SnapshotEntry, target: ClusterRecord, agents: [AgentRecord], _ options: Options = Options()
+    ) throws(FleetError) {
+        let snapshot = entry.record
+        guard entry.condition == .verified else {
+            throw FleetError(
+                .snapshotUnusable, "snapshot \(snapshot.id) is \(entry.condition.rawValue)",
+                hint: "choose another one: fleetctl snapshot list \(snapshot.cluster)")
+        }
+        if !options.allowOtherCluster {
+            guard snapshot.cluster == target.name else {
+                throw FleetError(
+                    .otherCluster, "snapshot \(snapshot.id) is of cluster \(snapshot.cluster), not of \(target.name)",
+                    hint: "if that is really meant, add --from-other-cluster")
+            }
+            let own = target.identities.map(\.id)
+            guard own.isEmpty || own.contains(snapshot.facts.clusterID) else {
+                throw FleetError(
+                    .otherCluster,
+                    "snapshot \(snapshot.id) is of the etcd cluster \(snapshot.facts.clusterID), which \(target.name) never was",
+                    hint: "if that is really meant, add --from-other-cluster")
+            }
+        }
+        for agent in agents {
+            guard let instance = agent.instance else { continue }
+            // One member restored alone beside others that still hold the old data would split the cluster.
+            let members = instance.initialCluster.split(separator: ",").count
+            guard members <= 1 else {
+                throw FleetError(
+                    .manyMembers, "\(target.name) has \(members) members, and all have to be restored together",
+                    hint: "restores of clusters with several members are not possible with this version")
+            }
+            guard let have = instance.version.flatMap(Minor.init), let need = Minor(snapshot.facts.etcdVersion),
+                have < need
+            else { continue }
+            throw FleetError(
+                .versionTooOld,
+                "etcd on \(agent.node) is \(have), older than the \(need) that the snapshot was saved from",
+                hint: "an older etcd can't read it: bring etcd to \(need) first")
+        }
+    }
+
+    /// "3.5.1" as far as it matters: the data format belongs to the minor version.
+    struct Minor: Comparable, CustomStringConvertible {
+        var major: Int, minor: Int
+
+        init?(_ version: String) {
+            let parts = version.split(separator: ".", omittingEmptySubsequences: false)
+            guard parts.count >= 2, let major = Int(parts[0].drop { $0 == "v" }), let minor = Int(parts[1]) else {
+                return nil
+            }
+            (self.major, self.minor) = (major, minor)
+        }
+
+        static func < (a: Minor, b: Minor) -> Bool { (a.major, a.minor) < (b.major, b.minor) }
+        var description: String { "\(major).\(minor)" }
+    }
+}
+
+/// Which agent of a cluster does a job. Pure.
+enum AgentChoice {
+    /// A connected one that knows its etcd; of several, the one that was seen last, and by name where that is equal.
+    ///
+    /// - Throws: `no-agent`, saying for each why not.
+    static func choose(_ agents: [AgentRecord], cluster: String) throws(FleetError) -> AgentRecord {
+        guard !agents.isEmpty else {
+            throw FleetError(
+                .noAgent, "cluster \(cluster) has no agent",
+                hint: "enrol its nodes with: fleetctl agent token \(cluster)")
+        }
+        let able = agents.filter { $0.connected && $0.instance != nil }
+        let newest = able.max { a, b in
+            let none = Timestamp(milliseconds: 0)
+            return (a.lastSeen ?? none, b.node) < (b.lastSeen ?? none, a.node)
+        }
+        if let newest { return newest }
+        let reasons = agents.map { agent in
+            guard agent.connected else {
+                return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"
+            }
+            return "\(agent.node): \(agent.discoveryError?.message ?? "found no etcd")"
+        }
+        throw FleetError(
+            .noAgent, "no agent of \(cluster) can do it: \(reasons.joined(separator: "; "))",
+            hint: agents.contains(where: \.connected)
+                ? "see what the agent finds on its node with: fleet-agent discover"
+                : "start the agent on the node: systemctl start fleet-agent", retryable: true)
+    }
+}

@@ -1,0 +1,83 @@
+import FleetProtocol
+import FleetSystem
+
+/// Where snapshots are kept. Every function blocks and may be called from any thread.
+///
+/// The contract, which one test suite checks for every implementer:
+/// - An *incoming* snapshot is known by a key of the uploader's and is in no listing. Its bytes survive the process;
+///   whoever begins the same key again goes on behind them. One key has one writer: beginning it again takes it away
+///   from the former, whose calls then throw `cancelled`.
+/// - `commit` makes it visible under its record's id, whole or not at all, and returns only when both the bytes and the
+///   record would survive a power cut. After that it never changes.
+/// - A crash at any moment leaves every committed snapshot readable and no half one visible. What a crash left behind
+///   is put aside by `recover`, never deleted silently.
+/// - The records alone are enough to rebuild the catalogue.
+/// - Ids and keys are checked with `Identifier.isValid` before they come near a path.
+///
+/// Errors: `not-found`, `already-exists`, `malformed` for an id that is none, `no-space`, `system`.
+protocol SnapshotStore: Sendable {
+    /// Begins an incoming snapshot, or goes on with one.
+    func begin(_ key: String) throws(FleetError) -> any IncomingSnapshot
+
+    /// The keys of the incoming ones.
+    func incoming() throws(FleetError) -> [String]
+
+    /// Forgets an incoming one; what is not there is fine.
+    func discard(_ key: String) throws(FleetError)
+
+    /// All committed snapshots by id, and what is wrong with entries that can't be read: one odd entry never hides the
+    /// others.
+    func list() throws(FleetError) -> StoreListing
+
+    func open(_ id: String) throws(FleetError) -> any StoredSnapshot
+
+    /// Bytes first, then the record: a crash in between leaves a record that says what is gone, and `delete` again
+    /// finishes. What is not there is fine.
+    func delete(_ id: String) throws(FleetError)
+
+    /// Reads all of it and compares it with its record. What is wrong with the snapshot is the answer; only what stops
+    /// the examination is thrown.
+    func verify(_ id: String) throws(FleetError) -> StoreVerdict
+
+    /// After a start: puts aside what a crash left behind, and says what that was.
+    func recover() throws(FleetError) -> [String]
+
+    /// Bytes that can still be stored.
+    func freeSpace() throws(FleetError) -> Int64
+}
+
+/// A snapshot that is arriving. Used by one caller at a time.
+protocol IncomingSnapshot: AnyObject, Sendable {
+    /// Bytes that are there; at the beginning, all of them are on the disk.
+    var length: Int64 { get }
+    /// Gives all bytes that are there, in order, to `body`.
+    func readBack(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError)
+    func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError)
+    /// Makes it the snapshot that `record` describes; see the contract. This object is used up by it.
+    func commit(_ record: SnapshotRecord) throws(FleetError)
+    /// Lets go of it; the bytes stay for the next `begin`.
+    func close()
+}
+
+/// A committed snapshot that is being read; closed when it is let go.
+protocol StoredSnapshot: AnyObject, Sendable {
+    var record: SnapshotRecord { get }
+    /// Fills `buffer` from `offset` on; fewer bytes only at the end, 0 behind it.
+    func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int
+}
+
+struct StoreListing: Sendable, Equatable {
+    struct Problem: Sendable, Equatable {
+        var id: String
+        var error: FleetError
+    }
+    var records: [SnapshotRecord] = []
+    /// `not-found`: the record is there, the bytes are not. Others: the record can't be read, or the length is wrong.
+    var problems: [Problem] = []
+}
+
+/// What is wrong with a stored snapshot; nothing, where it is sound.
+struct StoreVerdict: Sendable, Equatable {
+    var findings: [FleetError] = []
+    var isSound: Bool { findings.isEmpty }
+}

@@ -1,0 +1,103 @@
+public import FleetSystem
+
+/// etcd's own id of a cluster, as a verified backup told it. A restore gives a cluster a new one, so there is a history.
+public struct EtcdIdentity: Codable, Sendable, Equatable {
+    /// Lower-case hexadecimal.
+    public var id: String
+    public var firstSeen: Timestamp
+    /// The snapshot that told of it first.
+    public var snapshot: String
+
+    public init(id: String, firstSeen: Timestamp, snapshot: String) {
+        self.id = id
+        self.firstSeen = firstSeen
+        self.snapshot = snapshot
+    }
+}
+
+/// A cluster as the inventory has it, with what `fleetctl cluster list` and `status` say of it.
+public struct ClusterRecord: Codable, Sendable, Equatable {
+    public var name: String
+    public var created: Timestamp
+    /// Oldest first; the last one is the present one.
+    public var identities: [EtcdIdentity]
+    /// Agents that are enrolled, connected or not.
+    public var agents: Int
+    /// Snapshots that can be restored: verified, and their file is there.
+    public var snapshots: Int
+    public var latestSnapshot: String?
+    /// When the save of `latestSnapshot` began: all that was written before is in it.
+    public var latestSavedAt: Timestamp?
+    /// The newest job of the cluster, open or not.
+    public var lastJob: String?
+    public var lastJobKind: String?
+    public var lastJobState: JobState?
+
+    public init(
+        name: String, created: Timestamp, identities: [EtcdIdentity], agents: Int, snapshots: Int,
+        latestSnapshot: String?, latestSavedAt: Timestamp?, lastJob: String?, lastJobKind: String?,
+        lastJobState: JobState?
+    ) {
+        self.name = name
+        self.created = created
+        self.identities = identities
+        self.agents = agents
+        self.snapshots = snapshots
+        self.latestSnapshot = latestSnapshot
+        self.latestSavedAt = latestSavedAt
+        self.lastJob = lastJob
+        self.lastJobKind = lastJobKind
+        self.lastJobState = lastJobState
+    }
+}
+
+/// An agent and the node it runs on.
+public struct AgentRecord: Codable, Sendable, Equatable {
+    public var cluster: String
+    public var node: String
+    public var enrolled: Timestamp
+    public var lastSeen: Timestamp?
+    /// Known to the process that holds the connections; the catalogue itself always says false.
+    public var connected: Bool
+    public var version: String?
+    public var instance: EtcdInstance?
+    /// Why there is no `instance`.
+    public var discoveryError: FleetError?
+    /// The newest certificate.
+    public var certificate: CertificateRecord?
+
+    public init(
+        cluster: String, node: String, enrolled: Timestamp, lastSeen: Timestamp?, connected: Bool, version: String?,
+        instance: EtcdInstance?, discoveryError: FleetError?, certificate: CertificateRecord?
+    ) {
+        self.cluster = cluster
+        self.node = node
+        self.enrolled = enrolled
+        self.lastSeen = lastSeen
+        self.connected = connected
+        self.version = version
+        self.instance = instance
+        self.discoveryError = discoveryError
+        self.certificate = certificate
+    }
+}
+
+/// A client certificate that the fleet's authority issued.
+public struct CertificateRecord: Codable, Sendable, Equatable {
+    /// SHA-256 of the certificate (DER), lower-case hexadecimal.
+    public var fingerprint: String
+    /// Lower-case hexadecimal.
+    public var serial: String
+    public var issued: Timestamp
+    public var notAfter: Timestamp
+    public var revoked: Timestamp?
+
+    public init(fingerprint: String, serial: String, issued: Timestamp, notAfter: Timestamp, revoked: Timestamp? = nil)
+    {
+        self.fingerprint = fingerprint
+        self.serial = serial
+        self.issued = issued
+        self.notAfter = notAfter
+        self.revoked = revoked
+    }
+}

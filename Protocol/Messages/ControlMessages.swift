@@ -1,0 +1,136 @@
+public import FleetSystem
+
+/// What operators ask of the coordinator, from `fleetctl`. As with agents, a method has one request and one reply
+/// type; listings may be longer than a frame and come in pieces.
+public enum ControlMethod {
+    public static let addCluster = "cluster.add"
+    public static let listClusters = "cluster.list"
+    public static let showCluster = "cluster.show"
+    public static let agentToken = "agent.token"
+    public static let listAgents = "agent.list"
+    public static let operatorToken = "operator.token"
+    public static let listOperators = "operator.list"
+    public static let startBackup = "backup.start"
+    public static let previewRestore = "restore.preview"
+    public static let startRestore = "restore.start"
+    public static let listJobs = "job.list"
+    public static let showJob = "job.show"
+    public static let watchJob = "job.watch"
+    public static let listSnapshots = "snapshot.list"
+    public static let showSnapshot = "snapshot.show"
+    public static let exportSnapshot = "snapshot.export"
+    public static let auditLog = "audit.log"
+    public static let verifyAudit = "audit.verify"
+    public static let status = "status"
+}
+
+/// A request that is no more than a name: of a cluster, a job, a snapshot.
+public struct NameRequest: Codable, Sendable {
+    public var name: String
+    public init(name: String) { self.name = name }
+}
+
+/// A listing, all of it or one cluster's, the newest `limit` where a limit makes sense.
+public struct ListRequest: Codable, Sendable {
+    public var cluster: String?
+    public var limit: Int?
+    public init(cluster: String? = nil, limit: Int? = nil) {
+        self.cluster = cluster
+        self.limit = limit
+    }
+}
+
+public struct TokenRequest: Codable, Sendable {
+    /// The cluster for an agent's token, the operator's name for an operator's.
+    public var name: String
+    public var validSeconds: Int
+    public init(name: String, validSeconds: Int) {
+        self.name = name
+        self.validSeconds = validSeconds
+    }
+}
+
+public struct TokenReply: Codable, Sendable {
+    /// `JoinToken.text`; shown once, kept nowhere.
+    public var token: String
+    public var expires: Timestamp
+    public init(token: String, expires: Timestamp) {
+        self.token = token
+        self.expires = expires
+    }
+}
+
+public struct BackupRequest: Codable, Sendable {
+    public var cluster: String
+    public init(cluster: String) { self.cluster = cluster }
+}
+
+public struct RestoreRequest: Codable, Sendable {
+    public var cluster: String
+    /// A snapshot's id or a unique beginning of it, "latest", or a time: the newest at or before it.
+    public var at: String
+    /// Only plan.
+    public var dryRun: Bool
+    /// Allows a snapshot of another cluster.
+    public var fromOtherCluster: Bool
+    /// Seconds that each wait of the switch may take on the node.
+    public var waitSeconds: Int
+
+    public init(cluster: String, at: String, dryRun: Bool, fromOtherCluster: Bool, waitSeconds: Int) {
+        self.cluster = cluster
+        self.at = at
+        self.dryRun = dryRun
+        self.fromOtherCluster = fromOtherCluster
+        self.waitSeconds = waitSeconds
+    }
+}
+
+/// What a restore would replace and with what: shown before the question.
+public struct RestorePreview: Codable, Sendable {
+    public var snapshot: SnapshotEntry
+    public var cluster: ClusterRecord
+    public var agent: AgentRecord
+    public init(snapshot: SnapshotEntry, cluster: ClusterRecord, agent: AgentRecord) {
+        self.snapshot = snapshot
+        self.cluster = cluster
+        self.agent = agent
+    }
+}
+
+public struct ClusterDetail: Codable, Sendable {
+    public var cluster: ClusterRecord
+    public var agents: [AgentRecord]
+    public init(cluster: ClusterRecord, agents: [AgentRecord]) {
+        self.cluster = cluster
+        self.agents = agents
+    }
+}
+
+/// The whole fleet on one screen.
+public struct FleetStatus: Codable, Sendable {
+    public var version: String
+    public var time: Timestamp
+    public var clusters: [ClusterRecord]
+    public var agents: [AgentRecord]
+    /// Jobs that are not finished.
+    public var openJobs: [JobRecord]
+    /// Bytes that are free where snapshots are stored.
+    public var storeFree: Int64
+    /// Bytes of all stored snapshots.
+    public var storeUsed: Int64
+    public var audit: AuditVerdict
+
+    public init(
+        version: String, time: Timestamp, clusters: [ClusterRecord], agents: [AgentRecord], openJobs: [JobRecord],
+        storeFree: Int64, storeUsed: Int64, audit: AuditVerdict
+    ) {
+        self.version = version
+        self.time = time
+        self.clusters = clusters
+        self.agents = agents
+        self.openJobs = openJobs
+        self.storeFree = storeFree
+        self.storeUsed = storeUsed
+        self.audit = audit
+    }
+}

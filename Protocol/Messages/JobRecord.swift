@@ -1,0 +1,159 @@
+public import FleetSystem
+
+/// Where a job stands, as the coordinator knows it.
+public enum JobState: String, Codable, Sendable, CaseIterable {
+    /// It waits for the node's agent to be connected.
+    case queued
+    /// It was sent; the agent has not answered yet.
+    case delivered
+    /// The agent has accepted it and answers for it.
+    case running
+    case succeeded
+    /// It failed, and nothing is changed on the node.
+    case failed
+    /// A restore failed after the switch had begun; the old data serves again.
+    case rolledBack = "rolled-back"
+    /// Neither forward nor back was possible: somebody has to look.
+    case stuck
+    /// The agent would not begin it.
+    case refused
+    /// It was not begun in time, and never will be.
+    case expired
+    /// The coordinator does not know how it ended: the agent was not heard of again, or forgot it. If the agent comes
+    /// back with the outcome, that replaces this.
+    case lost
+
+    /// Whether the job still occupies its cluster.
+    public var isOpen: Bool {
+        switch self {
+        case .queued, .delivered, .running: true
+        case .succeeded, .failed, .rolledBack, .stuck, .refused, .expired, .lost: false
+        }
+    }
+}
+
+/// One signed copy of a job. A job gets another one, with a counter of its own, when the agent has used the counter up
+/// without beginning.
+public struct JobAttempt: Codable, Sendable, Equatable {
+    /// From 1.
+    public var number: Int
+    public var counter: UInt64
+    public var issued: Timestamp
+    public var expires: Timestamp
+    /// When it was first sent.
+    public var delivered: Timestamp?
+
+    public init(number: Int, counter: UInt64, issued: Timestamp, expires: Timestamp, delivered: Timestamp? = nil) {
+        self.number = number
+        self.counter = counter
+        self.issued = issued
+        self.expires = expires
+        self.delivered = delivered
+    }
+}
+
+/// A job with its history.
+public struct JobRecord: Codable, Sendable, Equatable {
+    public var id: String
+    public var cluster: String
+    public var node: String
+    /// "backup" or "restore".
+    public var kind: String
+    /// The snapshot that a backup makes or a restore reads.
+    public var snapshot: String
+    /// A restore that only plans.
+    public var dryRun: Bool
+    public var state: JobState
+    public var requestedBy: String
+    public var created: Timestamp
+    /// When the agent accepted it.
+    public var started: Timestamp?
+    public var finished: Timestamp?
+    /// The last sign of life of this job from its agent.
+    public var lastHeard: Timestamp?
+    /// What the agent reported at the end; nil where it never did.
+    public var outcome: JobOutcome?
+    /// Why it did not succeed.
+    public var error: FleetError?
+    public var attempts: [JobAttempt]
+    /// In the agent's order; empty in listings.
+    public var events: [JobEvent]
+
+    public init(
+        id: String, cluster: String, node: String, kind: String, snapshot: String, dryRun: Bool, state: JobState,
+        requestedBy: String, created: Timestamp, started: Timestamp?, finished: Timestamp?, lastHeard: Timestamp?,
+        outcome: JobOutcome?, error: FleetError?, attempts: [JobAttempt], events: [JobEvent]
+    ) {
+        self.id = id
+        self.cluster = cluster
+        self.node = node
+        self.kind = kind
+        self.snapshot = snapshot
+        self.dryRun = dryRun
+        self.state = state
+        self.requestedBy = requestedBy
+        self.created = created
+        self.started = started
+        self.finished = finished
+        self.lastHeard = lastHeard
+        self.outcome = outcome
+        self.error = error
+        self.attempts = attempts
+        self.events = events
+    }
+}
+
+/// One step of a restore on one node, made from the agent's events.
+public struct RestoreStepRecord: Codable, Sendable, Equatable {
+    public enum State: String, Codable, Sendable { case started, done, failed }
+
+    public var node: String
+    public var name: String
+    public var state: State
+    public var started: Timestamp?
+    public var ended: Timestamp?
+    public var detail: String?
+    public var error: FleetError?
+
+    public init(
+        node: String, name: String, state: State, started: Timestamp?, ended: Timestamp?, detail: String?,
+        error: FleetError?
+    ) {
+        self.node = node
+        self.name = name
+        self.state = state
+        self.started = started
+        self.ended = ended
+        self.detail = detail
+        self.error = error
+    }
+}
+
+/// A restore as its cluster's history tells it.
+public struct RestoreRecord: Codable, Sendable, Equatable {
+    /// The job that does it.
+    public var job: String
+    public var cluster: String
+    public var snapshot: String
+    public var dryRun: Bool
+    public var state: JobState
+    public var requestedBy: String
+    public var created: Timestamp
+    public var finished: Timestamp?
+    public var steps: [RestoreStepRecord]
+
+    public init(
+        job: String, cluster: String, snapshot: String, dryRun: Bool, state: JobState, requestedBy: String,
+        created: Timestamp, finished: Timestamp?, steps: [RestoreStepRecord]
+    ) {
+        self.job = job
+        self.cluster = cluster
+        self.snapshot = snapshot
+        self.dryRun = dryRun
+        self.state = state
+        self.requestedBy = requestedBy
+        self.created = created
+        self.finished = finished
+        self.steps = steps
+    }
+}

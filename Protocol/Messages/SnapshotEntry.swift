@@ -1,0 +1,42 @@
+public import FleetSystem
+
+/// Whether a snapshot of the catalogue can be restored.
+public enum SnapshotCondition: String, Codable, Sendable {
+    /// Its file was whole when it was stored: length, digest and etcd's own digest at its end.
+    case verified
+    /// The row is there, the file is not.
+    case missing
+    /// The file is there and is not what was stored.
+    case damaged
+}
+
+/// A snapshot as the catalogue has it: the record that is also its manifest, and the condition of its file. In JSON
+/// the fields of both stand in one object.
+public struct SnapshotEntry: Codable, Sendable, Equatable {
+    public var record: SnapshotRecord
+    public var condition: SnapshotCondition
+    /// Why it is not `verified`.
+    public var problem: FleetError?
+
+    public init(record: SnapshotRecord, condition: SnapshotCondition = .verified, problem: FleetError? = nil) {
+        self.record = record
+        self.condition = condition
+        self.problem = problem
+    }
+
+    private enum CodingKeys: String, CodingKey { case condition, problem }
+
+    public init(from decoder: any Decoder) throws {
+        record = try SnapshotRecord(from: decoder)
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        condition = try fields.decode(SnapshotCondition.self, forKey: .condition)
+        problem = try fields.decodeIfPresent(FleetError.self, forKey: .problem)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        try record.encode(to: encoder)
+        var fields = encoder.container(keyedBy: CodingKeys.self)
+        try fields.encode(condition, forKey: .condition)
+        try fields.encode(problem, forKey: .problem)
+    }
+}

@@ -1,0 +1,51 @@
+public import FleetCrypto
+public import FleetSystem
+
+/// Signs jobs: the coordinator's side.
+public struct JobSigner: Sendable {
+    private let key: PrivateKey
+    private let keyID: String
+
+    /// - Parameter key: Ed25519.
+    public init(key: PrivateKey) throws(FleetError) {
+        self.key = key
+        keyID = try VerifyingKey(raw: try key.rawPublicKey()).id
+    }
+
+    public func sign(_ job: Job) throws(FleetError) -> Envelope {
+        let payload = try JSON.encode(job)
+        let signature = try key.sign(Envelope.preAuthenticationEncoding(type: Envelope.jobType, payload: payload))
+        return Envelope(
+            payloadType: Envelope.jobType, payload: payload.base64,
+            signatures: [Envelope.Signature(keyid: keyID, sig: signature.base64)])
+    }
+}
+
+extension FleetError.Code {
+    /// A job was not signed by the coordinator whose key was pinned at enrolment, or was changed on the way.
+    public static let badSignature: Self = "bad-signature"
+}
+
+extension Envelope {
+    /// The job that was signed, decoded from exactly the bytes that the signature covers.
+    ///
+    /// - Throws: `bad-signature`, or `malformed` for signed bytes that are no job (a coordinator's bug).
+    public func job(verifiedBy key: VerifyingKey) throws(FleetError) -> Job {
+        let hint = "was the coordinator set up anew? then enroll this node again; otherwise treat it as an attack"
+        guard payloadType == Self.jobType else {
+            throw FleetError(.badSignature, "the envelope is no job: \(payloadType.debugDescription)", hint: hint)
+        }
+        guard let payload = [UInt8](base64: payload) else {
+            throw FleetError(.badSignature, "the job's payload is not base64", hint: hint)
+        }
+        let message = Self.preAuthenticationEncoding(type: payloadType, payload: payload)
+        // The key id only says which key to try (DSSE): we have one, and it alone decides.
+        let valid = signatures.contains { signature in
+            [UInt8](base64: signature.sig).map { key.verifies($0, of: message) } ?? false
+        }
+        guard valid else {
+            throw FleetError(.badSignature, "the job is not signed by this node's coordinator", hint: hint)
+        }
+        return try JSON.decode(Job.self, from: payload)
+    }
+}

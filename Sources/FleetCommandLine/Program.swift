@@ -1,0 +1,33 @@
+internal import FleetSystem
+private import Glibc
+
+/// Runs a program's command line to an exit status. The one place that turns errors into statuses.
+public enum Program {
+    /// Never returns.
+    public static func main(_ root: Command, version: String) async -> Never {
+        let terminal = Terminal.standard()
+        let status = await run(Array(CommandLine.arguments.dropFirst()), root, version: version, terminal: terminal)
+        exit(status.code)
+    }
+
+    public static func run(_ words: [String], _ root: Command, version: String, terminal: Terminal) async -> ExitStatus
+    {
+        if words == ["--version"] || words == ["version"] {
+            terminal.print("\(root.name) \(version)")
+            return .success
+        }
+        do {
+            switch try Parser.parse(words, root: root, terminal: terminal) {
+            case .help(let command, let path, let inherited):
+                terminal.printRaw(Help.text(command, path: path, inherited: inherited, terminal: terminal))
+                return .success
+            case .run(let command, _, let invocation):
+                return try await command.run!(invocation)
+            }
+        } catch {
+            let error = FleetError(error)
+            terminal.error(error)
+            return error.code == .usage ? .usage : .failure
+        }
+    }
+}

@@ -1,0 +1,86 @@
+internal import CLinux
+public import FleetSystem
+private import Glibc
+
+/// Standard output and error. Rules:
+/// - What was asked for goes to standard output, everything about it to standard error.
+/// - Colour only on a terminal, never with NO_COLOR set, and never as the only carrier of a meaning.
+/// - Progress is redrawn on a terminal; elsewhere it is a plain line now and then.
+/// - Text of others (names, errors) is printed without its control characters.
+public struct Terminal: Sendable {
+    public var outputIsTerminal: Bool
+    public var errorIsTerminal: Bool
+    public var color: Bool
+    public var columns: Int
+    private let write: @Sendable (Int32, String) -> Void
+
+    public init(
+        outputIsTerminal: Bool, errorIsTerminal: Bool, color: Bool, columns: Int,
+        write: @escaping @Sendable (Int32, String) -> Void
+    ) {
+        self.outputIsTerminal = outputIsTerminal
+        self.errorIsTerminal = errorIsTerminal
+        self.color = color
+        self.columns = columns
+        self.write = write
+    }
+
+    public static func standard() -> Terminal {
+        let output = isatty(1) == 1
+        // no-color.org: "when present and not an empty string".
+        let noColor = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
+        let dumb = getenv("TERM").map { String(cString: $0) == "dumb" } ?? false
+        let columns = Int(fleet_terminal_columns(output ? 1 : 2))
+        return Terminal(
+            outputIsTerminal: output, errorIsTerminal: isatty(2) == 1, color: output && !noColor && !dumb,
+            columns: columns > 0 ? columns : 100
+        ) { descriptor, text in
+            Signals.brokenPipeIgnored
+            var rest = Array(text.utf8)[...]
+            while !rest.isEmpty {
+                let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+                if count < 0, errno == EINTR { continue }
+                // A reader that went away (| head) wants no more; that is no error.
+                if count <= 0 { return }
+                rest = rest.dropFirst(count)
+            }
+        }
+    }
+
+    /// A line of what was asked for.
+    public func print(_ line: String) { write(1, line + "\n") }
+    public func printRaw(_ text: String) { write(1, text) }
+    /// A line about it.
+    public func note(_ line: String) { write(2, line + "\n") }
+    public func noteRaw(_ text: String) { write(2, text) }
+
+    /// An error in one line, and what to do next in a second.
+    public func error(_ error: FleetError) {
+        note("\(paint("error", "1;31", on: errorIsTerminal)): \(Self.clean(error.message))")
+        if let hint = error.hint { note("\(paint("hint", "1", on: errorIsTerminal)): \(Self.clean(hint))") }
+    }
+
+    /// Asks on the terminal; anything but yes is no, and so is the lack of a terminal.
+    public func confirms(_ question: String) -> Bool {
+        guard isatty(0) == 1 else { return false }
+        noteRaw("\(question) [y/N] ")
+        guard let answer = readLine(strippingNewline: true) else { return false }
+        return ["y", "yes"].contains(answer.lowercased())
+    }
+
+    public func bold(_ text: String) -> String { paint(text, "1", on: outputIsTerminal) }
+    public func green(_ text: String) -> String { paint(text, "32", on: outputIsTerminal) }
+    public func red(_ text: String) -> String { paint(text, "31", on: outputIsTerminal) }
+    public func yellow(_ text: String) -> String { paint(text, "33", on: outputIsTerminal) }
+
+    private func paint(_ text: String, _ code: String, on terminal: Bool) -> String {
+        color && terminal ? "\u{1b}[\(code)m\(text)\u{1b}[0m" : text
+    }
+
+    /// Without control characters, so that nobody's name or error steers the terminal.
+    public static func clean(_ text: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) ? " " : $0 }))
+    }
+}

@@ -1,0 +1,111 @@
+import FleetCommandLine
+import FleetSystem
+import Testing
+
+final class Recorder: Sendable {
+    private let lines = Monitor<(String, String)>(("", ""))
+    var output: String { lines.withLock { $0.0 } }
+    var errors: String { lines.withLock { $0.1 } }
+    func terminal(color: Bool = false) -> Terminal {
+        Terminal(outputIsTerminal: color, errorIsTerminal: color, color: color, columns: 80) { descriptor, text in
+            self.lines.withLock { if descriptor == 1 { $0.0 += text } else { $0.1 += text } }
+        }
+    }
+}
+
+@Suite struct ProgramTests {
+    let root = Command(
+        "tool", "does things", options: [.init("server", value: "ADDRESS", "where it is")],
+        subcommands: [
+            Command(
+                "make", "makes it",
+                arguments: [.init("NAME", "what it is called"), .init("PART", "its parts", count: .any)],
+                options: [
+                    .init("output", short: "o", value: "FORMAT", "how it is printed", choices: ["table", "json"]),
+                    .init("force", short: "f", "at any price"),
+                    .init("label", value: "L", "labels", repeated: true), .init("wait", value: "DURATION", "how long"),
+                ],
+                examples: [.init("tool make a", "makes a")], exitStatuses: [(.partialFailure, "some failed")]
+            ) { call in
+                let wait = try call.duration("wait", default: .seconds(1))
+                call.terminal.print(
+                    [
+                        call.argument("NAME")!, call.arguments("PART").joined(separator: "+"),
+                        call.value("output") ?? "nil", "\(call.has("force"))",
+                        call.values("label").joined(separator: "+"), call.value("server") ?? "nil",
+                        "\(Int(wait.seconds))",
+                    ].joined(separator: " "))
+                return .success
+            },
+            Command("fail", "fails") { _ in throw FleetError("some-code", "it went wrong", hint: "try another") },
+        ])
+
+    func run(_ words: String...) async -> (Int32, String, String) {
+        let recorder = Recorder()
+        let status = await Program.run(words, root, version: "1.2.3", terminal: recorder.terminal())
+        return (status.code, recorder.output, recorder.errors)
+    }
+
+    @Test func optionsAnywhereAndInAllForms() async {
+        let expected = "a b+c json true x+y s 900\n"
+        #expect(
+            await run(
+                "make", "a", "b", "c", "-o", "json", "-f", "--label", "x", "--label=y", "--server", "s", "--wait", "15m"
+            ).1 == expected)
+        #expect(
+            await run(
+                "--server=s", "make", "--force", "a", "-ojson", "b", "--label=x", "--wait=900", "--label", "y", "c"
+            ).1 == expected)
+        #expect(await run("make", "--", "--force", "-x").1 == "--force -x nil false  nil 1\n")
+    }
+
+    @Test(arguments: [
+        ["make"], ["nothing"], ["make", "a", "--nope"], ["make", "a", "-z"], ["make", "a", "--output", "xml"],
+        ["make", "a", "--output"], ["fail", "x"],
+        ["make", "a", "--force=1"], ["make", "a", "-o", "json", "-o", "json"], ["make", "a", "--wait", "soon"],
+        ["--server", "x"],
+    ])
+    func wrongLines(_ words: [String]) async {
+        let recorder = Recorder()
+        let status = await Program.run(words, root, version: "1", terminal: recorder.terminal())
+        #expect(status == .usage && recorder.output.isEmpty && recorder.errors.hasPrefix("error: "))
+    }
+
+    @Test func errorsHaveTheirHintOnALineOfItsOwn() async {
+        #expect(await run("fail") == (1, "", "error: it went wrong\nhint: try another\n"))
+    }
+
+    @Test func helpAtEveryLevel() async {
+        let top = await run("--help")
+        #expect(top.0 == 0 && top.1.contains("make") && top.1.contains("--server ADDRESS"))
+        #expect(await run().1 == top.1)
+        let make = await run("make", "--help").1
+        for part in [
+            "Usage\n  tool make NAME [PART...] [OPTIONS]", "(table, json)", "Examples", "tool make a", "Exit status",
+            "some failed", "--server",
+        ] {
+            #expect(make.contains(part), "\(part)")
+        }
+    }
+
+    @Test func versionAndControlCharacters() async {
+        #expect(await run("--version").1 == "tool 1.2.3\n")
+        #expect(Terminal.clean("a\u{1b}[31mb\nc") == "a [31mb c")
+    }
+
+    @Test func tablesAlignAndShowEmptyCells() {
+        let recorder = Recorder()
+        var table = Table([("NAME", .left), ("SIZE", .right), ("WHY", .left)])
+        table.add(["cluster-a", "1 B", ""])
+        table.add(["b", "480.3 MB", "long text"])
+        table.print(recorder.terminal())
+        #expect(recorder.output == "NAME           SIZE  WHY\ncluster-a       1 B  -\nb          480.3 MB  long text\n")
+    }
+
+    @Test(
+        arguments: [
+            (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_950, "1.0 MB"), (480_300_000, "480.3 MB"),
+            (8_000_000_000, "8.0 GB"),
+        ] as [(Int64, String)])
+    func sizes(_ count: Int64, _ text: String) { #expect(Human.bytes(count) == text) }
+}

@@ -1,0 +1,178 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+@Suite("Catalogue: inventory")
+struct CatalogueTests {
+    @Test func clustersAreAddedOnceAndByGoodNames() async throws {
+        let catalogue = try Fixture.catalogue()
+        #expect(try await catalogue.addCluster("a", by: "root").name == "a")
+        #expect(await code { _ = try await catalogue.addCluster("a", by: "root") } == .alreadyExists)
+        for name in ["", "A", "../x", "a/b", "-a", String(repeating: "x", count: 64)] {
+            #expect(await code { _ = try await catalogue.addCluster(name, by: "root") } == .malformed)
+        }
+        #expect(await code { _ = try await catalogue.cluster("z") } == .notFound)
+        #expect(try await catalogue.clusters().map(\.name) == ["a"])
+        let log = try await catalogue.auditLog()
+        #expect(log.map(\.event.outcome) == [.ok] + Array(repeating: .refused, count: 7))
+        #expect(log[1].event.detail["code"] == "already-exists")
+    }
+
+    @Test func aTokenEnrolsOnce() async throws {
+        let catalogue = try Fixture.catalogue()
+        _ = try await catalogue.addCluster("a", by: "root")
+        #expect(
+            await code {
+                _ = try await catalogue.createToken(
+                    secret: "s", role: .agent, cluster: "z", lifetime: .seconds(1), by: "root")
+            } == .notFound)
+        _ = try await catalogue.createToken(secret: "s", role: .agent, cluster: "a", lifetime: .seconds(60), by: "root")
+        let certificate = Fixture.certificate()
+        func enrol(_ secret: String, _ name: String = "n1") async throws -> Grant {
+            try await catalogue.enrol(secret: secret, name: name, from: "peer") { _ throws(FleetError) in
+                (certificate, true)
+            }.grant
+        }
+        #expect(await code { _ = try await enrol("t") } == .tokenUnknown)
+        #expect(await code { _ = try await enrol("s", "Not A Name") } == .malformed)
+        #expect(try await enrol("s") == .agent(cluster: "a", node: "n1"))
+        #expect(await code { _ = try await enrol("s") } == .tokenUsed)
+        #expect(try await catalogue.agents().map(\.certificate) == [certificate])
+        #expect(try await catalogue.identify(fingerprint: certificate.fingerprint) == .agent(cluster: "a", node: "n1"))
+        #expect(try await catalogue.tokens().isEmpty)
+        #expect(try await catalogue.tokens(all: true).count == 1)
+    }
+
+    @Test func aFailedEnrolmentSpendsNothing() async throws {
+        let catalogue = try Fixture.catalogue()
+        _ = try await catalogue.addCluster("a", by: "root")
+        _ = try await catalogue.createToken(secret: "s", role: .agent, cluster: "a", lifetime: .seconds(60), by: "root")
+        #expect(
+            await code {
+                _ = try await catalogue.enrol(secret: "s", name: "n1", from: "peer") {
+                    _ throws(FleetError) -> (CertificateRecord, Bool) in throw FleetError(.malformed, "no request")
+                }
+            } == .malformed)
+        #expect(try await catalogue.agents().isEmpty)
+        #expect(try await catalogue.tokens().count == 1)
+        #expect(try await catalogue.auditLog().last?.event.action == "enrol")
+    }
+
+    @Test func tokensExpire() async throws {
+        let clock = TestClock()
+        let catalogue = try Fixture.catalogue(clock)
+        _ = try await catalogue.createToken(
+            secret: "s", role: .operator, name: "alice", lifetime: .seconds(60), by: "root")
+        clock.advance(.seconds(60))
+        #expect(
+            await code {
+                _ = try await catalogue.enrol(secret: "s", name: "x", from: "peer") { _ throws(FleetError) in
+                    (Fixture.certificate(), true)
+                }
+            } == .tokenExpired)
+        #expect(try await catalogue.operators().isEmpty)
+    }
+
+    @Test func certificatesAreRevokedAndReplaced() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        let first = try #require(try await catalogue.agents(cluster: "a").first?.certificate)
+        #expect(await code { _ = try await catalogue.identify(fingerprint: "00") } == .certificateUnknown)
+        clock.advance(.seconds(1))
+        try await Fixture.enrol(catalogue, cluster: "a", node: "n1")
+        #expect(await code { _ = try await catalogue.identify(fingerprint: first.fingerprint) } == .certificateRevoked)
+        #expect(try await catalogue.revoke(.agent(cluster: "a", node: "n1"), by: "root") == 1)
+        #expect(
+            await code { _ = try await catalogue.revoke(.agent(cluster: "a", node: "n1"), by: "root") } == .notFound)
+        let other = try #require(try await catalogue.agents(cluster: "b").first?.certificate)
+        #expect(try await catalogue.identify(fingerprint: other.fingerprint) == .agent(cluster: "b", node: "n1"))
+        clock.advance(.seconds(400 * 86400))
+        #expect(await code { _ = try await catalogue.identify(fingerprint: other.fingerprint) } == .certificateExpired)
+    }
+
+    @Test func registrationIsAuditedOnlyWhenSomethingChanged() async throws {
+        let catalogue = try await Fixture.fleet()
+        let before = try await catalogue.auditLog().count
+        var request = Fixture.registration()
+        request.instance?.pid = 99
+        _ = try await catalogue.registered(NodeName(cluster: "a", node: "n1"), request)
+        #expect(try await catalogue.auditLog().count == before)
+        #expect(try await catalogue.agents(cluster: "a").first?.instance?.pid == 99)
+        _ = try await catalogue.registered(NodeName(cluster: "a", node: "n1"), Fixture.registration(version: "3.5.9"))
+        #expect(try await catalogue.auditLog().last?.event.action == "node.changed")
+        #expect(
+            await code {
+                _ = try await catalogue.registered(NodeName(cluster: "a", node: "zz"), Fixture.registration())
+            } == .notFound)
+    }
+
+    @Test func snapshotsAreFoundByPrefixTimeAndLatest() async throws {
+        let catalogue = try await Fixture.fleet()
+        let early = Fixture.record("20261124-065510-aaaa", saved: "2026-11-24T06:55:10Z")
+        let late = Fixture.record("20261124-075510-bbbb", saved: "2026-11-24T07:55:10Z")
+        let other = Fixture.record("20261124-075510-bbcc", cluster: "b", saved: "2026-11-24T07:55:10Z", etcdID: "f00d")
+        for record in [late, early, other] { try await catalogue.add(record, by: "agent") }
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record == late)
+        #expect(try await catalogue.findSnapshot("2026-11-24T07:55:09Z", cluster: "a").record == early)
+        #expect(try await catalogue.findSnapshot("20261124-07", cluster: "a").record == late)
+        #expect(await code { _ = try await catalogue.findSnapshot("20261124-07") } == .ambiguous)
+        #expect(await code { _ = try await catalogue.findSnapshot("2025-01-01", cluster: "a") } == .notFound)
+        #expect(await code { _ = try await catalogue.findSnapshot("latest") } == .usage)
+        #expect(await code { _ = try await catalogue.findSnapshot("latest", cluster: "z") } == .notFound)
+        try await catalogue.mark(late.id, .missing, FleetError(.notFound, "gone"), by: "coordinator")
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record == early)
+        #expect(try await catalogue.findSnapshot(late.id, cluster: "a").condition == .missing)
+        let cluster = try await catalogue.cluster("a")
+        #expect(cluster.snapshots == 1)
+        #expect(cluster.latestSnapshot == early.id)
+        #expect(try await catalogue.snapshots(cluster: "a").count == 2)
+    }
+
+    @Test func theSameSnapshotTwiceIsOneAndAnotherIsRefused() async throws {
+        let catalogue = try await Fixture.fleet()
+        let record = Fixture.record("20261124-065510-aaaa")
+        try await catalogue.add(record, by: "agent")
+        let events = try await catalogue.auditLog().count
+        try await catalogue.add(record, by: "agent")
+        #expect(try await catalogue.auditLog().count == events)
+        let other = Fixture.record("20261124-065510-aaaa", sha256: "ff")
+        #expect(await code { try await catalogue.add(other, by: "agent") } == .alreadyExists)
+    }
+
+    @Test func etcdIdentitiesAreAHistory() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await catalogue.add(Fixture.record("s1", etcdID: "aa"), by: "agent")
+        try await catalogue.add(Fixture.record("s2", saved: "2026-11-25T00:00:00Z", etcdID: "bb"), by: "agent")
+        try await catalogue.add(Fixture.record("s3", saved: "2026-11-26T00:00:00Z", etcdID: "bb"), by: "agent")
+        #expect(try await catalogue.cluster("a").identities.map(\.id) == ["aa", "bb"])
+        let event = try #require(
+            try await catalogue.auditLog().last { $0.event.action == "cluster.identity" })
+        #expect(event.event.detail["previous"] == "aa")
+    }
+
+    @Test func anUnreadableRowHidesNoOther() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await catalogue.add(Fixture.record("s1"), by: "agent")
+        try await catalogue.add(Fixture.record("s2"), by: "agent")
+        try await catalogue.script("UPDATE snapshots SET record = '{' WHERE id = 's1'")
+        #expect(try await catalogue.snapshots().map(\.record.id) == ["s2"])
+    }
+
+    @Test func everythingIsThereAfterReopening() async throws {
+        let directory = try TemporaryDirectory()
+        let catalogue = try await Fixture.fleet(path: directory.path + "/c.db")
+        let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(60), by: "root")
+        await catalogue.close()
+        let again = try Fixture.catalogue(path: directory.path + "/c.db")
+        #expect(try await again.job(job.id) == job)
+        #expect(try await again.verifyAudit().isIntact)
+    }
+}
+
+extension Catalogue {
+    /// Straight into the database, past everything that protects it.
+    func script(_ sql: String) throws(FleetError) { try db.script(sql) }
+}

@@ -1,0 +1,50 @@
+import FleetCrypto
+import FleetProtocol
+import FleetSystem
+
+@testable import FleetCoordinator
+
+/// Bytes with the shape of a snapshot: pages, then their SHA-256.
+struct SampleSnapshot: Sendable {
+    var bytes: [UInt8]
+    var record: SnapshotRecord
+
+    init(_ id: String, pages: Int = 3, seed: UInt8 = 1, job: String = "j", cluster: String = "a") {
+        let body = (0..<pages * 512).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ Int(seed)) }
+        bytes = body + SHA256.hash(body)
+        record = Fixture.record(
+            id, cluster: cluster, job: job, size: Int64(bytes.count), sha256: SHA256.hash(bytes).hex)
+    }
+
+    var digest: StreamDigest { StreamDigest(length: record.size, sha256: record.sha256) }
+}
+
+extension IncomingSnapshot {
+    func append(_ bytes: some Collection<UInt8>) throws(FleetError) {
+        let result: Result<Void, FleetError> = Array(bytes).withUnsafeBytes { bytes in
+            do throws(FleetError) { return .success(try append(bytes)) } catch { return .failure(error) }
+        }
+        try result.get()
+    }
+
+    func allBytes() throws -> [UInt8] {
+        var all: [UInt8] = []
+        try readBack { bytes throws(FleetError) in all += bytes }
+        return all
+    }
+}
+
+extension SnapshotStore {
+    func store(_ sample: SampleSnapshot, key: String = "up") throws {
+        let incoming = try begin(key)
+        try incoming.append(sample.bytes[Int(incoming.length)...])
+        try incoming.commit(sample.record)
+    }
+
+    func bytes(_ id: String) throws -> [UInt8] {
+        let stored = try open(id)
+        var buffer = [UInt8](repeating: 0, count: Int(stored.record.size) + 10)
+        let count = try buffer.withUnsafeMutableBytes { try stored.read(at: 0, into: $0) }
+        return Array(buffer[..<count])
+    }
+}
