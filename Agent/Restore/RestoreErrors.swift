@@ -9,6 +9,8 @@ extension FleetError.Code {
     public static let changedMeanwhile: Self = "changed-meanwhile"
     /// What was restored is not what was meant: id, revision, keys or alarms differ.
     public static let verificationFailed: Self = "verification-failed"
+    /// The etcd of the node is older than the one that the snapshot was saved from.
+    public static let etcdTooOld: Self = "etcd-too-old"
     /// A process or pod did not stop or did not start in the time that it has.
     public static let notStopped: Self = "not-stopped"
     public static let notStarted: Self = "not-started"

@@ -15,7 +15,7 @@ struct RestoreMachine: Sendable, Equatable {
 
     enum Action: Equatable, Sendable {
         /// Write it, apply it, ask again.
-        case write(RestoreRecord)
+        case write(RestoreEntry)
         /// Do it, then write and apply `done` or `failed`.
         case perform(RestoreStep)
         /// Take it back, then write and apply `undone` or `undoFailed`.
@@ -69,7 +69,7 @@ struct RestoreMachine: Sendable, Equatable {
     /// Something of the running cluster was touched, whether or not it is back by now.
     private(set) var hasSwitched = false
 
-    mutating func apply(_ record: RestoreRecord) {
+    mutating func apply(_ record: RestoreEntry) {
         switch record {
         case .planned: break
         case .started(let step):

@@ -31,10 +31,16 @@ enum RestorePlanner {
 
         let member = MemberIdentity.member(peerURLs: instance.peerURLs, token: token)
         let controlPlane = instance.topology == .externalSystemd ? [] : found.manifests.controlPlane
+        var owner = RestoreWork.Owner(user: 0, group: 0)
         let launch: RestoreWork.Launch
         let holding: String
         switch found.launch.kind {
         case .staticPod(let pod):
+            guard !controlPlane.contains(where: { $0.file == pod.manifest }) else {
+                throw FleetError(
+                    .notEditable, "\(pod.manifest) holds etcd and the control plane, which has to stop before it",
+                    hint: "give etcd a manifest of its own, as kubeadm does")
+            }
             launch = .staticPod(
                 manifest: try found.files.resolve(pod.manifest),
                 manifestDirectory: try found.files.resolve(found.manifests.path),
@@ -42,6 +48,9 @@ enum RestorePlanner {
             let beside = FileSystem.parent(of: try found.files.resolve(found.manifests.path))
             holding = normalised("\(beside)/fleet-agent/\(job.id)")
         case .unit(let unit):
+            if let user = unit.value("User")?.text, let account = FileSystem.account(user) {
+                owner = .init(user: account.user, group: account.group)
+            }
             launch = .unit(name: unit.name, reload: files.contains { $0.path.contains("/systemd/") })
             holding = ""
         }
@@ -58,7 +67,8 @@ enum RestorePlanner {
                 clusterToken: token, changes: files, steps: []),
             snapshot: restore.snapshot, job: job.id, expires: job.expires, waitSeconds: restore.waitSeconds,
             instance: instance, launch: launch, controlPlane: controlPlane, directories: directories,
-            holdingDirectory: holding, memberID: member, clusterID: MemberIdentity.cluster(members: [member]),
+            owner: owner, wasRunning: found.process != nil, holdingDirectory: holding, memberID: member,
+            clusterID: MemberIdentity.cluster(members: [member]),
             steps: steps)
         work.plan.steps = steps.map { .init(name: $0.rawValue, description: work.description(of: $0)) }
         return work

@@ -18,6 +18,11 @@ struct RestoreWork: Codable, Sendable, Equatable {
         var new: String
     }
 
+    struct Owner: Codable, Sendable, Equatable {
+        var user: UInt32
+        var group: UInt32
+    }
+
     var plan: RestorePlan
     var snapshot: SnapshotRecord
     var job: String
@@ -28,6 +33,10 @@ struct RestoreWork: Codable, Sendable, Equatable {
     var controlPlane: [ControlPlaneManifest]
     /// The roots of what is made: a volume's path or the data-dir itself, then a separate WAL directory.
     var directories: [NewDirectory]
+    /// Of new directories whose old one is gone.
+    var owner: Owner
+    /// An etcd ran when the plan was made: then one has to run again after a rollback.
+    var wasRunning: Bool
     /// Outside the manifests directory, on its file system: manifests that are away, files before they are renamed.
     var holdingDirectory: String
     var memberID: UInt64

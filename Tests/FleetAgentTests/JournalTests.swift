@@ -4,13 +4,13 @@ import Testing
 @testable import FleetAgent
 
 @Suite struct JournalTests {
-    private let records: [RestoreRecord] = [
+    private let records: [RestoreEntry] = [
         .started(.fetch), .done(.fetch, note: "x\ny"), .failed(.preflight, FleetError(.noSpace, "full", hint: "h")),
         .concluded(.failed),
     ]
 
     private func write(_ path: String) throws -> [UInt8] {
-        let journal = try Journal<RestoreRecord>(path)
+        let journal = try Journal<RestoreEntry>(path)
         #expect(journal.recovered.isEmpty)
         for record in records { try journal.append(record) }
         return try FileSystem.read(path)
@@ -21,7 +21,7 @@ import Testing
     @Test func keepsRecords() throws {
         let tree = try NodeTree()
         _ = try write(tree.root + "/j")
-        #expect(try Journal<RestoreRecord>.records(tree.root + "/j") == records)
+        #expect(try Journal<RestoreEntry>.records(tree.root + "/j") == records)
     }
 
     /// Cut off at any byte, it holds the whole records before, and goes on after them.
@@ -35,11 +35,11 @@ import Testing
             try FileSystem.writeDurably(path, bytes[..<length])
             let whole = ends.count { $0 <= length }
             do {
-                let journal = try Journal<RestoreRecord>(path)
+                let journal = try Journal<RestoreEntry>(path)
                 #expect(journal.recovered == Array(records[..<whole]))
                 try journal.append(.started(.verify))
             }
-            #expect(try Journal<RestoreRecord>.records(path) == records[..<whole] + [.started(.verify)])
+            #expect(try Journal<RestoreEntry>.records(path) == records[..<whole] + [.started(.verify)])
         }
     }
 
@@ -52,7 +52,7 @@ import Testing
             var damaged = bytes
             damaged[index] ^= 0x04
             try FileSystem.writeDurably(path, damaged)
-            let error = #expect(throws: FleetError.self) { try Journal<RestoreRecord>.records(path) }
+            let error = #expect(throws: FleetError.self) { try Journal<RestoreEntry>.records(path) }
             #expect(error?.code == .journalDamaged)
         }
     }

@@ -59,12 +59,12 @@ import Testing
         crash: (Int) -> Crash = { _ in .none }
     ) -> (node: Node, verdict: RestoreMachine.Verdict, moments: Int) {
         var node = Node()
-        var journal: [RestoreRecord] = []
+        var journal: [RestoreEntry] = []
         var boot = 0
         var machine = RestoreMachine(steps: Self.steps, boot: Self.boots[0])
         var moment = 0
 
-        func write(_ record: RestoreRecord) {
+        func write(_ record: RestoreEntry) {
             journal.append(record)
             machine.apply(record)
         }
@@ -170,7 +170,7 @@ import Testing
 
     @Test func stuckIsTriedAgainAtTheNextStart() {
         var machine = RestoreMachine(steps: Self.steps, boot: Self.boots[0])
-        for record: RestoreRecord in [
+        for record: RestoreEntry in [
             .started(.fetch), .done(.fetch, note: nil), .started(.checkSnapshot), .failed(.checkSnapshot, Self.failure),
             .undoStarted(.checkSnapshot), .undoFailed(.checkSnapshot, Self.failure),
         ] { machine.apply(record) }

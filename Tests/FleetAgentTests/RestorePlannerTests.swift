@@ -25,9 +25,7 @@ import Testing
     private func diff(_ work: RestoreWork) -> String {
         work.plan.changes.map { change in
             UnifiedDiff.text(path: change.path, before: change.before ?? "", after: change.after)
-                .split(separator: "
-").filter { !$0.hasPrefix(" ") && !$0.hasPrefix("@") }.map { $0 + "
-" }.joined()
+                .split(separator: "\n").filter { !$0.hasPrefix(" ") && !$0.hasPrefix("@") }.map { $0 + "\n" }.joined()
         }.joined()
     }
 

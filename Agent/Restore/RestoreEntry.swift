@@ -2,7 +2,7 @@ internal import FleetSystem
 
 /// What the journal of a restore holds, in the order in which it became true. The state of a restore is these records
 /// and nothing else.
-enum RestoreRecord: Codable, Sendable, Equatable {
+enum RestoreEntry: Codable, Sendable, Equatable {
     case planned(RestoreWork, boot: BootIdentity)
     /// The agent found the journal after its own end or the machine's.
     case resumed(boot: BootIdentity, expired: Bool)
