@@ -67,9 +67,7 @@ actor JobRunner {
     /// What the coordinator has taken is forgotten here: the events, and all of a backup; of a restore the journal stays.
     func acknowledge(_ job: String, _ sequence: Int) async throws(FleetError) {
         try await outbox.acknowledge(job, sequence)
-        guard job != current, await !outbox.unacknowledgedJobs.contains(job),
-            try await outbox.outcome(of: job) != nil
-        else { return }
+        guard await !outbox.unacknowledgedJobs.contains(job), try await outbox.outcome(of: job) != nil else { return }
         await outbox.close(job)
         let paths = self.paths
         try await onDisk { () throws(FleetError) in

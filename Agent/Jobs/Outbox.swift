@@ -38,16 +38,16 @@ actor Outbox {
         outcome: JobOutcome? = nil
     ) async throws(FleetError) {
         try await open(job)
-        // The number is taken before the first await: another event may come while this one is written.
-        guard var queue = queues[job] else { return }
+        // The number is taken before the next await: another event may come while this one is written.
+        guard let queue = queues[job] else { return }
         let event = JobEvent(
             job: job, sequence: queue.next, time: .now(), kind: kind, step: step, detail: detail, error: error,
             outcome: outcome)
-        queue.next += 1
-        queue.pending.append(event)
-        queues[job] = queue
+        queues[job]?.next += 1
         let journal = queue.journal
         try await onDisk { () throws(FleetError) in try journal.append(.event(event)) }
+        // Only now may it be sent: an acknowledgement must never be on the disk before its event.
+        queues[job]?.pending.append(event)
         wake()
     }
 
@@ -67,10 +67,8 @@ actor Outbox {
     }
 
     func acknowledge(_ job: String, _ sequence: Int) async throws(FleetError) {
-        guard var queue = queues[job] else { return }
-        queue.pending.removeAll { $0.sequence <= sequence }
-        queues[job] = queue
-        let journal = queue.journal
+        guard let journal = queues[job]?.journal else { return }
+        queues[job]?.pending.removeAll { $0.sequence <= sequence }
         try await onDisk { () throws(FleetError) in try journal.append(.acknowledged(sequence)) }
     }
 
