@@ -28,7 +28,11 @@ actor JobRunner {
 
     /// Jobs that the coordinator has not heard the end of.
     var activeJobs: [String] {
-        get async { Set(await outbox.unacknowledgedJobs + [current].compactMap { $0 }).sorted() }
+        get async {
+            // In this order: a job that ends meanwhile has posted its outcome before it gives the node free.
+            let running = current
+            return Set(await outbox.unacknowledgedJobs + [running].compactMap { $0 }).sorted()
+        }
     }
 
     nonisolated func lastCounter() async throws(FleetError) -> UInt64 {
@@ -67,8 +71,7 @@ actor JobRunner {
     /// What the coordinator has taken is forgotten here: the events, and all of a backup; of a restore the journal stays.
     func acknowledge(_ job: String, _ sequence: Int) async throws(FleetError) {
         try await outbox.acknowledge(job, sequence)
-        guard await !outbox.unacknowledgedJobs.contains(job), try await outbox.outcome(of: job) != nil else { return }
-        await outbox.close(job)
+        guard await outbox.closeIfEnded(job) else { return }
         let paths = self.paths
         try await onDisk { () throws(FleetError) in
             if !FileSystem.exists(paths.journal(job)) { try FileSystem.removeTree(paths.job(job)) }

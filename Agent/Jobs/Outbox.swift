@@ -12,6 +12,9 @@ actor Outbox {
         var journal: Journal<Entry>
         var pending: [JobEvent] = []
         var next = 1
+        /// Events that are being written and are not pending yet.
+        var writing = 0
+        var hasOutcome = false
     }
 
     private let paths: AgentPaths
@@ -44,10 +47,13 @@ actor Outbox {
             job: job, sequence: queue.next, time: .now(), kind: kind, step: step, detail: detail, error: error,
             outcome: outcome)
         queues[job]?.next += 1
+        queues[job]?.writing += 1
+        defer { queues[job]?.writing -= 1 }
         let journal = queue.journal
         try await onDisk { () throws(FleetError) in try journal.append(.event(event)) }
         // Only now may it be sent: an acknowledgement must never be on the disk before its event.
         queues[job]?.pending.append(event)
+        if outcome != nil { queues[job]?.hasOutcome = true }
         wake()
     }
 
@@ -72,8 +78,12 @@ actor Outbox {
         try await onDisk { () throws(FleetError) in try journal.append(.acknowledged(sequence)) }
     }
 
-    /// Forgets a job's file until there is another event of it.
-    func close(_ job: String) { queues[job] = nil }
+    /// Forgets a job that has ended and of which all was taken; says whether it did.
+    func closeIfEnded(_ job: String) -> Bool {
+        guard let queue = queues[job], queue.hasOutcome, queue.pending.isEmpty, queue.writing == 0 else { return false }
+        queues[job] = nil
+        return true
+    }
 
     /// Jobs of which an event is still to be acknowledged.
     var unacknowledgedJobs: [String] { queues.filter { !$0.value.pending.isEmpty }.map(\.key).sorted() }
@@ -104,6 +114,7 @@ actor Outbox {
             case .event(let event):
                 queue.pending.append(event)
                 queue.next = event.sequence + 1
+                if event.outcome != nil { queue.hasOutcome = true }
             case .acknowledged(let sequence): queue.pending.removeAll { $0.sequence <= sequence }
             }
         }
