@@ -76,6 +76,7 @@ let package = Package(
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
+        tests("FleetLabTests", ["FleetSystem"]),
         tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
         tests("FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetSystem", "FleetYAML"]),
     ],

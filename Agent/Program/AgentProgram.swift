@@ -15,7 +15,8 @@ public enum AgentProgram {
     static let stateOption = Command.Option(
         "state", value: "DIR", "where keys, journals and tools are kept (default \(AgentPaths.standardState))")
     static let spoolOption = Command.Option(
-        "spool", value: "DIR", "where snapshots lie on their way; needs twice etcd's database (default: spool/ of --state)")
+        "spool", value: "DIR",
+        "where snapshots lie on their way; needs twice etcd's database (default: spool/ of --state)")
 
     static func paths(_ call: Invocation) -> AgentPaths {
         AgentPaths(state: call.value("state") ?? AgentPaths.standardState, spool: call.value("spool"))

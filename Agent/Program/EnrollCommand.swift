@@ -12,7 +12,8 @@ let enrollCommand = Command(
         """,
     arguments: [.init("TOKEN", "the token, or '-'")],
     options: [
-        .init("name", value: "NODE", "this node's name in the fleet (default: the host's name)"), AgentProgram.stateOption,
+        .init("name", value: "NODE", "this node's name in the fleet (default: the host's name)"),
+        AgentProgram.stateOption,
         .init("force", "replace an identity that this node has already"),
     ],
     examples: [
