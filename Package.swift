@@ -70,6 +70,13 @@ let package = Package(
         program("fleet-agent", ["FleetAgent", "FleetCommandLine", "FleetSystem"]),
         program("fleetctl", ["FleetControl", "FleetCommandLine", "FleetSystem"]),
 
+        .executableTarget(
+            name: "fleet-bench",
+            dependencies: [
+                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetSystem", "FleetTLS",
+            ],
+            path: "ops/bench/fleet-bench", swiftSettings: settings),
+
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
         tests(
             "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
