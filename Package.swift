@@ -66,9 +66,9 @@ let package = Package(
                 "FleetCommandLine",
             ]),
 
-        program("fleet-coordinator", ["FleetCoordinator"]),
-        program("fleet-agent", ["FleetAgent"]),
-        program("fleetctl", ["FleetControl"]),
+        program("fleet-coordinator", ["FleetCoordinator", "FleetCommandLine", "FleetSystem"]),
+        program("fleet-agent", ["FleetAgent", "FleetCommandLine", "FleetSystem"]),
+        program("fleetctl", ["FleetControl", "FleetCommandLine", "FleetSystem"]),
 
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
         tests(
@@ -76,6 +76,9 @@ let package = Package(
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
+        tests("FleetLabTests", ["FleetSystem"]),
+        tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
+        tests("FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetSystem", "FleetYAML"]),
     ],
     swiftLanguageModes: [.v6]
 )

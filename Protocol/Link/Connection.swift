@@ -281,7 +281,7 @@ public enum Peer: Sendable {
         return FleetError(.connectionLost, "the connection is not open", retryable: true)
     }
 
-    var isClosed: Bool { if case .closed = phase { true } else { false } }
+    public var isClosed: Bool { if case .closed = phase { true } else { false } }
 
     func credit(of id: UInt32) -> Int { multiplexer.sendCredit(id) }
 

@@ -44,12 +44,15 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
     /// When `snapshot save` was started: the snapshot holds at least all that was written before.
     public var savedAt: Timestamp
     public var certificates: [CertificateExpiry]
+    /// Keys that were alive at the snapshot's revision, asked of etcd itself; nil where it could not tell any more.
+    public var liveKeys: Int64?
     /// For people: a version known to be bad, a certificate near its end.
     public var warnings: [String]
 
     public init(
         status: SnapshotStatus, tool: String, etcdVersion: String, clusterID: String, memberID: String,
-        memberName: String, size: Int64, savedAt: Timestamp, certificates: [CertificateExpiry], warnings: [String]
+        memberName: String, size: Int64, savedAt: Timestamp, certificates: [CertificateExpiry],
+        liveKeys: Int64? = nil, warnings: [String]
     ) {
         self.status = status
         self.tool = tool
@@ -60,6 +63,7 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
         self.size = size
         self.savedAt = savedAt
         self.certificates = certificates
+        self.liveKeys = liveKeys
         self.warnings = warnings
     }
 }

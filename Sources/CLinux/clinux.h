@@ -28,6 +28,8 @@ static inline int fleet_accept(int listener) {
     return (int)syscall(SYS_accept4, listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
+static inline int fleet_datagram_socket(void) { return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0); }
+
 // PR_SET_NAME, 15 characters are kept.
 static inline void fleet_name_thread(const char *name) { prctl(15, name, 0, 0, 0); }
 

@@ -62,6 +62,13 @@ public final class X509Certificate: @unchecked Sendable {
         return result
     }
 
+    /// Whether this certificate is for the public half of `key`.
+    public func belongs(to key: PrivateKey) -> Bool {
+        let result = X509_check_private_key(certificate, key.key) == 1
+        ERR_clear_error()
+        return result
+    }
+
     private func name(_ id: Int32) -> String? {
         let subject = X509_get_subject_name(certificate)
         let index = X509_NAME_get_index_by_NID(subject, id, -1)

@@ -157,6 +157,28 @@ public enum FileSystem {
         }
     }
 
+    /// A durable copy of one file's bytes, whole under its new name or not there; an existing one is replaced.
+    public static func copyDurably(_ from: String, to: String, mode: UInt32) throws(FleetError) {
+        let temporary = "\(parent(of: to))/.\(name(of: to)).\(Randomness.token(8)).tmp"
+        do throws(FleetError) {
+            let source = try Descriptor.open(from, O_RDONLY)
+            let target = try Descriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL, mode: mode)
+            var chunk = [UInt8](repeating: 0, count: 1 << 20)
+            while true {
+                let count = try source.read(into: &chunk)
+                if count == 0 { break }
+                try target.write(chunk[..<count])
+            }
+            try target.sync()
+            try target.close()
+            try setMode(temporary, mode)
+            try rename(temporary, to: to)
+        } catch {
+            _ = unlink(temporary)
+            throw error.during("copy \(from) to \(to)")
+        }
+    }
+
     public static func setOwner(_ path: String, _ owner: UInt32, _ group: UInt32) throws(FleetError) {
         try systemCall("change owner of \(path)") { lchown(path, owner, group) }
     }

@@ -1,1 +1,5 @@
-print("x")
+import FleetAgent
+import FleetCommandLine
+import FleetSystem
+
+await Program.main(AgentProgram.command, version: FleetVersion.current)

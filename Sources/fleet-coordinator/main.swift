@@ -1,1 +1,5 @@
-print("x")
+import FleetCommandLine
+import FleetCoordinator
+import FleetSystem
+
+await Program.main(CoordinatorProgram.command, version: FleetVersion.current)

@@ -1,1 +1,5 @@
-print("x")
+import FleetCommandLine
+import FleetControl
+import FleetSystem
+
+await Program.main(Fleetctl.command, version: FleetVersion.current)

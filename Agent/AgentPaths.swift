@@ -1,0 +1,24 @@
+/// The agent's own directories on its node.
+public struct AgentPaths: Sendable, Equatable {
+    public static let standardState = "/var/lib/fleet-agent"
+
+    /// Keys, counter, journals, tools: small, durable, 0700.
+    public var state: String
+    /// Snapshots on their way to the coordinator or from it: as large as etcd's database.
+    public var spool: String
+
+    public init(state: String = standardState, spool: String? = nil) {
+        self.state = state
+        self.spool = spool ?? state + "/spool"
+    }
+
+    /// The spool may be a directory that others use too: only names with this prefix are the agent's.
+    static let spoolPrefix = "fleet-job-"
+
+    public var tools: String { state + "/tools" }
+    public var jobs: String { state + "/jobs" }
+    public func job(_ id: String) -> String { jobs + "/" + id }
+    /// The spool directory of one job; it goes with the job.
+    public func spool(_ job: String) -> String { spool + "/" + Self.spoolPrefix + job }
+    public func snapshot(_ job: String) -> String { spool(job) + "/snapshot.db" }
+}

@@ -1,0 +1,132 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// One etcd, asked through `etcdctl -w json`. Every call blocks and ends within its deadline.
+struct EtcdClient: Sendable {
+    /// The whole environment of the tools: nothing of the agent's own, so no inherited ETCDCTL_* either.
+    static let environment = Subprocess.defaultEnvironment.merging(["ETCDCTL_API": "3"]) { $1 }
+
+    var tool: EtcdTool
+    var endpoint: String
+    var cacert: String?
+    var cert: String?
+    var key: String?
+
+    init(tool: EtcdTool, instance: EtcdInstance) {
+        self.tool = tool
+        endpoint = instance.endpoint
+        (cacert, cert, key) = (instance.cacert, instance.cert, instance.key)
+    }
+
+    struct Status: Sendable, Equatable {
+        var clusterID: UInt64
+        var memberID: UInt64
+        var revision: Int64
+        var version: String
+        var databaseSize: Int64
+        /// 0 when there is none.
+        var leader: UInt64
+        var isLearner: Bool
+        var errors: [String]
+    }
+
+    struct Member: Sendable, Equatable {
+        var id: UInt64
+        var name: String
+        var peerURLs: [String]
+        var isLearner: Bool
+    }
+
+    struct Alarm: Sendable, Equatable {
+        enum Kind: Sendable, Equatable {
+            case noSpace, corrupt
+            case other(Int)
+        }
+        var member: UInt64
+        var kind: Kind
+    }
+
+    /// - Throws: `unhealthy` when it does not answer.
+    func status() throws(FleetError) -> Status {
+        let output = try call(["endpoint", "status"])
+        guard let answer = try JSON.decode([Answers.Endpoint].self, from: output).first?.status else {
+            throw FleetError(
+                .unhealthy, "etcd at \(endpoint) does not answer", hint: "start etcd, or see its own log for why",
+                retryable: true)
+        }
+        return Status(
+            clusterID: answer.header.clusterID ?? 0, memberID: answer.header.memberID ?? 0,
+            revision: answer.header.revision ?? 0, version: answer.version ?? "", databaseSize: answer.dbSize ?? 0,
+            leader: answer.leader ?? 0, isLearner: answer.isLearner ?? false, errors: answer.errors ?? [])
+    }
+
+    /// A linearizable read: it needs a leader and a quorum.
+    ///
+    /// - Throws: `unhealthy`.
+    func checkHealth() throws(FleetError) {
+        // It exits 1 when unhealthy; the answer itself says why.
+        let outcome = try run(["endpoint", "health"], .seconds(20))
+        let health = try? JSON.decode([Answers.Health].self, from: outcome.output).first
+        guard outcome.succeeded, health?.health == true else {
+            throw FleetError(
+                .unhealthy, "etcd at \(endpoint) is not healthy: \(health?.error ?? outcome.complaint)",
+                hint: "see etcd's own log; a member without a quorum or with an alarm can't be served from",
+                retryable: true)
+        }
+    }
+
+    func members() throws(FleetError) -> [Member] {
+        try JSON.decode(Answers.Members.self, from: try call(["member", "list"])).members.map {
+            Member(id: $0.id, name: $0.name ?? "", peerURLs: $0.peerURLs ?? [], isLearner: $0.isLearner ?? false)
+        }
+    }
+
+    func alarms() throws(FleetError) -> [Alarm] {
+        (try JSON.decode(Answers.Alarms.self, from: try call(["alarm", "list"])).alarms ?? []).map {
+            let kind: Alarm.Kind =
+                switch $0.alarm ?? 0 {
+                case 1: .noSpace
+                case 2: .corrupt
+                case let other: .other(other)
+                }
+            return Alarm(member: $0.memberID ?? 0, kind: kind)
+        }
+    }
+
+    /// Keys alive at a revision. One key is asked for; the answer counts all of the range (3.4 has no `--count-only`).
+    func keyCount(revision: Int64) throws(FleetError) -> Int64 {
+        let output = try call(["get", "", "--prefix", "--keys-only", "--limit=1", "--rev=\(revision)"])
+        return try JSON.decode(Answers.Range.self, from: output).count ?? 0
+    }
+
+    /// Saves to `path`, which must not exist. etcdctl writes to `path`.part first.
+    func saveSnapshot(to path: String, deadline: Duration) throws(FleetError) {
+        let outcome = try run(["snapshot", "save", path], deadline)
+        guard outcome.succeeded else {
+            throw FleetError(
+                .childFailed, "etcdctl snapshot save failed: \(outcome.complaint)",
+                hint: "see etcd's own log; nothing was changed on this node", retryable: true)
+        }
+    }
+
+    private func call(_ command: [String]) throws(FleetError) -> [UInt8] {
+        let outcome = try run(command, .seconds(20))
+        guard outcome.succeeded else {
+            throw FleetError(
+                .unhealthy, "etcdctl \(command.prefix(2).joined(separator: " ")) at \(endpoint): \(outcome.complaint)",
+                hint: "see that etcd runs and that its certificates are valid for \(endpoint)", retryable: true)
+        }
+        return outcome.output
+    }
+
+    private func run(_ command: [String], _ deadline: Duration) throws(FleetError) -> Subprocess.Outcome {
+        var arguments = ["--endpoints=\(endpoint)", "--dial-timeout=5s", "--write-out=json"]
+        if command.first != "snapshot" { arguments.append("--command-timeout=10s") }
+        if endpoint.hasPrefix("https:") {
+            if let cacert { arguments.append("--cacert=\(cacert)") }
+            if let cert { arguments.append("--cert=\(cert)") }
+            if let key { arguments.append("--key=\(key)") }
+        }
+        return try Subprocess.run(tool.path, arguments + command, environment: Self.environment, deadline: deadline)
+    }
+}

@@ -1,0 +1,52 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// The commands on snapshot files, which need no etcd.
+struct SnapshotTool: Sendable {
+    var tool: EtcdTool
+
+    /// `snapshot status`: etcd's own check of the file's structure, and its values.
+    ///
+    /// - Throws: `bad-snapshot` when the tool finds fault with the file.
+    func status(_ path: String, size: Int64) throws(FleetError) -> SnapshotStatus {
+        let outcome = try Subprocess.run(
+            tool.path, ["--write-out=json", "snapshot", "status", path], environment: EtcdClient.environment,
+            deadline: SnapshotTool.deadline(size))
+        guard outcome.succeeded, let status = try? JSON.decode(SnapshotStatus.self, from: outcome.output) else {
+            throw FleetError(
+                .badSnapshot, "\(tool) finds fault with the snapshot: \(outcome.complaint)",
+                hint: "save another one; this file can't be restored")
+        }
+        return status
+    }
+
+    struct Restore: Sendable, Equatable {
+        var snapshot: String
+        var name: String
+        var initialCluster: String
+        var token: String
+        var peerURLs: [String]
+        var dataDir: String
+        var walDir: String?
+    }
+
+    func restore(_ restore: Restore, size: Int64) throws(FleetError) {
+        var arguments = [
+            "snapshot", "restore", restore.snapshot, "--name=\(restore.name)",
+            "--initial-cluster=\(restore.initialCluster)", "--initial-cluster-token=\(restore.token)",
+            "--initial-advertise-peer-urls=\(restore.peerURLs.joined(separator: ","))",
+            "--data-dir=\(restore.dataDir)",
+        ]
+        if let walDir = restore.walDir { arguments.append("--wal-dir=\(walDir)") }
+        let outcome = try Subprocess.run(
+            tool.path, arguments, environment: EtcdClient.environment, deadline: Self.deadline(size))
+        guard outcome.succeeded else {
+            throw FleetError(
+                .childFailed, "\(tool) snapshot restore failed: \(outcome.complaint)",
+                hint: "the running etcd was not touched; correct what the tool says and restore again")
+        }
+    }
+
+    /// Generous: a slow disk of 5 MB/s, and five minutes on top.
+    static func deadline(_ size: Int64) -> Duration { .seconds(300 + size / 5_000_000) }
+}

@@ -1,0 +1,79 @@
+import FleetCrypto
+import FleetProtocol
+import FleetReactor
+import FleetSystem
+import FleetTLS
+
+/// Who this agent is and whom it obeys: made at enrolment, in `identity/` of the state directory, mode 0600.
+struct AgentIdentity: Sendable {
+    /// What is not a key or a certificate.
+    struct Description: Codable, Sendable, Equatable {
+        var cluster: String
+        var node: String
+        /// "host:port" of the coordinator.
+        var coordinator: String
+        /// Base64 of the Ed25519 public key that signs jobs.
+        var jobKey: String
+    }
+
+    let cluster: String
+    let node: String
+    let coordinator: Address
+    let jobKey: VerifyingKey
+    let tls: TLSContext
+    /// When the coordinator stops accepting this agent.
+    let notAfter: Timestamp
+
+    private enum File {
+        static let key = "agent.key"
+        static let certificate = "agent.crt"
+        static let authority = "authority.crt"
+        static let description = "agent.json"
+    }
+
+    static func exists(in directory: String) -> Bool { FileSystem.exists("\(directory)/\(File.description)") }
+
+    /// Writes what enrolment brought. The description comes last: a directory that has it is complete.
+    static func save(_ result: Enrollment.Result, coordinator: Address, in directory: String) throws(FleetError) {
+        guard let cluster = result.reply.cluster else {
+            throw FleetError(
+                .malformed, "the token is an operator's, not an agent's",
+                hint: "make one with 'fleetctl agent token CLUSTER'; operators use 'fleetctl login TOKEN'")
+        }
+        _ = try VerifyingKey(raw: [UInt8](base64: result.reply.jobKey) ?? [])
+        try FileSystem.makeDirectories(directory)
+        // An identity that is being replaced must not be half old and half new after a crash.
+        try FileSystem.remove("\(directory)/\(File.description)")
+        try FileSystem.writeDurably("\(directory)/\(File.key)", try result.key.pem().utf8)
+        try FileSystem.writeDurably("\(directory)/\(File.certificate)", result.reply.certificate.utf8)
+        try FileSystem.writeDurably("\(directory)/\(File.authority)", result.reply.authority.utf8)
+        let description = Description(
+            cluster: cluster, node: result.reply.name, coordinator: "\(coordinator)", jobKey: result.reply.jobKey)
+        try FileSystem.writeDurably("\(directory)/\(File.description)", try JSON.encode(description, pretty: true))
+    }
+
+    /// - Throws: `not-enrolled`, or what is wrong with the files.
+    init(directory: String) throws(FleetError) {
+        guard Self.exists(in: directory) else {
+            throw FleetError(
+                .notEnrolled, "this node is not enrolled",
+                hint: "make a token with 'fleetctl agent token CLUSTER', then run 'fleet-agent enroll TOKEN' here")
+        }
+        let description = try JSON.decode(
+            Description.self, from: try FileSystem.read("\(directory)/\(File.description)"))
+        let certificate = try X509Certificate(pem: try FileSystem.readText("\(directory)/\(File.certificate)"))
+        cluster = description.cluster
+        node = description.node
+        coordinator = try Address(description.coordinator)
+        jobKey = try VerifyingKey(raw: [UInt8](base64: description.jobKey) ?? [])
+        tls = try TLSContext.client(
+            identity: TLSContext.Identity(
+                certificate: certificate, key: try PrivateKey(pem: try FileSystem.readText("\(directory)/\(File.key)"))),
+            authority: try X509Certificate(pem: try FileSystem.readText("\(directory)/\(File.authority)")))
+        notAfter = certificate.notAfter
+    }
+}
+
+extension FleetError.Code {
+    static let notEnrolled: Self = "not-enrolled"
+}

@@ -1,0 +1,201 @@
+import FleetProtocol
+import FleetReactor
+import FleetSystem
+
+/// The agent's connection to its coordinator: dialled out, kept, dialled again. Jobs come in through it, events and
+/// snapshots go out; a job does not depend on it but where bytes have to travel.
+actor AgentLink {
+    private let identity: AgentIdentity
+    private let log: Log
+    private var connection: Connection?
+    private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
+    private var lastWaiter = 0
+
+    /// How long a transfer waits for a connection before the job gives up.
+    private static let patience = Duration.seconds(3600)
+
+    init(identity: AgentIdentity, log: Log) {
+        self.identity = identity
+        self.log = log
+    }
+
+    // MARK: staying connected
+
+    /// Connects, greets, serves and connects again, until it is cancelled.
+    ///
+    /// - Parameters:
+    ///   - registration: what to say first on each connection.
+    ///   - deliver: what to do with a job; its error is the refusal that the coordinator is told.
+    ///   - connected: runs as long as the connection lasts, on a task that is cancelled with it.
+    func run(
+        registration: @escaping @Sendable () async -> RegisterRequest,
+        deliver: @escaping @Sendable (Envelope) async throws(FleetError) -> Void,
+        connected: @escaping @Sendable (Connection) async -> Void
+    ) async {
+        var backoff = Backoff()
+        while !Task.isCancelled {
+            do throws(FleetError) {
+                let connection = try await Dialler.connect(
+                    identity.coordinator, tls: identity.tls,
+                    options: Connection.Options(software: "fleet-agent \(FleetVersion.current)")
+                ) { stream in await Self.serve(stream, deliver) }
+                do throws(FleetError) {
+                    let _: Acknowledgement = try await connection.call(Method.register, await registration())
+                } catch {
+                    await connection.close(error)
+                    throw error
+                }
+                backoff.succeeded()
+                log.info("connected to \(identity.coordinator)", ["software": await connection.peerSoftware])
+                self.connection = connection
+                wakeAll()
+                let work = Task { await connected(connection) }
+                let reason = await withTaskCancellationHandler {
+                    await connection.closed()
+                } onCancel: {
+                    Task { await connection.close(FleetError("stopping", "the agent is stopping", retryable: true)) }
+                }
+                work.cancel()
+                self.connection = nil
+                log.warning(
+                    "the connection to the coordinator is lost: \(reason.message)", ["code": reason.code.rawValue])
+            } catch {
+                log.error("no connection to the coordinator", error)
+            }
+            try? await Task.sleep(for: backoff.next())
+        }
+    }
+
+    private static func serve(
+        _ stream: FleetProtocol.Stream, _ deliver: @Sendable (Envelope) async throws(FleetError) -> Void
+    ) async {
+        do throws(FleetError) {
+            guard stream.method == Method.deliver else {
+                throw FleetError(
+                    .unknownMethod, "this agent does not know \(stream.method)", hint: "upgrade the older side")
+            }
+            try await deliver(try JSON.decode(DeliverRequest.self, from: stream.request).envelope)
+            try await stream.finish(Acknowledgement())
+        } catch { await stream.fail(error) }
+    }
+
+    // MARK: transfers
+
+    /// Does `body` with a connection, again and again while it fails for want of one.
+    private func retrying<Value: Sendable>(
+        _ act: String, _ body: @Sendable (Connection) async throws(FleetError) -> Value
+    ) async throws(FleetError) -> Value {
+        let deadline = ContinuousClock.now + Self.patience
+        var backoff = Backoff()
+        while true {
+            do throws(FleetError) { return try await body(try await connected(until: deadline)) } catch {
+                guard error.isRetryable, error.code != .cancelled, ContinuousClock.now < deadline else {
+                    throw error.during(act)
+                }
+                log.warning("\(act) was interrupted and goes on when there is a connection: \(error.message)")
+            }
+            do { try await Task.sleep(for: backoff.next()) } catch { throw FleetError(error) }
+        }
+    }
+
+    private func connected(until deadline: ContinuousClock.Instant) async throws(FleetError) -> Connection {
+        while true {
+            if let connection, await !connection.isClosed { return connection }
+            guard ContinuousClock.now < deadline else {
+                throw FleetError(
+                    .timedOut, "there was no connection to the coordinator for \(Int(Self.patience.seconds)) s",
+                    hint: "check the network and the coordinator")
+            }
+            if Task.isCancelled { throw FleetError(.cancelled, "cancelled", retryable: true) }
+            // Woken by the next connection, and looked at again now and then for the deadline's sake.
+            lastWaiter += 1
+            let id = lastWaiter
+            let timer = Task {
+                try? await Task.sleep(for: .seconds(5))
+                self.wake(id)
+            }
+            await withCheckedContinuation { waiting[id] = $0 }
+            timer.cancel()
+        }
+    }
+
+    private func wake(_ id: Int) { waiting.removeValue(forKey: id)?.resume() }
+    private func wakeAll() { for id in Array(waiting.keys) { wake(id) } }
+
+    /// Streams a saved snapshot to the coordinator and waits until it is durable there.
+    func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async throws(FleetError) {
+        try await retrying("upload of snapshot \(snapshot)") { connection throws(FleetError) in
+            let stream = try await connection.open(
+                Method.upload, try JSON.encode(UploadRequest(job: job, snapshot: snapshot, facts: facts)))
+            do throws(FleetError) {
+                let offset = try await stream.receiveMessage(UploadOffset.self).offset
+                let reader = try await onDisk { () throws(FleetError) in
+                    let reader = try HashedFile(reading: file)
+                    try reader.skip(to: offset)
+                    return reader
+                }
+                while true {
+                    let bytes = try await onDisk { () throws(FleetError) in try reader.read(256 << 10) }
+                    if bytes.isEmpty { break }
+                    try await stream.send(bytes)
+                }
+                try await stream.finish(StreamDigest(length: reader.length, sha256: reader.digest))
+                let receipt = try JSON.decode(UploadReceipt.self, from: try await stream.receiveReply())
+                guard receipt.snapshot == snapshot else {
+                    throw FleetError(.protocolViolation, "the coordinator's receipt is for another snapshot")
+                }
+            } catch {
+                await stream.fail(error)
+                throw error
+            }
+        }
+    }
+
+    /// Brings a snapshot to `path`, going on behind what is there; returns when all of it is on the disk and is, byte
+    /// for byte, what `record` says.
+    ///
+    /// - Throws: `malformed` when it is not; then what arrived is removed, since nothing of it can be trusted.
+    func fetch(job: String, snapshot record: SnapshotRecord, to path: String) async throws(FleetError) {
+        try await retrying("fetch of snapshot \(record.id)") { connection throws(FleetError) in
+            let file = try await onDisk { () throws(FleetError) in
+                if let status = try FileSystem.status(path), status.size > record.size { try FileSystem.remove(path) }
+                return try HashedFile(continuing: path)
+            }
+            let stream = try await connection.open(
+                Method.fetch, try JSON.encode(FetchRequest(job: job, snapshot: record.id, offset: file.length)),
+                ends: true)
+            do throws(FleetError) {
+                receiving: while true {
+                    switch try await stream.receive() {
+                    case .data(let bytes):
+                        guard file.length + Int64(bytes.count) <= record.size else {
+                            throw FleetError(.malformed, "more bytes arrived than snapshot \(record.id) has")
+                        }
+                        try await onDisk { () throws(FleetError) in try file.write(bytes) }
+                    case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
+                    case .end: break receiving
+                    }
+                }
+            } catch {
+                await stream.fail(error)
+                throw error
+            }
+            try await onDisk { () throws(FleetError) in
+                guard file.length == record.size, file.digest == record.sha256 else {
+                    try FileSystem.remove(path)
+                    throw FleetError(
+                        .malformed, "what arrived of snapshot \(record.id) is not what was stored",
+                        hint: "try again; if it stays so, the coordinator's copy is damaged: restore from another one")
+                }
+                try file.sync()
+            }
+        }
+    }
+}
+
+/// Disk work on a thread made for it, with the fleet's error.
+func onDisk<Value: Sendable>(_ body: @escaping @Sendable () throws(FleetError) -> Value) async throws(FleetError)
+    -> Value
+{
+    do { return try await Blocking.run(body) } catch { throw FleetError(error) }
+}

@@ -1,0 +1,51 @@
+import FleetCrypto
+import FleetSystem
+private import Glibc
+
+/// A file that is read or written from its beginning to its end while its SHA-256 is computed. One caller at a time; it
+/// blocks, so its calls are made with `Blocking.run`.
+final class HashedFile: @unchecked Sendable {
+    // Unchecked: one caller at a time, on whichever disk thread is free.
+    private let descriptor: Descriptor
+    private var hasher = SHA256()
+    private(set) var length: Int64 = 0
+
+    /// For reading.
+    init(reading path: String) throws(FleetError) { descriptor = try Descriptor.open(path, O_RDONLY) }
+
+    /// For writing; what is there already is kept, hashed and gone on behind.
+    init(continuing path: String) throws(FleetError) {
+        descriptor = try Descriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
+        while !(try read(256 << 10)).isEmpty {}
+    }
+
+    /// The next bytes; none at the end.
+    func read(_ count: Int) throws(FleetError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let got = try descriptor.read(into: &bytes)
+        if got < count { bytes.removeLast(count - got) }
+        hasher.update(bytes)
+        length += Int64(got)
+        return bytes
+    }
+
+    /// Reads on to `offset`, only for the digest.
+    func skip(to offset: Int64) throws(FleetError) {
+        while length < offset {
+            guard !(try read(Int(min(256 << 10, offset - length)))).isEmpty else {
+                throw FleetError(.malformed, "the file ends at \(length), before \(offset)")
+            }
+        }
+    }
+
+    func write(_ bytes: [UInt8]) throws(FleetError) {
+        try descriptor.write(bytes)
+        hasher.update(bytes)
+        length += Int64(bytes.count)
+    }
+
+    func sync() throws(FleetError) { try descriptor.sync() }
+
+    /// Of all that was read or written so far.
+    var digest: String { hasher.current().hex }
+}

@@ -1,0 +1,28 @@
+public import FleetCommandLine
+import FleetProtocol
+import FleetSystem
+
+/// The command tree of `fleet-agent`.
+public enum AgentProgram {
+    public static let command = Command(
+        "fleet-agent", "Back up and restore the etcd of this node, as a coordinator asks",
+        examples: [
+            .init("fleet-agent discover", "what is known of this node's etcd, and where it was found"),
+            .init("fleet-agent enroll TOKEN", "join the fleet; the token comes from 'fleetctl agent token CLUSTER'"),
+        ],
+        subcommands: [discoverCommand, enrollCommand])
+
+    static let stateOption = Command.Option(
+        "state", value: "DIR", "where keys, journals and tools are kept (default \(AgentPaths.standardState))")
+    static let spoolOption = Command.Option(
+        "spool", value: "DIR",
+        "where snapshots lie on their way; needs twice etcd's database (default: spool/ of --state)")
+
+    static func paths(_ call: Invocation) -> AgentPaths {
+        AgentPaths(state: call.value("state") ?? AgentPaths.standardState, spool: call.value("spool"))
+    }
+}
+
+extension AgentPaths {
+    var identity: String { state + "/identity" }
+}

@@ -1,0 +1,29 @@
+import FleetCommandLine
+import FleetProtocol
+import FleetSystem
+
+let discoverCommand = Command(
+    "discover", "Show the etcd of this node and where each value comes from",
+    discussion: """
+        Looks at the running process, the static pod's manifest and the systemd unit with its drop-ins, environment and
+        configuration files. What can't be found, or is found twice, is an error with a name, never a guess. Nothing is
+        changed.
+        """,
+    options: [
+        .init("root", value: "DIR", "look at a copy of a node's file system instead of this node"),
+        .init("output", short: "o", value: "FORMAT", "how to print", choices: ["table", "json"]),
+    ],
+    examples: [
+        .init("fleet-agent discover", "this node's etcd"),
+        .init("fleet-agent discover --root /mnt/node -o json", "a copy's, for a script"),
+    ]
+) { call in
+    let root = call.value("root") ?? "/"
+    let found = try await onDisk { () throws(FleetError) in try Discovery.discover(root: root) }
+    if call.value("output") == "json" {
+        call.terminal.print(try JSON.text(found.instance, pretty: true))
+    } else {
+        call.terminal.printRaw(DiscoveryReport.text(found.instance))
+    }
+    return .success
+}

@@ -1,0 +1,81 @@
+import FleetProtocol
+import FleetSystem
+
+/// What an agent may ask.
+extension CoordinatorServer {
+    func serve(_ stream: FleetProtocol.Stream, agent node: NodeName) async throws(FleetError) {
+        switch stream.method {
+        case Method.register: try await register(stream, node)
+        case Method.event: try await receiveEvent(stream, node)
+        case Method.upload: try await receiveUpload(stream, node)
+        case Method.fetch: try await sendSnapshot(stream, node)
+        default:
+            throw FleetError(
+                .unknownMethod, "an agent can't ask for \(stream.method)",
+                hint: "upgrade the older side, or use an operator's certificate")
+        }
+    }
+
+    private func register(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
+        let request = try JSON.decode(RegisterRequest.self, from: stream.request)
+        let connection = stream.connection
+        let effects = try await catalogue.registered(node, request)
+        await sessions.add(node, connection)
+        log.info("agent \(node) is connected", ["software": await connection.peerSoftware])
+        try await stream.finish(Acknowledgement())
+        await carryOut(effects)
+        Task {
+            let reason = await connection.closed()
+            guard await self.sessions.remove(node, connection) else { return }
+            self.log.info("agent \(node) is gone: \(reason.message)")
+            try? await self.catalogue.seen(cluster: node.cluster, node: node.node)
+        }
+    }
+
+    private func receiveEvent(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
+        let event = try JSON.decode(JobEvent.self, from: stream.request)
+        let effect = try await catalogue.receive(event, from: node)
+        // Durable from here on.
+        try await stream.finish(Acknowledgement())
+        await feed.publish(event)
+        await carryOut([effect])
+    }
+
+    private func receiveUpload(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
+        let session = try await vault.begin(try JSON.decode(UploadRequest.self, from: stream.request), from: node)
+        do throws(FleetError) {
+            try await stream.send(message: UploadOffset(offset: session.offset))
+            while true {
+                switch try await stream.receive() {
+                case .data(let bytes): try await session.append(bytes)
+                case .end(let body):
+                    let receipt = try await session.finish(try JSON.decode(StreamDigest.self, from: body))
+                    return try await stream.finish(receipt)
+                case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
+                }
+            }
+        } catch {
+            await session.close()
+            throw error
+        }
+    }
+
+    private func sendSnapshot(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
+        let request = try JSON.decode(FetchRequest.self, from: stream.request)
+        let download = try await vault.fetch(request, from: node)
+        try await catalogue.transferring(request.job)
+        try await send(download, from: request.offset, on: stream)
+    }
+
+    /// The digest at the end is the recorded one: whoever receives the bytes compares.
+    func send(_ download: Download, from start: Int64, on stream: FleetProtocol.Stream) async throws(FleetError) {
+        var offset = start
+        while true {
+            let piece = try await download.read(at: offset, count: 256 << 10)
+            if piece.isEmpty { break }
+            try await stream.send(piece)
+            offset += Int64(piece.count)
+        }
+        try await stream.finish(download.digest)
+    }
+}

@@ -1,0 +1,166 @@
+import FleetCrypto
+import FleetProtocol
+import FleetReactor
+import FleetSystem
+import FleetTLS
+
+/// The coordinator at work: who may ask what, and the shell around catalogue, store and job machine. It keeps no state
+/// of its own that a restart would lose, but who is connected.
+final class CoordinatorServer: Sendable {
+    struct Configuration: Sendable {
+        var listen: Address
+        /// Where agents and operators find it; part of every token.
+        var advertise: Address
+        var controlSocket: String?
+        /// How long an agent may take to begin a job.
+        var jobLifetime = Duration.seconds(3600)
+        /// How often jobs that nobody speaks of are looked at.
+        var tick = Duration.seconds(30)
+        /// The user of the process: it may use the socket as root may.
+        var user: UInt32
+    }
+
+    let configuration: Configuration
+    let catalogue: Catalogue
+    let vault: Vault
+    let keys: KeyRing
+    let log: Log
+    let sessions = AgentSessions()
+    let feed = JobFeed()
+
+    init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {
+        self.configuration = configuration
+        self.catalogue = catalogue
+        self.vault = vault
+        self.keys = keys
+        self.log = log
+    }
+
+    /// The listeners, and what else runs until `stop`.
+    struct Running: Sendable {
+        var port: UInt16
+        fileprivate var listeners: [Listener]
+        fileprivate var ticking: Task<Void, Never>
+    }
+
+    func start() async throws(FleetError) -> Running {
+        let (tls, configuration) = (try keys.serverContext(), configuration)
+        let remote = try await listen(configuration.listen, tls)
+        var listeners = [remote]
+        if let socket = configuration.controlSocket { listeners.append(try await listen(.unix(path: socket), nil)) }
+        let ticking = Task { await self.tickForever() }
+        return Running(port: await remote.port, listeners: listeners, ticking: ticking)
+    }
+
+    func stop(_ running: Running) async {
+        running.ticking.cancel()
+        for listener in running.listeners { await listener.stop() }
+        for node in await sessions.connected {
+            await sessions.connection(node)?.close(
+                FleetError("stopping", "the coordinator is stopping", retryable: true))
+        }
+    }
+
+    @Reactor private func listen(_ address: Address, _ tls: TLSContext?) throws(FleetError) -> Listener {
+        try Listener(
+            try Socket.listen(address), tls: tls,
+            options: Connection.Options(software: "fleet-coordinator \(FleetVersion.current)"), log: log,
+            handler: { stream in await self.serve(stream) }, accepted: { _ in })
+    }
+
+    private func tickForever() async {
+        while !Task.isCancelled {
+            do throws(FleetError) {
+                await carryOut(try await catalogue.tick(connected: await sessions.connected))
+            } catch { log.error("looking after jobs failed", error) }
+            try? await Task.sleep(for: configuration.tick)
+        }
+    }
+
+    // MARK: who asks
+
+    /// Serves one stream. Who asks is looked up each time, so that a revocation counts at once.
+    private func serve(_ stream: FleetProtocol.Stream) async {
+        do throws(FleetError) {
+            switch await stream.connection.peer {
+            case .anonymous:
+                guard stream.method == Method.enroll else {
+                    throw FleetError(
+                        .permissionDenied, "\(stream.method) needs a client certificate",
+                        hint: "enroll or log in with a token first")
+                }
+                try await enroll(stream)
+            case .certificate(let certificate):
+                switch try await catalogue.identify(fingerprint: certificate.fingerprint) {
+                case .agent(let cluster, let node):
+                    try await serve(stream, agent: NodeName(cluster: cluster, node: node))
+                case .operator(let name): try await serve(stream, operator: "operator:\(name)")
+                }
+            case .user(let user):
+                guard user == 0 || user == configuration.user else {
+                    throw FleetError(
+                        .permissionDenied, "the socket serves root only",
+                        hint: "log in as an operator: 'fleetctl login TOKEN'")
+                }
+                try await serve(stream, operator: user == 0 ? "root" : "user:\(user)")
+            }
+        } catch {
+            log.info("\(stream.method) failed: \(error.message)", ["code": error.code.rawValue])
+            await stream.fail(error)
+        }
+    }
+
+    private func enroll(_ stream: FleetProtocol.Stream) async throws(FleetError) {
+        let request = try JSON.decode(EnrollRequest.self, from: stream.request)
+        let keys = self.keys
+        let enrolment = try await catalogue.enrol(secret: request.token, name: request.name, from: "tls") {
+            grant throws(FleetError) in
+            let certificate = try keys.issue(grant, request: request.request)
+            let record = CertificateRecord(
+                fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),
+                notAfter: certificate.notAfter)
+            return (record, try certificate.pem())
+        }
+        let (name, cluster): (String, String?) =
+            switch enrolment.grant {
+            case .agent(let cluster, let node): (node, cluster)
+            case .operator(let name): (name, nil)
+            }
+        log.info("enrolled \(name)", ["cluster": cluster ?? ""])
+        try await stream.finish(
+            EnrollReply(
+                name: name, cluster: cluster, certificate: enrolment.issued,
+                authority: try keys.authority.certificate.pem(), jobKey: keys.jobKey))
+    }
+
+    // MARK: jobs
+
+    /// What follows from what was recorded: jobs to send, and those who wait for an end to be told.
+    func carryOut(_ effects: [JobEffect]) async {
+        for effect in effects {
+            if let closed = effect.closed {
+                log.info("job \(closed.id) \(closed.state.rawValue)", ["job": closed.id, "cluster": closed.cluster])
+                await feed.publish(closed: closed)
+            }
+            if let job = effect.deliver { Task { await self.deliver(job) } }
+        }
+    }
+
+    /// Sends a job if its agent is connected. If not, or if the connection is lost before the answer, the agent's next
+    /// registration takes it up again.
+    func deliver(_ job: Job) async {
+        guard let connection = await sessions.connection(NodeName(job)) else { return }
+        do throws(FleetError) {
+            guard let job = try await catalogue.willSend(job.id) else { return }
+            let envelope = try keys.signer.sign(job)
+            var refusal: FleetError?
+            do throws(FleetError) {
+                let _: Acknowledgement = try await connection.call(Method.deliver, DeliverRequest(envelope: envelope))
+            } catch {
+                if await connection.isClosed { return }
+                refusal = error
+            }
+            await carryOut([try await catalogue.answered(job.id, refusal: refusal)])
+        } catch { log.with("job", job.id).error("the job could not be sent", error) }
+    }
+}

@@ -1,0 +1,87 @@
+import FleetCrypto
+import FleetProtocol
+import FleetSystem
+import FleetTLS
+
+/// The coordinator's secrets: the authority's key and the key that signs jobs. Files of mode 0600 in a directory of mode
+/// 0700; nothing of them is ever in the catalogue or the log.
+struct KeyRing: Sendable {
+    let authority: CertificateAuthority
+    let signer: JobSigner
+    /// Base64 of the public key that agents pin.
+    let jobKey: String
+
+    private enum File {
+        static let authority = "authority.crt"
+        static let authorityKey = "authority.key"
+        static let jobKey = "job-signing.key"
+    }
+
+    /// Ten years: the authority is replaced by setting the fleet up anew, not in passing.
+    private static let authorityValidity = Duration.seconds(3650 * 86_400)
+    /// The server's own certificate is made anew at each start.
+    private static let serverValidity = Duration.seconds(730 * 86_400)
+    /// Agents and operators enroll again after this.
+    static let clientValidity = Duration.seconds(365 * 86_400)
+
+    /// Makes new keys. The job key is written last, so a directory that has it has all.
+    static func create(in directory: String) throws(FleetError) {
+        try FileSystem.makeDirectories(directory)
+        let authority = try CertificateAuthority.create(name: "etcd backup fleet", validity: authorityValidity)
+        try FileSystem.writeDurably("\(directory)/\(File.authorityKey)", authority.keyPEM.utf8)
+        try FileSystem.writeDurably("\(directory)/\(File.authority)", authority.certificatePEM.utf8, mode: 0o644)
+        try FileSystem.writeDurably("\(directory)/\(File.jobKey)", try PrivateKey.generateEd25519().pem().utf8)
+    }
+
+    /// - Throws: `not-found` where `init` never ran, `permission-denied` for a key that others may read.
+    init(directory: String) throws(FleetError) {
+        func secret(_ name: String) throws(FleetError) -> String {
+            let path = "\(directory)/\(name)"
+            guard let status = try FileSystem.status(path) else {
+                throw FleetError(
+                    .notFound, "\(path) is not there",
+                    hint: "run 'fleet-coordinator init', or name the right --data directory")
+            }
+            guard status.mode & 0o077 == 0 else {
+                throw FleetError(
+                    .permissionDenied, "\(path) can be read by others",
+                    hint: "chmod 600 \(path), and consider the key known")
+            }
+            return try FileSystem.readText(path)
+        }
+        authority = try CertificateAuthority(
+            certificatePEM: try secretless("\(directory)/\(File.authority)"), keyPEM: try secret(File.authorityKey))
+        let key = try PrivateKey(pem: try secret(File.jobKey))
+        signer = try JobSigner(key: key)
+        jobKey = try key.rawPublicKey().base64
+    }
+
+    /// The server's side of TLS, with a certificate made for this start. Its names are for people: clients know the
+    /// coordinator by its authority.
+    func serverContext() throws(FleetError) -> TLSContext {
+        let key = try PrivateKey.generateP256()
+        let certificate = try authority.issue(
+            .coordinator(hosts: ["localhost"]), for: try CertificateRequest(key: key, commonName: "fleet-coordinator"),
+            validity: Self.serverValidity)
+        return try TLSContext.server(
+            identity: TLSContext.Identity(certificate: certificate, key: key), authority: authority.certificate)
+    }
+
+    /// A client certificate for whoever a token lets in.
+    func issue(_ grant: Grant, request: String) throws(FleetError) -> X509Certificate {
+        let subject: CertificateAuthority.Subject =
+            switch grant {
+            case .agent(_, let node): .agent(node: node)
+            case .operator(let name): .person(name: name)
+            }
+        return try authority.issue(subject, for: CertificateRequest(pem: request), validity: Self.clientValidity)
+    }
+}
+
+private func secretless(_ path: String) throws(FleetError) -> String {
+    guard FileSystem.exists(path) else {
+        throw FleetError(
+            .notFound, "\(path) is not there", hint: "run 'fleet-coordinator init', or name the right --data directory")
+    }
+    return try FileSystem.readText(path)
+}

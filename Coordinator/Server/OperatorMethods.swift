@@ -1,0 +1,171 @@
+import FleetCrypto
+import FleetProtocol
+import FleetReactor
+import FleetSystem
+
+/// What an operator may ask.
+extension CoordinatorServer {
+    func serve(_ stream: FleetProtocol.Stream, operator actor: String) async throws(FleetError) {
+        func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
+            try JSON.decode(type, from: stream.request)
+        }
+        switch stream.method {
+        case ControlMethod.addCluster:
+            try await stream.finish(try await catalogue.addCluster(try request(NameRequest.self).name, by: actor))
+        case ControlMethod.listClusters: try await stream.finish(try await catalogue.clusters())
+        case ControlMethod.showCluster:
+            let name = try request(NameRequest.self).name
+            try await stream.finish(
+                ClusterDetail(cluster: try await catalogue.cluster(name), agents: try await agents(name)))
+        case ControlMethod.listAgents: try await stream.finish(try await agents(try request(ListRequest.self).cluster))
+        case ControlMethod.agentToken:
+            try await stream.finish(try await token(.agent, try request(TokenRequest.self), actor))
+        case ControlMethod.operatorToken:
+            try await stream.finish(try await token(.operator, try request(TokenRequest.self), actor))
+        case ControlMethod.listOperators: try await stream.finish(try await catalogue.operators())
+        case ControlMethod.startBackup: try await startBackup(stream, try request(BackupRequest.self), actor)
+        case ControlMethod.previewRestore: try await stream.finish(try await preview(try request(RestoreRequest.self)))
+        case ControlMethod.startRestore: try await startRestore(stream, try request(RestoreRequest.self), actor)
+        case ControlMethod.listJobs:
+            let list = try request(ListRequest.self)
+            if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
+            try await stream.finish(try await catalogue.jobs(JobFilter(cluster: list.cluster, limit: list.limit ?? 50)))
+        case ControlMethod.showJob: try await stream.finish(try await catalogue.job(try request(NameRequest.self).name))
+        case ControlMethod.watchJob: try await watch(stream, try request(NameRequest.self).name)
+        case ControlMethod.listSnapshots:
+            let list = try request(ListRequest.self)
+            if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
+            try await stream.finish(try await catalogue.snapshots(cluster: list.cluster, limit: list.limit ?? 100))
+        case ControlMethod.showSnapshot:
+            try await stream.finish(try await catalogue.findSnapshot(try request(NameRequest.self).name))
+        case ControlMethod.exportSnapshot: try await export(stream, try request(NameRequest.self).name, actor)
+        case ControlMethod.auditLog:
+            let list = try request(ListRequest.self)
+            try await stream.finish(
+                try await catalogue.auditLog(AuditFilter(cluster: list.cluster, limit: list.limit ?? 200)))
+        case ControlMethod.verifyAudit: try await stream.finish(try await catalogue.verifyAudit())
+        case ControlMethod.status: try await stream.finish(try await status())
+        default:
+            throw FleetError(
+                .unknownMethod, "this coordinator does not know \(stream.method)", hint: "upgrade the older side")
+        }
+    }
+
+    /// With who is connected now, which the catalogue can't know.
+    private func agents(_ cluster: String? = nil) async throws(FleetError) -> [AgentRecord] {
+        if let cluster { _ = try await catalogue.cluster(cluster) }
+        let connected = await sessions.connected
+        return try await catalogue.agents(cluster: cluster).map { agent in
+            var agent = agent
+            agent.connected = connected.contains(NodeName(agent))
+            return agent
+        }
+    }
+
+    private func token(_ role: Role, _ request: TokenRequest, _ actor: String) async throws(FleetError) -> TokenReply {
+        guard (60...(30 * 86_400)).contains(request.validSeconds) else {
+            throw FleetError(
+                .usage, "a token is valid for a minute at least and 30 days at most",
+                hint: "give --valid, for instance --valid 2h")
+        }
+        let token = JoinToken(
+            address: configuration.advertise, authorityFingerprint: keys.authority.certificate.fingerprint)
+        let record = try await catalogue.createToken(
+            secret: token.secret, role: role, cluster: role == .agent ? request.name : nil,
+            name: role == .operator ? request.name : nil, lifetime: .seconds(request.validSeconds), by: actor)
+        return TokenReply(token: token.text, expires: record.expires)
+    }
+
+    private func startBackup(_ stream: FleetProtocol.Stream, _ request: BackupRequest, _ actor: String)
+        async throws(FleetError)
+    {
+        let agent = try await choose(request.cluster, action: "backup.start", actor)
+        let job = try await catalogue.createBackup(
+            cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
+        try await stream.finish(job)
+        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+    }
+
+    private func preview(_ request: RestoreRequest) async throws(FleetError) -> RestorePreview {
+        let cluster = try await catalogue.cluster(request.cluster)
+        let agents = try await agents(request.cluster)
+        let entry = try await snapshot(request)
+        try RestoreGuard.check(
+            entry, target: cluster, agents: agents, RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster))
+        return RestorePreview(
+            snapshot: entry, cluster: cluster, agent: try AgentChoice.choose(agents, cluster: request.cluster))
+    }
+
+    private func startRestore(_ stream: FleetProtocol.Stream, _ request: RestoreRequest, _ actor: String)
+        async throws(FleetError)
+    {
+        guard (5...3600).contains(request.waitSeconds) else {
+            throw FleetError(
+                .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 5s and 1h")
+        }
+        let agent = try await choose(request.cluster, action: "restore.start", actor)
+        let order = RestoreOrder(
+            snapshot: try await snapshot(request).record.id, dryRun: request.dryRun,
+            options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
+        )
+        let job = try await catalogue.createRestore(
+            order, cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
+        try await stream.finish(job)
+        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+    }
+
+    /// "latest" and a time mean the cluster's own snapshots; an id names any, and the guard has its say.
+    private func snapshot(_ request: RestoreRequest) async throws(FleetError) -> SnapshotEntry {
+        let isID: Bool = if case .id = try SnapshotChoice(request.at) { true } else { false }
+        return try await catalogue.findSnapshot(request.at, cluster: isID ? nil : request.cluster)
+    }
+
+    /// The agent that does it; that none can is audited, since somebody wanted it done.
+    private func choose(_ cluster: String, action: String, _ actor: String) async throws(FleetError) -> AgentRecord {
+        do throws(FleetError) { return try AgentChoice.choose(try await agents(cluster), cluster: cluster) } catch {
+            try await catalogue.audit(Act(action, by: actor, cluster: cluster), error: error)
+            throw error
+        }
+    }
+
+    private func watch(_ stream: FleetProtocol.Stream, _ name: String) async throws(FleetError) {
+        let id = try await catalogue.job(name).id
+        let news = await feed.subscribe(id)
+        let job = try await catalogue.job(id)
+        var seen = 0
+        for event in job.events {
+            try await stream.send(message: event)
+            seen = event.sequence
+        }
+        guard job.state.isOpen else { return try await stream.finish(job) }
+        for await one in news {
+            switch one {
+            case .event(let event) where event.sequence > seen:
+                try await stream.send(message: event)
+                seen = event.sequence
+            case .event: break
+            case .closed(let job): return try await stream.finish(job)
+            }
+        }
+        try await stream.finish(try await catalogue.job(id))
+    }
+
+    private func export(_ stream: FleetProtocol.Stream, _ name: String, _ actor: String) async throws(FleetError) {
+        let entry = try await catalogue.findSnapshot(name)
+        // Whoever has a snapshot has every Secret of the cluster: that it was handed out is on record first.
+        try await catalogue.audit(
+            Act("snapshot.export", by: actor, cluster: entry.record.cluster, subject: entry.record.id))
+        try await send(try await vault.export(entry.record.id), from: 0, on: stream)
+    }
+
+    private func status() async throws(FleetError) -> FleetStatus {
+        let store = vault.store
+        let free = try await blocking { () throws(FleetError) in try store.freeSpace() }
+        let used = try await catalogue.snapshots().reduce(0) { $0 + ($1.condition == .missing ? 0 : $1.record.size) }
+        return FleetStatus(
+            version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
+            agents: try await agents(),
+            openJobs: try await catalogue.jobs(JobFilter(openOnly: true)), storeFree: free, storeUsed: used,
+            audit: try await catalogue.verifyAudit())
+    }
+}

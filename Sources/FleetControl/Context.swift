@@ -1,0 +1,122 @@
+internal import FleetCommandLine
+internal import FleetCrypto
+internal import FleetProtocol
+internal import FleetReactor
+internal import FleetSystem
+internal import FleetTLS
+private import Glibc
+
+/// How to reach one coordinator: its address, and the files that prove who asks.
+struct Context: Codable, Sendable, Equatable {
+    var name: String
+    /// "host:port" or "unix:/path".
+    var server: String
+    /// Paths; nil for a Unix socket.
+    var certificate: String?
+    var key: String?
+    var authority: String?
+}
+
+/// The contexts of one user, as kubectl has them: `~/.config/fleetctl/config.json`, or where FLEETCTL_CONFIG says.
+struct ContextFile: Codable, Sendable, Equatable {
+    var current: String?
+    var contexts: [Context] = []
+
+    static func path() throws(FleetError) -> String {
+        if let path = environment("FLEETCTL_CONFIG") { return path }
+        if let base = environment("XDG_CONFIG_HOME") { return base + "/fleetctl/config.json" }
+        guard let home = environment("HOME") else {
+            throw FleetError(.notFound, "HOME is not set", hint: "set HOME, or name the file with FLEETCTL_CONFIG")
+        }
+        return home + "/.config/fleetctl/config.json"
+    }
+
+    /// Without a file there are no contexts.
+    static func load(_ path: String) throws(FleetError) -> ContextFile {
+        guard FileSystem.exists(path) else { return ContextFile() }
+        do throws(FleetError) { return try JSON.decode(ContextFile.self, from: try FileSystem.read(path)) } catch {
+            var error = error.during(path)
+            error.hint = "correct the file, or move it away and log in again"
+            throw error
+        }
+    }
+
+    func save(_ path: String) throws(FleetError) {
+        try FileSystem.makeDirectories(FileSystem.parent(of: path))
+        try FileSystem.writeDurably(path, try JSON.encode(self, pretty: true) + [10])
+    }
+
+    func context(_ name: String) throws(FleetError) -> Context {
+        guard let context = contexts.first(where: { $0.name == name }) else {
+            let known = contexts.map(\.name).joined(separator: ", ")
+            throw FleetError(
+                .notFound, "no context is called \(name.debugDescription)",
+                hint: known.isEmpty ? "log in first: 'fleetctl login TOKEN'" : "there are: \(known)")
+        }
+        return context
+    }
+
+    mutating func put(_ context: Context) {
+        contexts.removeAll { $0.name == context.name }
+        contexts.append(context)
+    }
+}
+
+func environment(_ name: String) -> String? {
+    guard let value = getenv(name).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+    return value
+}
+
+/// Which coordinator a command line means. In this order: `--server` with its files, `--context`, FLEETCTL_CONTEXT,
+/// the file's current context, and on the coordinator's own host its socket.
+enum Coordinator {
+    static let socket = "/run/fleet-coordinator/control.sock"
+
+    static let options: [Command.Option] = [
+        .init("context", value: "NAME", "the coordinator to use, by its name in the configuration file"),
+        .init("server", value: "ADDRESS", "the coordinator's address, HOST:PORT or unix:/PATH"),
+        .init("certificate", value: "FILE", "with --server: the operator's certificate"),
+        .init("key", value: "FILE", "with --server: its private key"),
+        .init("authority", value: "FILE", "with --server: the fleet's authority"),
+    ]
+
+    static func chosen(_ call: Invocation) throws(FleetError) -> Context {
+        if let server = call.value("server") {
+            return Context(
+                name: "--server", server: server, certificate: call.value("certificate"), key: call.value("key"),
+                authority: call.value("authority"))
+        }
+        let file = try ContextFile.load(try ContextFile.path())
+        if let name = call.value("context") ?? environment("FLEETCTL_CONTEXT") ?? file.current {
+            return try file.context(name)
+        }
+        guard FileSystem.exists(socket) else {
+            throw FleetError(
+                .usage, "no coordinator was named, and none has its socket on this host",
+                hint:
+                    "log in with 'fleetctl login TOKEN' (a token comes from 'fleetctl operator token NAME'), or run this on the "
+                    + "coordinator's host as root")
+        }
+        return Context(name: "socket", server: "unix:\(socket)")
+    }
+
+    static func connect(_ call: Invocation) async throws(FleetError) -> Connection {
+        let context = try chosen(call)
+        let address = try Address(context.server)
+        var tls: TLSContext?
+        if case .tcp = address {
+            guard let certificate = context.certificate, let key = context.key, let authority = context.authority else {
+                throw FleetError(
+                    .usage, "the address \(context.server) needs a certificate, a key and the authority",
+                    hint: "give --certificate, --key and --authority, or log in with 'fleetctl login TOKEN'")
+            }
+            let identity = TLSContext.Identity(
+                certificate: try X509Certificate(pem: try FileSystem.readText(certificate)),
+                key: try PrivateKey(pem: try FileSystem.readText(key)))
+            tls = try TLSContext.client(
+                identity: identity, authority: try X509Certificate(pem: try FileSystem.readText(authority)))
+        }
+        return try await Dialler.connect(
+            address, tls: tls, options: Connection.Options(software: "fleetctl \(FleetVersion.current)"))
+    }
+}

@@ -1,0 +1,105 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let agentCommand = Command(
+    "agent", "Agents beside the etcd members",
+    subcommands: [
+        Command(
+            "token", "Make a join token for an agent",
+            discussion: """
+                The token lets one agent in, once. It is shown here and kept nowhere. On the node:
+
+                  fleet-agent enroll TOKEN
+                """,
+            arguments: [.init("CLUSTER", "the cluster that the agent belongs to")],
+            options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
+            examples: [.init("fleetctl agent token cluster-a", "a token for one hour")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let valid = try call.duration("valid", default: .seconds(3600))
+            let reply: TokenReply = try await connection.call(
+                ControlMethod.agentToken,
+                TokenRequest(name: call.argument("CLUSTER")!, validSeconds: Int(valid.seconds)))
+            try printToken(reply, call, next: "on the node, as root: fleet-agent enroll TOKEN")
+            return .success
+        },
+        Command(
+            "list", "List agents", arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
+            options: [Output.option],
+            examples: [.init("fleetctl agent list", "all agents and whether they are connected")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let agents: [AgentRecord] = try await connection.call(
+                ControlMethod.listAgents, ListRequest(cluster: call.argument("CLUSTER")))
+            if Output.isJSON(call) {
+                try Output.json(agents, call)
+                return .success
+            }
+            var table = Table(["CLUSTER", "NODE", "CONNECTED", "LAST SEEN", "ETCD", "TOPOLOGY", "VERSION"])
+            let terminal = call.terminal
+            for agent in agents {
+                table.add(
+                    [
+                        agent.cluster, agent.node, agent.connected ? "yes" : "no", agent.lastSeen?.ago() ?? "never",
+                        agent.instance?.version ?? (agent.discoveryError.map { $0.code.rawValue } ?? ""),
+                        agent.instance?.topology.rawValue ?? "", agent.version ?? "",
+                    ], paint: [2: { agent.connected ? terminal.green($0) : terminal.red($0) }])
+            }
+            if table.isEmpty {
+                terminal.note("no agents are enrolled; make a token with 'fleetctl agent token CLUSTER'")
+            } else {
+                table.print(terminal)
+            }
+            return .success
+        },
+    ])
+
+/// The token alone on standard output, so that a script can take it; what to do with it on standard error.
+func printToken(_ reply: TokenReply, _ call: Invocation, next: String) throws(FleetError) {
+    if Output.isJSON(call) { return try Output.json(reply, call) }
+    call.terminal.print(reply.token)
+    call.terminal.note("good once, until \(reply.expires.short); \(next)")
+}
+
+let operatorCommand = Command(
+    "operator", "People who may use this coordinator",
+    subcommands: [
+        Command(
+            "token", "Make a token with which an operator logs in",
+            arguments: [.init("NAME", "the operator's name, as the audit log will show it")],
+            options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
+            examples: [
+                .init("fleetctl operator token alice", "alice then runs 'fleetctl login TOKEN' on her own machine")
+            ]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let valid = try call.duration("valid", default: .seconds(3600))
+            let reply: TokenReply = try await connection.call(
+                ControlMethod.operatorToken,
+                TokenRequest(name: call.argument("NAME")!, validSeconds: Int(valid.seconds)))
+            try printToken(reply, call, next: "on the operator's machine: fleetctl login TOKEN")
+            return .success
+        },
+        Command(
+            "list", "List operators", options: [Output.option],
+            examples: [.init("fleetctl operator list", "who may use this coordinator")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let operators: [OperatorRecord] = try await connection.call(ControlMethod.listOperators, ListRequest())
+            if Output.isJSON(call) {
+                try Output.json(operators, call)
+                return .success
+            }
+            var table = Table(["OPERATOR", "SINCE", "CERTIFICATE UNTIL"])
+            for one in operators {
+                table.add([one.name, one.created.short, one.certificate?.notAfter.short ?? "not logged in yet"])
+            }
+            if table.isEmpty {
+                call.terminal.note("there are none; root on the coordinator's host needs no name")
+            } else {
+                table.print(call.terminal)
+            }
+            return .success
+        },
+    ])

@@ -1,0 +1,62 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let auditCommand = Command(
+    "audit", "Who did what, and proof that the record is whole",
+    subcommands: [
+        Command(
+            "log", "Print the audit log, oldest first",
+            arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
+            options: [.init("limit", value: "N", "only the newest N (default 200)"), Output.option],
+            examples: [.init("fleetctl audit log cluster-a", "all that was done to cluster-a")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let records: [AuditRecord] = try await connection.call(
+                ControlMethod.auditLog,
+                ListRequest(cluster: call.argument("CLUSTER"), limit: try call.number("limit", default: 200)))
+            if Output.isJSON(call) {
+                try Output.json(records, call)
+                return .success
+            }
+            var table = Table([
+                ("NO", .right), ("TIME", .left), ("WHO", .left), ("WHAT", .left), ("CLUSTER", .left),
+                ("SUBJECT", .left), ("OUTCOME", .left), ("DETAIL", .left),
+            ])
+            let terminal = call.terminal
+            for event in records.map(\.event) {
+                let detail = event.detail.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(
+                    separator: " ")
+                table.add(
+                    [
+                        "\(event.sequence)", event.time.description, event.actor, event.action, event.cluster ?? "",
+                        event.subject ?? "", event.outcome.rawValue, detail,
+                    ],
+                    paint: [6: { event.outcome == .ok ? terminal.green($0) : terminal.red($0) }])
+            }
+            table.print(terminal)
+            return .success
+        },
+        Command(
+            "verify", "Prove that no event was changed, removed or put in between", options: [Output.option],
+            examples: [.init("fleetctl audit verify", "walks the whole chain of hashes")],
+            exitStatuses: [(.partialFailure, "the chain is broken; the first place is named")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let verdict: AuditVerdict = try await connection.call(ControlMethod.verifyAudit, ListRequest())
+            if Output.isJSON(call) {
+                try Output.json(verdict, call)
+            } else if let broken = verdict.firstBreak {
+                call.terminal.print(
+                    "\(call.terminal.red("BROKEN")) at event \(broken.sequence) (\(broken.kind.rawValue)): \(Terminal.clean(broken.message))"
+                )
+            } else {
+                call.terminal.print(
+                    "\(call.terminal.green("ok"))  \(verdict.events) events, the chain holds; head \(verdict.head)")
+            }
+            if !Output.isJSON(call) {
+                for finding in verdict.findings { call.terminal.note("odd: \(Terminal.clean(finding))") }
+            }
+            return verdict.isIntact ? .success : .partialFailure
+        },
+    ])

@@ -1,0 +1,152 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let backupCommand = Command(
+    "backup", "Back up clusters now",
+    discussion: """
+        Each cluster's agent saves a snapshot of its etcd, checks it and streams it to the coordinator, which checks it
+        again and stores it. A cluster counts as backed up only when its snapshot is durable there.
+        """,
+    arguments: [.init("CLUSTER", "the clusters to back up", count: .any)],
+    options: [
+        .init("all", short: "a", "every cluster of the inventory"),
+        .init("parallel", value: "N", "how many clusters at once (default 4)"), Output.option,
+    ],
+    examples: [
+        .init("fleetctl backup cluster-a", "one cluster"),
+        .init("fleetctl backup --all --parallel 8", "the whole fleet, eight at a time"),
+    ],
+    exitStatuses: [(.partialFailure, "some clusters were backed up and some were not; each line says which and why")]
+) { call in
+    let connection = try await Coordinator.connect(call)
+    let parallel = try call.number("parallel", default: 4)
+    var names = call.arguments("CLUSTER")
+    if call.has("all") {
+        guard names.isEmpty else {
+            throw FleetError(.usage, "--all and names of clusters were given", hint: "give one or the other")
+        }
+        let clusters: [ClusterRecord] = try await connection.call(ControlMethod.listClusters, ListRequest())
+        names = clusters.map(\.name)
+        guard !names.isEmpty else {
+            throw FleetError(.notFound, "there are no clusters", hint: "add one with 'fleetctl cluster add NAME'")
+        }
+    }
+    guard !names.isEmpty else { throw FleetError(.usage, "no cluster was named", hint: "name clusters, or give --all") }
+    var unique: [String] = []
+    for name in names where !unique.contains(name) { unique.append(name) }
+
+    let progress = BackupProgress(total: unique.count, call: call)
+    let results = await withTaskGroup(of: BackupResult.self) { group in
+        var waiting = unique[...]
+        var results: [BackupResult] = []
+        for name in waiting.prefix(parallel) { group.addTask { await backUp(name, connection, call, progress) } }
+        waiting = waiting.dropFirst(parallel)
+        while let result = await group.next() {
+            results.append(result)
+            await progress.finished(result)
+            if let name = waiting.popFirst() { group.addTask { await backUp(name, connection, call, progress) } }
+        }
+        return results
+    }
+    if Output.isJSON(call) { try Output.json(results.sorted { $0.cluster < $1.cluster }, call) }
+    let failed = results.filter { $0.error != nil }
+    if failed.isEmpty { return .success }
+    if results.count > 1 {
+        call.terminal.note(
+            "\(results.count - failed.count) of \(results.count) clusters were backed up; failed: \(failed.map(\.cluster).sorted().joined(separator: ", "))"
+        )
+    }
+    return failed.count == results.count ? .failure : .partialFailure
+}
+
+struct BackupResult: Codable, Sendable {
+    var cluster: String
+    var job: String?
+    var snapshot: SnapshotEntry?
+    var error: FleetError?
+    var seconds: Double
+}
+
+private func backUp(_ cluster: String, _ connection: Connection, _ call: Invocation, _ progress: BackupProgress) async
+    -> BackupResult
+{
+    let started = ContinuousClock.now
+    var result = BackupResult(cluster: cluster, seconds: 0)
+    do throws(FleetError) {
+        let job: JobRecord = try await connection.call(ControlMethod.startBackup, BackupRequest(cluster: cluster))
+        result.job = job.id
+        await progress.started(cluster)
+        let ended = try await JobWatch.follow(job.id, connection, call: call) { event in
+            if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
+        }
+        if ended.state == .succeeded {
+            result.snapshot = try await connection.call(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
+        } else {
+            result.error = ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
+        }
+    } catch { result.error = error }
+    result.seconds = ((ContinuousClock.now - started).seconds * 1000).rounded() / 1000
+    return result
+}
+
+/// One line a cluster when it is done; on a terminal a last line, redrawn, says what is under way.
+private actor BackupProgress {
+    private let total: Int
+    private let terminal: Terminal
+    private let isSilent: Bool
+    private var steps: [String: String] = [:]
+    private var done = 0
+    private var isDrawn = false
+
+    init(total: Int, call: Invocation) {
+        self.total = total
+        terminal = call.terminal
+        isSilent = Output.isJSON(call)
+    }
+
+    func started(_ cluster: String) { step(cluster, "waiting for the agent") }
+
+    func step(_ cluster: String, _ step: String) {
+        steps[cluster] = step
+        draw()
+    }
+
+    func finished(_ result: BackupResult) {
+        steps[result.cluster] = nil
+        done += 1
+        erase()
+        if !isSilent {
+            if let snapshot = result.snapshot {
+                let facts = snapshot.record.facts
+                terminal.print(
+                    "\(result.cluster)  \(terminal.green("ok"))  \(snapshot.record.id)  revision \(facts.status.revision)  "
+                        + "\(Human.bytes(snapshot.record.size))  \(Human.duration(.milliseconds(Int(result.seconds * 1000))))"
+                )
+                for warning in facts.warnings {
+                    terminal.note("\(result.cluster)  warning: \(Terminal.clean(warning))")
+                }
+            } else if let error = result.error {
+                terminal.print(
+                    "\(result.cluster)  \(terminal.red("FAILED"))  \(Terminal.clean(error.message)) (\(error.code))")
+                if let hint = error.hint { terminal.note("\(result.cluster)  hint: \(Terminal.clean(hint))") }
+            }
+        }
+        draw()
+    }
+
+    private func draw() {
+        guard terminal.errorIsTerminal, !isSilent, done < total else { return }
+        erase()
+        let filled = done * 20 / total
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 20 - filled)
+        let running = steps.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }.joined(separator: ", ")
+        terminal.noteRaw(String("[\(bar)] \(done)/\(total)  \(running)".prefix(max(20, terminal.columns - 1))))
+        isDrawn = true
+    }
+
+    private func erase() {
+        if isDrawn { terminal.noteRaw("\r\u{1b}[K") }
+        isDrawn = false
+    }
+}

@@ -1,0 +1,97 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let clusterCommand = Command(
+    "cluster", "Clusters of the inventory",
+    subcommands: [
+        Command(
+            "add", "Add a cluster",
+            discussion:
+                "A cluster is a name that agents are enrolled under. Give its agents a token with 'fleetctl agent token'.",
+            arguments: [.init("CLUSTER", "its name: lower-case letters, digits, '-' and '.'")],
+            examples: [
+                .init("fleetctl cluster add cluster-a", "adds cluster-a; then enroll an agent on its control plane")
+            ]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let name = call.argument("CLUSTER")!
+            let cluster: ClusterRecord = try await connection.call(ControlMethod.addCluster, NameRequest(name: name))
+            call.terminal.print("cluster \(cluster.name) added; next: fleetctl agent token \(cluster.name)")
+            return .success
+        },
+        Command(
+            "list", "List clusters", options: [Output.option],
+            examples: [.init("fleetctl cluster list -o json", "all clusters, for a script")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let clusters: [ClusterRecord] = try await connection.call(ControlMethod.listClusters, ListRequest())
+            if Output.isJSON(call) {
+                try Output.json(clusters, call)
+            } else if clusters.isEmpty {
+                call.terminal.note("there are no clusters yet; add one with 'fleetctl cluster add NAME'")
+            } else {
+                clusterTable(clusters, call.terminal).print(call.terminal)
+            }
+            return .success
+        },
+        Command(
+            "show", "Show a cluster and its agents", arguments: [.init("CLUSTER", "its name")],
+            options: [Output.option],
+            examples: [.init("fleetctl cluster show cluster-a", "where its etcd lies and who backs it up")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let detail: ClusterDetail = try await connection.call(
+                ControlMethod.showCluster, NameRequest(name: call.argument("CLUSTER")!))
+            if Output.isJSON(call) { try Output.json(detail, call) } else { show(detail, call.terminal) }
+            return .success
+        },
+    ])
+
+func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {
+    var table = Table([
+        ("CLUSTER", .left), ("AGENTS", .right), ("SNAPSHOTS", .right), ("LATEST", .left), ("AGE", .left),
+        ("LAST JOB", .left),
+        ("STATE", .left),
+    ])
+    for cluster in clusters {
+        table.add(
+            [
+                cluster.name, "\(cluster.agents)", "\(cluster.snapshots)", cluster.latestSnapshot ?? "",
+                cluster.latestSavedAt?.ago() ?? "never", cluster.lastJobKind ?? "",
+                cluster.lastJobState?.rawValue ?? "",
+            ], paint: cluster.lastJobState.map { [6: $0.paint(terminal)] } ?? [:])
+    }
+    return table
+}
+
+private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
+    let cluster = detail.cluster
+    terminal.print("cluster          \(cluster.name)")
+    terminal.print("added            \(cluster.created.short)")
+    terminal.print("snapshots        \(cluster.snapshots)")
+    terminal.print(
+        "latest           \(cluster.latestSnapshot.map { "\($0), \(cluster.latestSavedAt?.ago() ?? "")" } ?? "none yet")"
+    )
+    for identity in cluster.identities {
+        terminal.print(
+            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (snapshot \(identity.snapshot))")
+    }
+    for agent in detail.agents {
+        terminal.print("")
+        terminal.print(
+            "agent            \(agent.node), \(agent.connected ? "connected" : "not connected"), version \(agent.version ?? "unknown")"
+        )
+        if let error = agent.discoveryError {
+            terminal.print("  no etcd found  \(Terminal.clean(error.message))")
+            if let hint = error.hint { terminal.print("  hint           \(Terminal.clean(hint))") }
+        }
+        guard let etcd = agent.instance else { continue }
+        terminal.print("  topology       \(etcd.topology.rawValue)")
+        terminal.print("  member         \(Terminal.clean(etcd.name)), etcd \(etcd.version ?? "version unknown")")
+        terminal.print("  data           \(Terminal.clean(etcd.dataDir))")
+        if let wal = etcd.walDir { terminal.print("  WAL            \(Terminal.clean(wal))") }
+        terminal.print("  endpoint       \(Terminal.clean(etcd.endpoint))")
+        terminal.print("  defined in     \(Terminal.clean(etcd.manifest ?? etcd.unit ?? ""))")
+    }
+}

@@ -1,0 +1,64 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let jobCommand = Command(
+    "job", "Backups and restores, past and under way",
+    subcommands: [
+        Command(
+            "list", "List jobs, newest first", arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
+            options: [.init("limit", value: "N", "at most so many (default 50)"), Output.option],
+            examples: [.init("fleetctl job list cluster-a", "what was done on cluster-a")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let jobs: [JobRecord] = try await connection.call(
+                ControlMethod.listJobs,
+                ListRequest(cluster: call.argument("CLUSTER"), limit: try call.number("limit", default: 50)))
+            if Output.isJSON(call) {
+                try Output.json(jobs, call)
+                return .success
+            }
+            var table = Table(["JOB", "KIND", "CLUSTER", "NODE", "STATE", "STARTED", "TOOK", "BY", "WHY"])
+            for job in jobs {
+                table.add(
+                    [
+                        job.id, job.dryRun ? "\(job.kind) (dry run)" : job.kind, job.cluster, job.node,
+                        job.state.rawValue, job.created.short,
+                        job.finished.map { Human.duration($0.since(job.created)) } ?? "", job.requestedBy,
+                        job.error?.message ?? "",
+                    ], paint: [4: job.state.paint(call.terminal)])
+            }
+            if table.isEmpty { call.terminal.note("there are no jobs yet") } else { table.print(call.terminal) }
+            return .success
+        },
+        Command(
+            "show", "Show a job with all its events", arguments: [.init("JOB", "its id, or a unique beginning of it")],
+            options: [Output.option],
+            examples: [.init("fleetctl job show 20261124-0655", "what happened, step by step")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let job: JobRecord = try await connection.call(
+                ControlMethod.showJob, NameRequest(name: call.argument("JOB")!))
+            if Output.isJSON(call) { try Output.json(job, call) } else { show(job, call.terminal) }
+            return .success
+        },
+    ])
+
+private func show(_ job: JobRecord, _ terminal: Terminal) {
+    terminal.print("job        \(job.id)")
+    terminal.print("kind       \(job.kind)\(job.dryRun ? " (dry run)" : "")")
+    terminal.print("cluster    \(job.cluster), node \(job.node)")
+    terminal.print("snapshot   \(job.snapshot)")
+    terminal.print("state      \(job.state.paint(terminal)(job.state.rawValue))")
+    terminal.print("asked for  \(job.created.short) by \(job.requestedBy)")
+    if let finished = job.finished {
+        terminal.print("finished   \(finished.short), after \(Human.duration(finished.since(job.created)))")
+    }
+    if let summary = job.outcome?.summary { terminal.print("outcome    \(Terminal.clean(summary))") }
+    if let error = job.error {
+        terminal.print("error      \(Terminal.clean(error.message)) (\(error.code))")
+        if let hint = error.hint { terminal.print("hint       \(Terminal.clean(hint))") }
+    }
+    if !job.events.isEmpty { terminal.print("") }
+    for event in job.events { if let line = JobWatch.line(event) { terminal.print(Terminal.clean(line)) } }
+}

@@ -1,0 +1,75 @@
+internal import FleetCommandLine
+internal import FleetCrypto
+internal import FleetProtocol
+internal import FleetSystem
+
+let loginCommand = Command(
+    "login", "Log in to a coordinator with a token",
+    discussion: """
+        Makes a key on this machine, has it certified, and remembers the coordinator as a context. The token comes from
+        'fleetctl operator token NAME'; with '-' it is read from standard input.
+        """,
+    arguments: [.init("TOKEN", "the token, or '-'")],
+    options: [.init("name", value: "NAME", "what to call the context (default: the coordinator's address)")],
+    examples: [.init("fleetctl login -", "reads the token from standard input, so that no process list shows it")]
+) { call in
+    var text = call.argument("TOKEN")!
+    if text == "-" { text = readLine(strippingNewline: true) ?? "" }
+    let token = try JoinToken(text)
+    let path = try ContextFile.path()
+    var file = try ContextFile.load(path)
+    let result = try await Enrollment.redeem(token, name: "operator", software: "fleetctl \(FleetVersion.current)")
+    let name = call.value("name") ?? "\(token.address)"
+    let directory =
+        FileSystem.parent(of: path) + "/"
+        + String(name.map { $0.isLetter || $0.isNumber || $0 == "." || $0 == "-" ? $0 : "_" })
+    try FileSystem.makeDirectories(directory)
+    let context = Context(
+        name: name, server: "\(token.address)", certificate: directory + "/operator.crt",
+        key: directory + "/operator.key",
+        authority: directory + "/authority.crt")
+    try FileSystem.writeDurably(context.key!, try result.key.pem().utf8)
+    try FileSystem.writeDurably(context.certificate!, result.reply.certificate.utf8)
+    try FileSystem.writeDurably(context.authority!, result.reply.authority.utf8)
+    file.put(context)
+    file.current = name
+    try file.save(path)
+    call.terminal.print("logged in to \(token.address) as \(result.reply.name); the context is called \(name)")
+    return .success
+}
+
+let contextCommand = Command(
+    "context", "Coordinators that this user has logged in to",
+    subcommands: [
+        Command(
+            "list", "List contexts", options: [Output.option],
+            examples: [.init("fleetctl context list", "'*' marks the current one")]
+        ) { call in
+            let file = try ContextFile.load(try ContextFile.path())
+            if Output.isJSON(call) {
+                try Output.json(file, call)
+                return .success
+            }
+            var table = Table(["CURRENT", "NAME", "SERVER"])
+            for context in file.contexts {
+                table.add([context.name == file.current ? "*" : "", context.name, context.server])
+            }
+            if table.isEmpty {
+                call.terminal.note("there are none; log in with 'fleetctl login TOKEN'")
+            } else {
+                table.print(call.terminal)
+            }
+            return .success
+        },
+        Command(
+            "use", "Make a context the current one", arguments: [.init("NAME", "its name")],
+            examples: [.init("fleetctl context use production", "all commands go there from now on")]
+        ) { call in
+            let path = try ContextFile.path()
+            var file = try ContextFile.load(path)
+            file.current = try file.context(call.argument("NAME")!).name
+            try file.save(path)
+            call.terminal.print("using \(file.current!)")
+            return .success
+        },
+    ])

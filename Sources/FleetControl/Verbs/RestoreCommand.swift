@@ -1,0 +1,117 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let restoreCommand = Command(
+    "restore", "Restore a cluster's etcd from a snapshot",
+    discussion: """
+        Everything that can fail is tried before anything is stopped. The snapshot is restored into a new directory, then
+        etcd is switched to it and checked. If that fails, the old configuration and the old data serve again. The old
+        data directory is never changed and never deleted.
+
+        --at takes a snapshot's id or a unique beginning of it, 'latest', or a time: then it is the newest snapshot that
+        was saved at or before it.
+        """,
+    arguments: [.init("CLUSTER", "the cluster to restore")],
+    options: [
+        .init("at", value: "SNAPSHOT", "what to restore: an id, 'latest' or a time"),
+        .init("dry-run", "show the exact plan, with the diff of each file, and change nothing"),
+        .init("yes", short: "y", "do not ask"),
+        .init("from-other-cluster", "allow a snapshot that was taken of another cluster"),
+        .init("wait", value: "DURATION", "how long each wait on the node may take (default 2m)"), Output.option,
+    ],
+    examples: [
+        .init("fleetctl restore cluster-a --at latest --dry-run", "what would be done"),
+        .init("fleetctl restore cluster-a --at 20261124-0655 --yes", "without a question, for scripts"),
+        .init("fleetctl restore cluster-a --at 2026-11-24T06:00Z", "the newest snapshot saved at or before that time"),
+    ],
+    exitStatuses: [
+        (.rolledBack, "it failed after the switch had begun; the old data serves again"),
+        (.stuck, "it stands half-way and needs a person; the error says where and what to do"),
+        (.declined, "the question was not answered with yes"),
+    ]
+) { call in
+    guard let at = call.value("at") else {
+        throw FleetError(
+            .usage, "--at is missing",
+            hint:
+                "give --at with a snapshot's id, 'latest' or a time; 'fleetctl snapshot list \(call.argument("CLUSTER")!)' shows them"
+        )
+    }
+    let connection = try await Coordinator.connect(call)
+    let wait = try call.duration("wait", default: .seconds(120))
+    var request = RestoreRequest(
+        cluster: call.argument("CLUSTER")!, at: at, dryRun: call.has("dry-run"),
+        fromOtherCluster: call.has("from-other-cluster"),
+        waitSeconds: Int(wait.seconds))
+    let preview: RestorePreview = try await connection.call(ControlMethod.previewRestore, request)
+    // What was shown is what is restored, whatever is stored in between.
+    request.at = preview.snapshot.record.id
+    let terminal = call.terminal
+    if !Output.isJSON(call) { describe(preview, terminal) }
+    if !request.dryRun, !call.has("yes") {
+        guard terminal.confirms("Replace the present data of \(request.cluster)?") else {
+            terminal.note("nothing was done; answer y on a terminal, or give --yes")
+            return .declined
+        }
+    }
+    let job: JobRecord = try await connection.call(ControlMethod.startRestore, request)
+    if !Output.isJSON(call) { terminal.note("job \(job.id)") }
+    let ended = try await JobWatch.follow(job.id, connection, call: call) { event in
+        if !Output.isJSON(call), !request.dryRun, let line = JobWatch.line(event) {
+            terminal.note(Terminal.clean(line))
+        }
+    }
+    if Output.isJSON(call) { try Output.json(ended, call) } else { report(ended, terminal, dryRun: request.dryRun) }
+    switch ended.state {
+    case .succeeded: return .success
+    case .rolledBack: return .rolledBack
+    case .stuck: return .stuck
+    default: return .failure
+    }
+}
+
+private func describe(_ preview: RestorePreview, _ terminal: Terminal) {
+    let (record, facts) = (preview.snapshot.record, preview.snapshot.record.facts)
+    terminal.note("restore   \(preview.cluster.name), member on \(preview.agent.node)")
+    terminal.note(
+        "to        \(record.id), saved \(facts.savedAt.short) (\(facts.savedAt.ago())), revision \(facts.status.revision), \(Human.bytes(record.size))"
+    )
+    if record.cluster != preview.cluster.name {
+        terminal.note("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
+    }
+    if let etcd = preview.agent.instance {
+        terminal.note(
+            "replaces  the data in \(Terminal.clean(etcd.dataDir)), which is kept; all writes since then are lost to etcd"
+        )
+    }
+}
+
+private func report(_ job: JobRecord, _ terminal: Terminal, dryRun: Bool) {
+    if let plan = job.outcome?.plan, dryRun {
+        terminal.print("plan for \(plan.cluster) on \(plan.node) (\(plan.topology.rawValue))")
+        terminal.print("  old data  \(Terminal.clean(plan.oldDataDir))")
+        terminal.print("  new data  \(Terminal.clean(plan.newDataDir))")
+        if let old = plan.oldWalDir, let new = plan.newWalDir {
+            terminal.print("  WAL       \(Terminal.clean(old)) -> \(Terminal.clean(new))")
+        }
+        for (i, step) in plan.steps.enumerated() {
+            terminal.print("  \(i + 1). \(step.name): \(Terminal.clean(step.description))")
+        }
+        for change in plan.changes {
+            terminal.print("")
+            for line in UnifiedDiff.text(path: change.path, before: change.before ?? "", after: change.after).split(
+                separator: "\n", omittingEmptySubsequences: false) where !line.isEmpty
+            {
+                terminal.print(Terminal.clean(String(line)))
+            }
+        }
+        terminal.print("")
+    }
+    if job.state == .succeeded {
+        terminal.print(terminal.green("ok") + "  " + Terminal.clean(job.outcome?.summary ?? "done"))
+        return
+    }
+    terminal.print(terminal.red(job.state.rawValue.uppercased()) + "  " + Terminal.clean(job.outcome?.summary ?? ""))
+    if let error = job.error { terminal.error(error) }
+}

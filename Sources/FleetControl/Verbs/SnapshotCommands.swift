@@ -1,0 +1,140 @@
+internal import FleetCommandLine
+internal import FleetCrypto
+internal import FleetProtocol
+internal import FleetSystem
+private import Glibc
+
+let snapshotCommand = Command(
+    "snapshot", "Snapshots in the store",
+    subcommands: [
+        Command(
+            "list", "List snapshots, newest first",
+            arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
+            options: [.init("limit", value: "N", "at most so many (default 100)"), Output.option],
+            examples: [.init("fleetctl snapshot list cluster-a", "what cluster-a can be restored to")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let limit = try call.number("limit", default: 100)
+            let entries: [SnapshotEntry] = try await connection.call(
+                ControlMethod.listSnapshots, ListRequest(cluster: call.argument("CLUSTER"), limit: limit))
+            if Output.isJSON(call) {
+                try Output.json(entries, call)
+                return .success
+            }
+            var table = Table([
+                ("SNAPSHOT", .left), ("CLUSTER", .left), ("SAVED", .left), ("REVISION", .right), ("KEYS", .right),
+                ("SIZE", .right), ("ETCD", .left),
+                ("STATE", .left),
+            ])
+            let terminal = call.terminal
+            for entry in entries {
+                let (record, facts) = (entry.record, entry.record.facts)
+                table.add(
+                    [
+                        record.id, record.cluster, facts.savedAt.short, "\(facts.status.revision)",
+                        "\(facts.status.totalKey)", Human.bytes(record.size),
+                        facts.etcdVersion, entry.condition.rawValue,
+                    ], paint: [7: { entry.condition == .verified ? terminal.green($0) : terminal.red($0) }])
+            }
+            if table.isEmpty {
+                terminal.note("there are no snapshots yet; make one with 'fleetctl backup CLUSTER'")
+            } else {
+                table.print(terminal)
+            }
+            if entries.count == limit { terminal.note("only the newest \(limit) are shown; --limit shows more") }
+            return .success
+        },
+        Command(
+            "show", "Show all that is known of a snapshot",
+            arguments: [.init("SNAPSHOT", "its id, or a unique beginning of it")],
+            options: [Output.option],
+            examples: [.init("fleetctl snapshot show 20261124-0655", "a beginning of the id is enough")]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let entry: SnapshotEntry = try await connection.call(
+                ControlMethod.showSnapshot, NameRequest(name: call.argument("SNAPSHOT")!))
+            if Output.isJSON(call) { try Output.json(entry, call) } else { show(entry, call.terminal) }
+            return .success
+        },
+        Command(
+            "export", "Write a snapshot to a file that etcd's own tools accept",
+            discussion:
+                "The file appears under its name only when it is whole and its SHA-256 is right. An existing file is never replaced.",
+            arguments: [.init("SNAPSHOT", "its id, or a unique beginning of it")],
+            options: [.init("file", short: "f", value: "PATH", "where to write it (default: ID.db here)")],
+            examples: [
+                .init("fleetctl snapshot export 20261124-0655 -f /tmp/a.db", "then 'etcdutl snapshot status /tmp/a.db'")
+            ]
+        ) { call in
+            let connection = try await Coordinator.connect(call)
+            let entry: SnapshotEntry = try await connection.call(
+                ControlMethod.showSnapshot, NameRequest(name: call.argument("SNAPSHOT")!))
+            let path = call.value("file") ?? "\(entry.record.id).db"
+            try await export(entry, to: path, connection)
+            call.terminal.print(
+                "\(entry.record.id) written to \(path), \(Human.bytes(entry.record.size)), sha256 \(entry.record.sha256)"
+            )
+            return .success
+        },
+    ])
+
+private func show(_ entry: SnapshotEntry, _ terminal: Terminal) {
+    let (record, facts) = (entry.record, entry.record.facts)
+    let rows: [(String, String)] = [
+        ("snapshot", record.id), ("state", entry.condition.rawValue + (entry.problem.map { ": \($0.message)" } ?? "")),
+        ("cluster", record.cluster),
+        ("node", record.node), ("job", record.job), ("saved", "\(facts.savedAt)"), ("stored", "\(record.storedAt)"),
+        ("size", "\(record.size) bytes (\(Human.bytes(record.size)))"), ("sha256", record.sha256),
+        ("revision", "\(facts.status.revision)"),
+        ("keys", "\(facts.status.totalKey) (as \(facts.tool) counts them)"), ("hash", "\(facts.status.hash)"),
+        ("etcd", facts.etcdVersion), ("member", "\(facts.memberName) (\(facts.memberID))"),
+        ("etcd cluster id", facts.clusterID), ("saved with", facts.tool),
+    ]
+    for (name, value) in rows {
+        terminal.print("\(name)\(String(repeating: " ", count: 17 - name.count))\(Terminal.clean(value))")
+    }
+    for one in facts.certificates {
+        terminal.print("certificate      \(Terminal.clean(one.path)) ends \(one.notAfter.short)")
+    }
+    for warning in facts.warnings { terminal.print("warning          \(Terminal.clean(warning))") }
+}
+
+private func export(_ entry: SnapshotEntry, to path: String, _ connection: Connection) async throws(FleetError) {
+    guard !FileSystem.exists(path) else {
+        throw FleetError(
+            .alreadyExists, "\(path) exists already", hint: "name another file with --file, or move this one away")
+    }
+    let temporary = path + ".part-" + Randomness.token(6)
+    let file = try Descriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL)
+    do throws(FleetError) {
+        let stream = try await connection.open(
+            ControlMethod.exportSnapshot, try JSON.encode(NameRequest(name: entry.record.id)), ends: true)
+        var hasher = SHA256()
+        var length: Int64 = 0
+        receiving: while true {
+            switch try await stream.receive() {
+            case .data(let bytes):
+                hasher.update(bytes)
+                length += Int64(bytes.count)
+                try file.write(bytes)
+            case .end(let body):
+                let digest = try JSON.decode(StreamDigest.self, from: body)
+                guard digest.length == length, digest.sha256 == hasher.finalize().hex,
+                    digest.sha256 == entry.record.sha256
+                else {
+                    throw FleetError(
+                        .malformed, "what arrived is not the snapshot that was stored",
+                        hint: "try again; if it stays so, the stored file is damaged")
+                }
+                break receiving
+            case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
+            }
+        }
+        try file.sync()
+        try file.close()
+        try FileSystem.rename(temporary, to: path)
+    } catch {
+        try? FileSystem.remove(temporary)
+        throw error
+    }
+}

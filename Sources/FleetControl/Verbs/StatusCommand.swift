@@ -1,0 +1,66 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let statusCommand = Command(
+    "status", "The whole fleet on one screen", options: [Output.option],
+    examples: [.init("fleetctl status", "can everything be restored, and how far back")],
+    exitStatuses: [(.partialFailure, "something needs attention; the lines that begin with '!' say what")]
+) { call in
+    let connection = try await Coordinator.connect(call)
+    let status: FleetStatus = try await connection.call(ControlMethod.status, ListRequest())
+    let concerns = concerns(status)
+    if Output.isJSON(call) {
+        try Output.json(status, call)
+        return concerns.isEmpty ? .success : .partialFailure
+    }
+    let terminal = call.terminal
+    if status.clusters.isEmpty {
+        terminal.print("no clusters yet; add one with 'fleetctl cluster add NAME'")
+    } else {
+        // The oldest restore point first: what is worst is on top.
+        let worstFirst = status.clusters.sorted {
+            ($0.latestSavedAt?.milliseconds ?? 0, $0.name) < ($1.latestSavedAt?.milliseconds ?? 0, $1.name)
+        }
+        clusterTable(worstFirst, terminal).print(terminal)
+    }
+    let connected = status.agents.filter(\.connected).count
+    terminal.print("")
+    terminal.print("agents   \(connected) of \(status.agents.count) connected")
+    terminal.print("jobs     \(status.openJobs.count) under way")
+    terminal.print("store    \(Human.bytes(status.storeUsed)) in snapshots, \(Human.bytes(status.storeFree)) free")
+    terminal.print(
+        "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
+    for concern in concerns { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern))") }
+    return concerns.isEmpty ? .success : .partialFailure
+}
+
+private func concerns(_ status: FleetStatus) -> [String] {
+    var all: [String] = []
+    for cluster in status.clusters {
+        if cluster.agents == 0 {
+            all.append("\(cluster.name) has no agent; make a token with 'fleetctl agent token \(cluster.name)'")
+        }
+        if cluster.snapshots == 0 {
+            all.append("\(cluster.name) has no snapshot that can be restored; run 'fleetctl backup \(cluster.name)'")
+        }
+        if cluster.lastJobState == .stuck {
+            all.append("the last job of \(cluster.name) is stuck; see 'fleetctl job show \(cluster.lastJob ?? "")'")
+        }
+    }
+    for agent in status.agents {
+        if !agent.connected {
+            all.append(
+                "the agent on \(agent.node) (\(agent.cluster)) is not connected; last seen \(agent.lastSeen?.ago() ?? "never")"
+            )
+        }
+        if let error = agent.discoveryError {
+            all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
+        }
+    }
+    if !status.audit.isIntact { all.append("the audit chain is broken; see 'fleetctl audit verify'") }
+    if status.storeFree < max(status.storeUsed / 10, 1 << 30) {
+        all.append("less than \(Human.bytes(max(status.storeUsed / 10, 1 << 30))) are free in the store")
+    }
+    return all
+}

@@ -1,0 +1,169 @@
+"""The commands of ops/lab: options in, one function each, exit status out (0 done, 1 failed, 2 used wrongly)."""
+
+import argparse
+import json
+import os
+import sys
+
+from . import cleanup, external, images, labs, machine, network, nodes
+from .errors import LabError, UsageError
+from .state import all_labs, find_lab, find_node
+
+
+def prepare(arguments):
+    images.prepare()
+
+
+def create(arguments):
+    labs.create(arguments.lab, arguments.owner)
+
+
+def node(arguments):
+    nodes.make(find_lab(arguments.lab), arguments.node, arguments.kind, arguments.layout, arguments.etcd,
+               arguments.disk, not arguments.no_start)
+
+
+def exec_(arguments):
+    there = find_node(arguments.lab, arguments.node)
+    machine.require_init(there)
+    command = [*machine.inside(there), *arguments.command]
+    machine.enter_groups(there)
+    replace_by(command)
+
+
+def etcdctl(arguments):
+    replace_by([*nodes.etcdctl_command(find_node(arguments.lab, arguments.node)), *arguments.command])
+
+
+def replace_by(command):
+    """Become the command: signals, standard streams and the exit status pass through with nobody between."""
+    os.execvp(command[0], command)
+
+
+def push(arguments):
+    nodes.push(find_node(arguments.lab, arguments.node), arguments.source, arguments.target, arguments.mode)
+
+
+def pull(arguments):
+    nodes.pull(find_node(arguments.lab, arguments.node), arguments.source, arguments.target)
+
+
+def address(arguments):
+    print(find_node(arguments.lab, arguments.node).address)
+
+
+def root(arguments):
+    there = find_node(arguments.lab, arguments.node)
+    machine.mount_root(there)
+    print(there.root)
+
+
+def pid(arguments):
+    print(machine.require_init(find_node(arguments.lab, arguments.node)))
+
+
+def ls(arguments):
+    chosen = [find_lab(arguments.lab)] if arguments.lab else all_labs()
+    described = [labs.describe(lab) for lab in chosen]
+    if arguments.output == "json":
+        print(json.dumps(described, indent=1))
+        return
+    for lab in described:
+        print(f"{lab['lab']}  10.97.{lab['subnet']}.0/24  {'owned' if lab['owned'] else 'nobody owns it'}")
+        for one in lab["nodes"]:
+            print(f"  {one['node']:<16} {one['address']:<15} {one['state']:<9} link {one['link']:<5} "
+                  f"{one['kind']} {one['layout'] or ''}".rstrip())
+
+
+def power_off(arguments):
+    machine.power_off(find_node(arguments.lab, arguments.node))
+
+
+def boot(arguments):
+    nodes.boot(find_node(arguments.lab, arguments.node), not arguments.no_wait)
+
+
+def link(arguments):
+    network.set_cable(find_node(arguments.lab, arguments.node), arguments.state)
+
+
+def destroy(arguments):
+    cleanup.destroy(labs.any_lab(arguments.lab))
+
+
+def clean(arguments):
+    for name in cleanup.clean(arguments.all):
+        print(f"removed {name}")
+
+
+def doctor(arguments):
+    found = cleanup.leftovers(arguments.lab)
+    for line in found:
+        print(line)
+    if found:
+        raise LabError(f"{len(found)} things are left behind", "run: ops/lab clean (or ops/lab destroy LAB)")
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="ops/lab", description="A test lab of real nodes on one machine; see ops/lab.md.")
+    commands = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+
+    def add(name, function, text, *where):
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(function=function)
+        for argument in where:
+            one.add_argument(argument)
+        return one
+
+    add("prepare", prepare, "install the tools and build the base images")
+    one = add("create", create, "make a lab with a network of its own", "lab")
+    one.add_argument("--owner", metavar="PID",
+                     help="the process whose end frees the lab for clean (default: the caller), or none")
+    one = add("node", node, "make a node and boot it until it is ready", "lab", "node")
+    one.add_argument("--kind", choices=nodes.KINDS, required=True)
+    one.add_argument("--layout", choices=tuple(external.LAYOUTS), help="of an external etcd (default: debian)")
+    one.add_argument("--etcd", choices=("3.4", "3.5"), help="version (default: the layout's usual one)")
+    one.add_argument("--disk", metavar="PATH=SIZE", action="append", default=[],
+                     help="a small ext4 at PATH, for instance /var/lib/etcd=64M")
+    one.add_argument("--no-start", action="store_true", help="make it, leave it off")
+    for name, function, text in (("exec", exec_, "run a command inside a node"),
+                                 ("etcdctl", etcdctl, "run etcdctl 3.5.1 against a node's etcd")):
+        add(name, function, text + "; write -- before it", "lab", "node").add_argument("command", nargs="+")
+    add("push", push, "copy a file into a node", "lab", "node", "source", "target").add_argument("--mode", default="0644")
+    add("pull", pull, "copy a file out of a node", "lab", "node", "source", "target")
+    add("address", address, "print a node's address", "lab", "node")
+    add("root", root, "print where a node's root is on this machine", "lab", "node")
+    add("pid", pid, "print the pid, on this machine, of a node's init", "lab", "node")
+    one = add("ls", ls, "list labs and their nodes")
+    one.add_argument("lab", nargs="?")
+    one.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    add("power-off", power_off, "kill a node as if its power went", "lab", "node")
+    add("boot", boot, "start a node that is off", "lab", "node").add_argument(
+        "--no-wait", action="store_true", help="do not wait for etcd")
+    add("link", link, "plug or pull a node's network cable", "lab", "node").add_argument("state", choices=("up", "down"))
+    add("destroy", destroy, "remove a lab and everything of it", "lab")
+    add("clean", clean, "remove labs whose owner is gone and what killed commands left").add_argument(
+        "--all", action="store_true", help="labs that are owned, too")
+    add("doctor", doctor, "list what is left behind; exit 1 if anything is").add_argument(
+        "lab", nargs="?", help="anything of this lab counts, owned or not")
+    return top
+
+
+def main(words):
+    arguments = parser().parse_args(words)
+    try:
+        if os.geteuid() != 0:
+            raise UsageError("the lab needs root", "run it with sudo")
+        arguments.function(arguments)
+        return 0
+    except LabError as error:
+        print(f"ops/lab {arguments.verb}: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        return error.exit_status
+    except OSError as error:
+        print(f"ops/lab {arguments.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"ops/lab {arguments.verb}: interrupted\n  run: ops/lab clean", file=sys.stderr)
+        return 1
