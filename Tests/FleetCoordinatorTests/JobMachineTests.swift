@@ -9,7 +9,8 @@ struct JobMachineTests {
     static let start = Timestamp("2026-11-24T06:55:10Z")!
 
     private static func machine(_ kind: JobMachine.Kind = .backup, _ state: JobState = .queued) -> JobMachine {
-        var machine = JobMachine(kind: kind, counter: 5, created: start, expires: start.adding(.seconds(600)))
+        var machine = JobMachine(
+            kind: kind, counter: 5, created: start, issued: start, expires: start.adding(.seconds(600)))
         machine.state = state
         if state == .running { machine.lastHeard = start }
         return machine
@@ -63,6 +64,7 @@ struct JobMachineTests {
         Row(from: .queued, input: .accepted, to: .running),
         Row(from: .lost, input: .accepted, to: .lost),
         Row(from: .delivered, input: refused, to: .refused, command: "close"),
+        Row(from: .delivered, input: .refused(FleetError(.jobReplayed, "again")), to: .delivered),
         Row(from: .running, input: refused, to: .running),
         Row(from: .succeeded, input: refused, to: .succeeded),
         // Events.
@@ -96,10 +98,17 @@ struct JobMachineTests {
         Row(kind: .restore, from: .running, input: unknown, to: .lost, command: "close"),
         Row(from: .succeeded, input: active, to: .succeeded),
         // Time passes.
+        Row(from: .queued, input: .tick(isConnected: true), to: .queued),
+        Row(from: .queued, input: .tick(isConnected: true), after: .seconds(30), to: .queued, command: "deliver"),
+        Row(from: .delivered, input: .tick(isConnected: true), to: .delivered),
+        Row(from: .delivered, input: .tick(isConnected: true), after: .seconds(30), to: .delivered, command: "deliver"),
+        Row(from: .delivered, input: .tick(isConnected: true), after: late, to: .delivered),
+        Row(from: .queued, input: .tick(isConnected: true), after: late, to: .expired, command: "close"),
         Row(from: .queued, input: .tick(isConnected: false), to: .queued),
         Row(from: .queued, input: .tick(isConnected: false), after: late, to: .expired, command: "close"),
         Row(from: .delivered, input: .tick(isConnected: false), after: late, to: .delivered),
         Row(from: .delivered, input: .tick(isConnected: false), after: .seconds(7800), to: .lost, command: "close"),
+        Row(from: .delivered, input: .tick(isConnected: true), after: .seconds(7800), to: .lost, command: "close"),
         Row(from: .running, input: .tick(isConnected: false), after: .seconds(7199), to: .running),
         Row(from: .running, input: .tick(isConnected: false), after: .seconds(7200), to: .lost, command: "close"),
         Row(from: .running, input: .tick(isConnected: true), after: .seconds(7200), to: .running),

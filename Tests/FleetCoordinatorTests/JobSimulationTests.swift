@@ -34,7 +34,7 @@ private struct ModelAgent {
     }
 
     mutating func deliver(_ job: Job, now: Timestamp, dies: Bool) -> Answer {
-        guard job.counter > counter else { return .refused(FleetError("replayed", "counter")) }
+        guard job.counter > counter else { return .refused(FleetError(.jobReplayed, "counter")) }
         guard now < job.expires else { return .refused(FleetError("expired", "late")) }
         counter = job.counter
         // Dead after the counter was persisted and before the job was.
