@@ -105,6 +105,23 @@ extension Catalogue {
         return (links, try auditHead())
     }
 
+    /// What is known of the chain without walking all of it: each call goes on where the last one ended. What was
+    /// changed before that since this process started is found by `verifyAudit` only.
+    func auditSummary() throws(FleetError) -> AuditVerdict {
+        if let last = summary.lastHash {
+            let stored: [UInt8]? = try db.first("SELECT hash FROM audit_events WHERE sequence = ?", summary.sequence) {
+                row throws(FleetError) in try row["hash"]
+            }
+            if stored != last { summary = AuditWalk() }
+        }
+        while summary.firstBreak == nil {
+            let page = try auditPage(after: summary.sequence, count: 1000)
+            for link in page.links { summary.feed(link) }
+            if page.links.count < 1000 { break }
+        }
+        return summary.finish(recorded: try auditHead())
+    }
+
     /// Walks the whole chain. Between pages other work goes on, and events that are appended meanwhile are walked too.
     nonisolated func verifyAudit(pageSize: Int = 1000) async throws(FleetError) -> AuditVerdict {
         var walk = AuditWalk()
