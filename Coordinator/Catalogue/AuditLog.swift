@@ -29,8 +29,12 @@ struct AuditFilter: Codable, Sendable {
 extension Catalogue {
     /// Does `body` and appends its event in one transaction. What `body` refuses or fails at is audited too, in a
     /// transaction of its own since the first was rolled back, and thrown on.
+    ///
+    /// - Parameter isStranger: nobody vouches for the actor, so its refusals are written only as `RefusalBudget` allows.
     @discardableResult
-    func act<Value>(_ act: Act, _ body: (inout Act) throws(FleetError) -> Value) throws(FleetError) -> Value {
+    func act<Value>(_ act: Act, isStranger: Bool = false, _ body: (inout Act) throws(FleetError) -> Value)
+        throws(FleetError) -> Value
+    {
         var act = act
         do throws(FleetError) {
             return try db.transaction { () throws(FleetError) in
@@ -39,6 +43,10 @@ extension Catalogue {
                 return value
             }
         } catch {
+            if isStranger, !error.isFault {
+                guard let leftOut = strangers.admit(at: now) else { throw error }
+                if leftOut > 0 { act.detail["leftOut"] = String(leftOut) }
+            }
             try? audit(act, error: error)
             throw error
         }

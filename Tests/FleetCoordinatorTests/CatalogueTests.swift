@@ -61,6 +61,21 @@ struct CatalogueTests {
         #expect(try await catalogue.auditLog().last?.event.action == "enrol")
     }
 
+    @Test func strangersDoNotFillTheLog() async throws {
+        let clock = TestClock()
+        let catalogue = try Fixture.catalogue(clock)
+        func guess() async throws {
+            _ = try await catalogue.enrol(secret: "x", name: "n", from: "peer") { _ throws(FleetError) in
+                (Fixture.certificate(), true)
+            }
+        }
+        for _ in 0..<100 { #expect(await code { try await guess() } == .tokenUnknown) }
+        #expect(try await catalogue.auditLog().count == RefusalBudget.perMinute)
+        clock.advance(.seconds(60))
+        #expect(await code { try await guess() } == .tokenUnknown)
+        #expect(try await catalogue.auditLog().last?.event.detail["leftOut"] == "80")
+    }
+
     @Test func tokensExpire() async throws {
         let clock = TestClock()
         let catalogue = try Fixture.catalogue(clock)
