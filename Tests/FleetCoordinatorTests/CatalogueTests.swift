@@ -1,6 +1,7 @@
 import FleetProtocol
 import FleetSQLite
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetCoordinator
@@ -175,6 +176,31 @@ struct CatalogueTests {
         try await catalogue.add(Fixture.record("s2"), by: "agent")
         try await catalogue.script("UPDATE snapshots SET record = '{' WHERE id = 's1'")
         #expect(try await catalogue.snapshots().map(\.record.id) == ["s2"])
+    }
+
+    @Test func aDiskThatIsReallyFull() async throws {
+        let directory = try TemporaryDirectory()
+        guard mount("tmpfs", directory.path, "tmpfs", 0, "size=2m,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(directory.path, Int32(MNT_DETACH)) }
+        let catalogue = try Fixture.catalogue(path: directory.path + "/c.db")
+        _ = try await catalogue.addCluster("before", by: "root")
+        let filler = try Descriptor.open(directory.path + "/filler", O_WRONLY | O_CREAT)
+        for size in [65536, 4096, 1] { while (try? filler.write([UInt8](repeating: 1, count: size))) != nil {} }
+        // There may be some room left in the log's last page, not for so many.
+        var failure: FleetError.Code?
+        for i in 0..<1000 where failure == nil {
+            failure = await code { _ = try await catalogue.addCluster("c\(i)", by: "root") }
+        }
+        #expect(failure == .noSpace)
+        #expect(try await catalogue.clusters().contains { $0.name == "before" })
+        try FileSystem.remove(directory.path + "/filler")
+        try filler.close()
+        _ = try await catalogue.addCluster("after", by: "root")
+        #expect(try await catalogue.verifyAudit().isIntact)
+        await catalogue.close()
+        #expect(try await Fixture.catalogue(path: directory.path + "/c.db").cluster("after").name == "after")
     }
 
     @Test func everythingIsThereAfterReopening() async throws {
