@@ -131,17 +131,21 @@ actor IngestSession {
         let store = vault.store
         let request = upload.request
         let actor = "agent:\(upload.node)"
-        let findings = try await blocking { () throws(FleetError) in
+        let (result, findings) = try await blocking { () throws(FleetError) in
             let result = try upload.writer.result()
-            return SnapshotShape.findings(
+            let findings = SnapshotShape.findings(
                 result, length: digest.length, sha256: digest.sha256, facts: request.facts)
+            return (result, findings)
         }
         if let first = findings.first {
             try await blocking { () throws(FleetError) in try store.discard(upload.key) }
             var error = first
             error.message = findings.map(\.message).joined(separator: "; ")
-            error.hint = "nothing of it was kept; the agent may send it again, or make another backup"
-            error.isRetryable = true
+            // The same bytes that the agent read are bad at the agent: sending them again would go on for ever.
+            error.isRetryable = result.sha256 != digest.sha256 || result.length != digest.length
+            error.hint =
+                error.isRetryable
+                ? "nothing of it was kept; the agent may send it again" : "nothing of it was kept; make another backup"
             var event = Act("snapshot.refuse", by: actor, cluster: upload.node.cluster, subject: request.snapshot)
             event.detail = ["job": request.job]
             try await vault.catalogue.audit(event, error: error)
