@@ -22,3 +22,12 @@ public struct AgentPaths: Sendable, Equatable {
     public func spool(_ job: String) -> String { spool + "/" + Self.spoolPrefix + job }
     public func snapshot(_ job: String) -> String { spool(job) + "/snapshot.db" }
 }
+
+extension AgentPaths {
+    /// The files of a job.
+    func events(_ job: String) -> String { self.job(job) + "/events" }
+    func journal(_ job: String) -> String { self.job(job) + "/journal" }
+    /// The envelope as it was accepted.
+    func envelope(_ job: String) -> String { self.job(job) + "/envelope" }
+    var counter: String { state + "/counter" }
+}

@@ -2,7 +2,7 @@ internal import FleetSystem
 internal import FleetYAML
 
 /// A static pod of the control plane that talks to etcd and has to be away while etcd is replaced.
-struct ControlPlaneManifest: Sendable, Equatable {
+struct ControlPlaneManifest: Codable, Sendable, Equatable {
     static let components = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
 
     /// "kube-apiserver"
@@ -13,7 +13,7 @@ struct ControlPlaneManifest: Sendable, Equatable {
     /// `readinessProbe`, or else `livenessProbe`, of the container when it is an HTTP one.
     var probe: Probe?
 
-    struct Probe: Sendable, Equatable {
+    struct Probe: Codable, Sendable, Equatable {
         var isTLS: Bool
         var host: String
         var port: UInt16

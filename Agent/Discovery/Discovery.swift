@@ -20,7 +20,11 @@ public enum Discovery {
     }
 
     /// The same of any view of files and processes; what plans are tried with.
-    static func discover(_ files: NodeFiles, processes: [EtcdProcess]) throws(FleetError) -> DiscoveredEtcd {
+    ///
+    /// - Parameter only: the manifest or unit that is meant, where the choice was made before.
+    static func discover(
+        _ files: NodeFiles, processes: [EtcdProcess], only: String? = nil
+    ) throws(FleetError) -> DiscoveredEtcd {
         let units = SystemdUnits(files: files)
         let place = try KubeletConfiguration.manifestDirectory(files, units)
         let manifests = try ManifestDirectory(files, path: place.path, source: place.source)
@@ -30,6 +34,7 @@ public enum Discovery {
             guard let unit = try units.load(name), let launch = try EtcdLaunch(unit: unit) else { continue }
             candidates.append(Candidate(launch: launch, isActive: try units.isEnabled(name)))
         }
+        if let only { candidates.removeAll { $0.launch.name != only } }
         if candidates.isEmpty, let broken = manifests.broken.first { throw broken }
         let (launch, process) = try Candidate.choose(candidates, processes, manifests.path)
         let settings = try launch.settings(files)

@@ -77,7 +77,7 @@ struct SnapshotSaver: Sendable {
         let version = EtcdVersion(preflight.status.version)
         let status = try SnapshotTool(tool: try tools.offline(for: version)).status(path, size: file.size)
         // At the snapshot's own revision the count is exact, whatever was written since; unless it was compacted.
-        let keys = try? preflight.client.keyCount(revision: status.revision)
+        let keys = status.revision == 0 ? 0 : try? preflight.client.keyCount(revision: status.revision)
         let facts = SnapshotFacts(
             status: status, tool: preflight.client.tool.description, etcdVersion: preflight.status.version,
             clusterID: String(preflight.status.clusterID, radix: 16),

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 // pidfd_open(2), Linux 5.3; glibc has a wrapper only from 2.36, agents run on 2.34.

@@ -1,0 +1,53 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// One backup: preflight, save, stream. It changes nothing on the node but the spool, and leaves nothing in it.
+struct BackupRun: Sendable {
+    let paths: AgentPaths
+    let job: String
+    let backup: FleetProtocol.Operation.Backup
+    let outbox: Outbox
+    let port: any CoordinatorPort
+
+    func run() async -> JobOutcome {
+        let outcome: JobOutcome
+        do throws(FleetError) {
+            let (paths, id) = (self.paths, job)
+            let (saver, preflight) = try await step("preflight") { () throws(FleetError) in
+                try await onDisk { () throws(FleetError) in
+                    let saver = SnapshotSaver(paths: paths, instance: try Discovery.discover().instance)
+                    return (saver, try saver.preflight())
+                }
+            }
+            let saved = try await step("save") { () throws(FleetError) in
+                try await onDisk { () throws(FleetError) in try saver.save(job: id, preflight) }
+            }
+            try await step("stream") { () throws(FleetError) in
+                try await port.upload(job: id, snapshot: backup.snapshot, facts: saved.facts, file: saved.file)
+            }
+            outcome = JobOutcome(
+                result: .succeeded,
+                summary:
+                    "saved \(backup.snapshot) at revision \(saved.facts.status.revision), \(saved.facts.size) bytes")
+        } catch {
+            outcome = JobOutcome(result: .failed, error: error, summary: "failed; nothing was changed on the node")
+        }
+        let (paths, id) = (self.paths, job)
+        try? await onDisk { () throws(FleetError) in try FileSystem.removeTree(paths.spool(id)) }
+        return outcome
+    }
+
+    private func step<Value: Sendable>(
+        _ name: String, _ body: () async throws(FleetError) -> Value
+    ) async throws(FleetError) -> Value {
+        try await outbox.post(job, .stepStarted, step: name)
+        do throws(FleetError) {
+            let value = try await body()
+            try await outbox.post(job, .stepDone, step: name)
+            return value
+        } catch {
+            try? await outbox.post(job, .stepFailed, step: name, error: error)
+            throw error
+        }
+    }
+}

@@ -1,0 +1,12 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// What jobs need of the coordinator. Both calls outlive lost connections and end only when all is done or it can't be.
+protocol CoordinatorPort: Sendable {
+    /// Returns when the snapshot is durable in the store and in the catalogue.
+    func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async throws(FleetError)
+
+    /// Returns when all of the snapshot is at `path`, synced, with the length and digest of its record; goes on behind
+    /// what is there already.
+    func fetch(job: String, snapshot record: SnapshotRecord, to path: String) async throws(FleetError)
+}

@@ -1,0 +1,66 @@
+internal import FleetCrypto
+internal import FleetProtocol
+internal import FleetSystem
+
+/// Decides whether an envelope is a job for this node and now. Nothing of it is looked at before its signature is known
+/// to be good, and what is decoded is the bytes that were signed. That it comes for the first time, `JobCounter` sees to.
+struct JobGate: Sendable {
+    var node: String
+    var cluster: String
+    /// The coordinator's, pinned at enrolment.
+    var key: VerifyingKey
+
+    /// - Throws: `bad-signature`, `wrong-node`, `expired-job`, `malformed`.
+    func open(_ envelope: Envelope, now: Timestamp) throws(FleetError) -> Job {
+        let job = try envelope.job(verifiedBy: key)
+        guard job.node == node, job.cluster == cluster else {
+            throw FleetError(
+                .wrongNode, "job \(job.id) is for node \(job.node) of \(job.cluster), not for \(node) of \(cluster)",
+                hint: "see that no two nodes were enrolled from one image")
+        }
+        guard now <= job.expires else {
+            throw FleetError(
+                .expiredJob, "job \(job.id) expired at \(job.expires)",
+                hint: "start it again; if this repeats, compare the clocks of the node and the coordinator")
+        }
+        // What a job says is used in file names and waits.
+        let isValid =
+            switch job.operation {
+            case .backup(let backup): Identifier.isValid(backup.snapshot)
+            case .restore(let restore):
+                Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
+                    && (10...3600).contains(restore.waitSeconds)
+            }
+        guard Identifier.isValid(job.id), isValid else {
+            throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")
+        }
+        return job
+    }
+}
+
+/// The highest counter of any job that was accepted, on the disk before the job is begun.
+struct JobCounter: Sendable {
+    var path: String
+
+    /// - Throws: `malformed` when the file does not hold one.
+    func last() throws(FleetError) -> UInt64 {
+        guard try FileSystem.status(path) != nil else { return 0 }
+        guard let value = UInt64(try FileSystem.readText(path).prefix { !$0.isNewline }) else {
+            throw FleetError(
+                .malformed, "\(path) does not hold a counter",
+                hint: "enroll this node again: without the counter old jobs could be replayed")
+        }
+        return value
+    }
+
+    /// - Throws: `replayed-job` when it is not above the last one.
+    func raise(to counter: UInt64) throws(FleetError) {
+        let last = try last()
+        guard counter > last else {
+            throw FleetError(
+                .replayedJob, "the job's counter \(counter) is not above \(last), the last one",
+                hint: "a job is executed once; start a new one")
+        }
+        try FileSystem.writeDurably(path, "\(counter)\n".utf8)
+    }
+}

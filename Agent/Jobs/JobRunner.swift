@@ -1,0 +1,147 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// The jobs of this node, one at a time: accepted through the gate, carried out, told of through the outbox. A restore
+/// that an earlier run of the agent left goes on at the start.
+actor JobRunner {
+    nonisolated let outbox: Outbox
+    private let paths: AgentPaths
+    private let gate: JobGate
+    private let port: any CoordinatorPort
+    private let faults: FaultInjection
+    private let log: Log
+    /// The job that holds the node; a restore that is stuck holds it until the agent's next start.
+    private var current: String?
+
+    /// - Parameter port: how bytes travel; `AgentLink`.
+    init(
+        paths: AgentPaths, gate: JobGate, port: any CoordinatorPort, log: Log,
+        faults: FaultInjection = FaultInjection()
+    ) {
+        self.paths = paths
+        self.gate = gate
+        self.port = port
+        self.log = log
+        self.faults = faults
+        outbox = Outbox(paths: paths)
+    }
+
+    /// Jobs that the coordinator has not heard the end of.
+    var activeJobs: [String] {
+        get async { Set(await outbox.unacknowledgedJobs + [current].compactMap { $0 }).sorted() }
+    }
+
+    nonisolated func lastCounter() async throws(FleetError) -> UInt64 {
+        let counter = JobCounter(path: paths.counter)
+        return try await onDisk { () throws(FleetError) in try counter.last() }
+    }
+
+    /// Returns when the job is on the disk and under way; what becomes of it is told by events.
+    ///
+    /// - Throws: the refusal.
+    func accept(_ envelope: Envelope) async throws(FleetError) {
+        let job = try gate.open(envelope, now: .now())
+        let (paths, id) = (self.paths, job.id)
+        // The coordinator delivers again when it did not hear that the job had arrived.
+        if id == current { return }
+        if try await onDisk({ () throws(FleetError) in FileSystem.exists(paths.envelope(id)) }) { return }
+        guard current == nil else {
+            throw FleetError(
+                .busy, "this node is at job \(current ?? "")", hint: "wait until that job has ended", retryable: true)
+        }
+        current = id
+        do throws(FleetError) {
+            try await onDisk { () throws(FleetError) in
+                try FileSystem.makeDirectories(paths.job(id))
+                try JobCounter(path: paths.counter).raise(to: job.counter)
+                try FileSystem.writeDurably(paths.envelope(id), try JSON.encode(envelope))
+            }
+            try await outbox.post(id, .accepted)
+        } catch {
+            current = nil
+            throw error
+        }
+        Task { await execute(job) }
+    }
+
+    /// What the coordinator has taken is forgotten here: the events, and all of a backup; of a restore the journal stays.
+    func acknowledge(_ job: String, _ sequence: Int) async throws(FleetError) {
+        try await outbox.acknowledge(job, sequence)
+        guard await !outbox.unacknowledgedJobs.contains(job), try await outbox.outcome(of: job) != nil else { return }
+        await outbox.close(job)
+        let paths = self.paths
+        try await onDisk { () throws(FleetError) in
+            if !FileSystem.exists(paths.journal(job)) { try FileSystem.removeTree(paths.job(job)) }
+        }
+    }
+
+    private func execute(_ job: Job) async {
+        let log = self.log.with("job", job.id)
+        log.info("job \(job.operation.kind) begins")
+        switch job.operation {
+        case .backup(let backup):
+            let run = BackupRun(paths: paths, job: job.id, backup: backup, outbox: outbox, port: port)
+            await end(job.id, await run.run(), log)
+        case .restore(let restore):
+            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)
+            await end(job.id, await run.begin(job, restore), log)
+        }
+    }
+
+    private func end(_ job: String, _ outcome: JobOutcome, _ log: Log) async {
+        if let error = outcome.error {
+            log.error("job \(outcome.result.rawValue)", error)
+        } else {
+            log.info("job \(outcome.result.rawValue): \(outcome.summary)")
+        }
+        do throws(FleetError) { try await outbox.post(job, .outcome, error: outcome.error, outcome: outcome) } catch {
+            // The next start finds a job without an outcome and tells of it then.
+            log.error("the outcome could not be written down", error)
+        }
+        if outcome.result != .stuck { current = nil }
+    }
+
+    // MARK: the agent's start
+
+    /// Reads what earlier runs left: unfinished restores go on in the background, everything else that was under way
+    /// has failed without a trace.
+    func start() async throws(FleetError) {
+        try await outbox.load()
+        let paths = self.paths
+        let jobs = try await onDisk { () throws(FleetError) in try FileSystem.list(paths.jobs) }
+        var unfinished: [String] = []
+        for job in jobs {
+            let hasJournal = try await onDisk { () throws(FleetError) in FileSystem.exists(paths.journal(job)) }
+            let outcome = try await outbox.outcome(of: job)
+            if hasJournal {
+                if outcome == nil || outcome?.result == .stuck { unfinished.append(job) }
+            } else if outcome == nil {
+                try await outbox.post(
+                    job, .outcome,
+                    outcome: JobOutcome(
+                        result: .failed,
+                        error: FleetError(
+                            .interrupted, "the agent ended while it was at this job",
+                            hint: "nothing was changed on the node; start the job again", retryable: true),
+                        summary: "cut off by the agent's end; nothing was changed"))
+            }
+        }
+        let keep = Set(unfinished)
+        try await onDisk { () throws(FleetError) in try Spool.clean(paths, keeping: keep) }
+        guard !unfinished.isEmpty else { return }
+        current = unfinished[0]
+        Task { await resume(unfinished) }
+    }
+
+    private func resume(_ jobs: [String]) async {
+        for job in jobs {
+            current = job
+            let log = self.log.with("job", job)
+            log.warning("an unfinished restore goes on")
+            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)
+            await end(job, await run.resume(job), log)
+            // A node that stands in between gets no other work.
+            if current != nil { return }
+        }
+    }
+}

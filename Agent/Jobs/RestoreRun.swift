@@ -1,0 +1,106 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// One restore: planned and begun, or taken up again from its journal.
+struct RestoreRun: Sendable {
+    let paths: AgentPaths
+    let outbox: Outbox
+    let port: any CoordinatorPort
+    let faults: FaultInjection
+    let log: Log
+
+    func begin(_ job: Job, _ restore: FleetProtocol.Operation.Restore) async -> JobOutcome {
+        let paths = self.paths
+        let work: RestoreWork
+        let boot: BootIdentity
+        do throws(FleetError) {
+            (work, boot) = try await onDisk { () throws(FleetError) in
+                let found = try Discovery.discover()
+                // While its container is there: when etcd is stopped, its own tools are gone with it.
+                _ = try ToolFinder.find(pid: found.process?.pid, copies: paths.tools)
+                return (try RestorePlanner.plan(found, restore, job: job), try BootIdentity.current())
+            }
+        } catch { return JobOutcome(result: .refused, error: error, summary: "not begun: \(error.message)") }
+        if restore.dryRun {
+            return JobOutcome(result: .succeeded, summary: "planned; nothing was changed", plan: work.plan)
+        }
+        do throws(FleetError) {
+            let journal = try await onDisk { () throws(FleetError) in
+                let journal = try Journal<RestoreEntry>(paths.journal(job.id))
+                try journal.append(.planned(work, boot: boot))
+                return journal
+            }
+            return try await drive(journal, work, RestoreMachine(steps: work.steps, boot: boot))
+        } catch { return broken(error) }
+    }
+
+    func resume(_ job: String) async -> JobOutcome {
+        let paths = self.paths
+        do throws(FleetError) {
+            let journal = try await onDisk { () throws(FleetError) in try Journal<RestoreEntry>(paths.journal(job)) }
+            guard case .planned(let work, let boot) = journal.recovered.first else {
+                // It ended before the plan was on the disk.
+                return JobOutcome(
+                    result: .failed,
+                    error: FleetError(
+                        .interrupted, "the agent ended before the restore was begun",
+                        hint: "nothing was changed on the node; start the restore again", retryable: true),
+                    summary: "cut off by the agent's end; nothing was changed")
+            }
+            var machine = RestoreMachine(steps: work.steps, boot: boot)
+            for entry in journal.recovered { machine.apply(entry) }
+            if case .end(let verdict, let error) = machine.next(), verdict != .stuck {
+                return outcome(verdict, error, work)
+            }
+            let resumed = try await onDisk { () throws(FleetError) in
+                let entry = RestoreEntry.resumed(boot: try .current(), expired: Timestamp.now() > work.expires)
+                try journal.append(entry)
+                return entry
+            }
+            machine.apply(resumed)
+            return try await drive(journal, work, machine)
+        } catch { return broken(error) }
+    }
+
+    private func drive(
+        _ journal: Journal<RestoreEntry>, _ work: RestoreWork, _ machine: RestoreMachine
+    ) async throws(FleetError) -> JobOutcome {
+        let (outbox, log) = (self.outbox, self.log)
+        let driver = RestoreDriver(
+            journal: journal, steps: RestoreSteps(work: work, paths: paths), port: port, faults: faults
+        ) { kind, step, detail, error in
+            log.info("\(step.rawValue): \(kind.rawValue)\(detail.map { ", \($0)" } ?? "")")
+            // An event that can't be kept must not stop a restore in its middle.
+            do throws(FleetError) {
+                try await outbox.post(work.job, kind, step: step.rawValue, detail: detail, error: error)
+            } catch { log.error("an event could not be written down", error) }
+        }
+        let (verdict, error) = try await driver.run(machine)
+        return outcome(verdict, error, work)
+    }
+
+    private func outcome(_ verdict: RestoreMachine.Verdict, _ error: FleetError?, _ work: RestoreWork) -> JobOutcome {
+        switch verdict {
+        case .succeeded: JobOutcome(result: .succeeded, summary: work.success, plan: work.plan)
+        case .failed:
+            JobOutcome(result: .failed, error: error, summary: "failed before anything was changed", plan: work.plan)
+        case .rolledBack:
+            JobOutcome(
+                result: .rolledBack, error: error,
+                summary: "rolled back: the old configuration and \(work.plan.oldDataDir) are in force again",
+                plan: work.plan)
+        case .stuck:
+            JobOutcome(result: .stuck, error: error, summary: "stuck: somebody has to look", plan: work.plan)
+        }
+    }
+
+    /// The journal could not be read or written: nothing more is done, since nothing more would be remembered.
+    private func broken(_ error: FleetError) -> JobOutcome {
+        JobOutcome(
+            result: .stuck,
+            error: FleetError(
+                .stuck, "the restore's journal fails: \(error.message)",
+                hint: "correct the cause, then run: systemctl restart fleet-agent (it goes on from the journal)"),
+            summary: "stuck: somebody has to look")
+    }
+}

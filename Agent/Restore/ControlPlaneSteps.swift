@@ -1,0 +1,130 @@
+internal import FleetSystem
+internal import FleetTLS
+
+/// The control plane out of the way and back: its manifests leave the kubelet's directory and return to it.
+extension RestoreSteps {
+    private var controlPlaneFiles: [String] {
+        var seen: Set<String> = []
+        return work.controlPlane.map(\.file).filter { seen.insert($0).inserted }
+    }
+
+    func held(_ file: String) -> String { work.holdingDirectory + "/" + FileSystem.name(of: file) }
+
+    func stopControlPlane() throws(FleetError) -> String? {
+        try FileSystem.makeDirectories(work.holdingDirectory)
+        for file in controlPlaneFiles {
+            switch (FileSystem.exists(file), FileSystem.exists(held(file))) {
+            case (true, false): try FileSystem.rename(file, to: held(file))
+            case (false, true): break
+            case (true, true):
+                throw FleetError(
+                    .changedMeanwhile, "\(file) was written again while it was away",
+                    hint: "compare it with \(held(file)) and keep one of the two")
+            case (false, false):
+                throw FleetError(
+                    .changedMeanwhile, "\(file) is gone", hint: "put it back, then restore again")
+            }
+        }
+        let gone = try Waiting.until(work.waitSeconds) { () throws(FleetError) in try survivors().isEmpty }
+        guard gone else {
+            throw FleetError(
+                .notStopped,
+                "\(try survivors().joined(separator: ", ")) did not stop within \(work.waitSeconds) s",
+                hint: "see that the kubelet runs (journalctl -u kubelet)")
+        }
+        return nil
+    }
+
+    /// On the way forward: etcd is as it should be, so nothing is done but this.
+    func startControlPlane() throws(FleetError) -> String? {
+        try returnManifests()
+        try waitForControlPlane()
+        return nil
+    }
+
+    /// On the way back.
+    func returnControlPlane() throws(FleetError) {
+        try returnManifests()
+        if work.wasRunning { try waitForControlPlane() }
+        try removeHoldingDirectory()
+    }
+
+    func returnManifests() throws(FleetError) {
+        for file in controlPlaneFiles where FileSystem.exists(held(file)) {
+            guard !FileSystem.exists(file) else {
+                throw FleetError(
+                    .changedMeanwhile, "\(file) was written again while it was away",
+                    hint: "compare it with \(held(file)), keep one of the two, then start the agent again")
+            }
+            try FileSystem.rename(held(file), to: file)
+        }
+    }
+
+    /// The directory and what is above it of the agent's own, when nothing is in them any more.
+    func removeHoldingDirectory() throws(FleetError) {
+        for path in [work.holdingDirectory, FileSystem.parent(of: work.holdingDirectory)]
+        where !work.holdingDirectory.isEmpty && FileSystem.exists(path) {
+            if try FileSystem.list(path).isEmpty { try FileSystem.removeTree(path) }
+        }
+    }
+
+    /// Renaming works within one file system only: asked before anything is moved.
+    func checkHoldingDirectory() throws(FleetError) {
+        guard case .staticPod(_, let directory, _) = work.launch else { return }
+        let beside = FileSystem.parent(of: directory)
+        guard let ours = try FileSystem.status(beside), let theirs = try FileSystem.status(directory),
+            ours.device == theirs.device
+        else {
+            throw FleetError(
+                .notEditable,
+                "\(directory) is a file system of its own: manifests can't be moved out of it in one step",
+                hint: "put the manifests on the file system of \(beside), or set staticPodPath to such a directory")
+        }
+    }
+
+    /// Components of which a process or a listening port is left.
+    private func survivors() throws(FleetError) -> [String] {
+        let processes = try ProcessTable.all().map(\.arguments)
+        return work.controlPlane.filter { manifest in
+            processes.contains { manifest.isProcess($0) } || manifest.isListening
+        }.map(\.component)
+    }
+
+    private func waitForControlPlane() throws(FleetError) {
+        var waiting: [String] = []
+        let ready = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+            let processes = try ProcessTable.all().map(\.arguments)
+            waiting = work.controlPlane.filter { !$0.isReady(processes) }.map(\.component)
+            return waiting.isEmpty
+        }
+        guard ready else {
+            throw FleetError(
+                .notStarted, "\(waiting.joined(separator: ", ")) is not ready after \(work.waitSeconds) s",
+                hint: "its manifest is in place; see the kubelet's and its own log")
+        }
+    }
+}
+
+extension ControlPlaneManifest {
+    /// A process shows the command of its manifest, after the interpreter where it is a script.
+    func isProcess(_ arguments: [String]) -> Bool {
+        guard let start = arguments.prefix(2).firstIndex(where: { FileSystem.name(of: $0) == component }) else {
+            return false
+        }
+        return Array(arguments[(start + 1)...]) == Array(command.dropFirst())
+    }
+
+    /// The apiserver's port is taken; the others' ports are not etcd's business.
+    var isListening: Bool {
+        guard component == "kube-apiserver" else { return false }
+        return HTTPProbe.isListening(host: probe?.host ?? "127.0.0.1", port: probe?.port ?? securePort)
+    }
+
+    /// The apiserver by its own manifest's probe; what has none by its process and port.
+    func isReady(_ processes: [[String]]) -> Bool {
+        guard component == "kube-apiserver" else { return processes.contains(where: isProcess) }
+        guard let probe else { return isListening }
+        let status = try? HTTPProbe.status(host: probe.host, port: probe.port, path: probe.path, isTLS: probe.isTLS)
+        return status.map { (200..<400).contains($0) } ?? false
+    }
+}

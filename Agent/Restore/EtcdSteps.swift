@@ -1,0 +1,124 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// etcd itself: stopped, started, and waited for, as a unit or as a static pod.
+extension RestoreSteps {
+    func stopEtcd() throws(FleetError) -> String? {
+        guard case .unit(let name, _) = work.launch else { return nil }
+        try Systemctl.run(["stop", name], seconds: work.waitSeconds)
+        let gone = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+            try ProcessTable.etcds().allSatisfy { !$0.belongs(to: name) }
+        }
+        guard gone else {
+            throw FleetError(
+                .notStopped, "\(name) is stopped, but its etcd is still there after \(work.waitSeconds) s",
+                hint: "see systemctl status \(name)")
+        }
+        return nil
+    }
+
+    /// Runs on the new directory when this returns: the right process, started since, with its database open there.
+    func startNewEtcd() throws(FleetError) -> String? {
+        switch work.launch {
+        case .unit(let name, _):
+            try start(name)
+            try waitForUnit(name, work.plan.newDataDir)
+        case .staticPod: try waitForPod(work.plan.newDataDir)
+        }
+        return nil
+    }
+
+    func stopNewEtcd() throws(FleetError) {
+        // A static pod is stopped and started by its manifest, which goes back next.
+        if case .unit = work.launch { _ = try stopEtcd() }
+    }
+
+    func startOldEtcd() throws(FleetError) {
+        guard case .unit(let name, _) = work.launch else { return }
+        // A reboot on the way back may have started the unit before its files were the old ones again.
+        let wrong = try ProcessTable.etcds().contains { process in
+            process.belongs(to: name) && !LiveDirectory.isSame(process, process.openDataDir, work.plan.oldDataDir)
+        }
+        if wrong { _ = try stopEtcd() }
+        guard work.wasRunning else { return }
+        try start(name)
+        try waitForUnit(name, work.plan.oldDataDir)
+        try waitUntilHealthy()
+    }
+
+    /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push:
+    /// the manifest leaves its directory and comes back.
+    func waitForPod(_ directory: String) throws(FleetError) {
+        guard case .staticPod(let manifest, _, let inner) = work.launch else { return }
+        try returnEtcdManifest()
+        func runs() throws(FleetError) -> Bool {
+            try ProcessTable.etcds().contains { LiveDirectory.isSame($0, inner, directory) }
+        }
+        if try !Waiting.until(max(1, work.waitSeconds / 2), runs) {
+            try FileSystem.makeDirectories(work.holdingDirectory)
+            try FileSystem.rename(manifest, to: held(manifest))
+            let flags = try containerFlags(held(manifest))
+            _ = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+                try ProcessTable.etcds().allSatisfy { Array($0.arguments.dropFirst()) != flags }
+            }
+            try returnEtcdManifest()
+            guard try Waiting.until(work.waitSeconds, runs) else {
+                throw FleetError(
+                    .notStarted, "the kubelet did not start etcd on \(directory) within \(work.waitSeconds) s",
+                    hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
+            }
+        }
+        try waitUntilHealthy()
+    }
+
+    /// After a crash between the two moves of a push.
+    func returnEtcdManifest() throws(FleetError) {
+        guard case .staticPod(let manifest, _, _) = work.launch, FileSystem.exists(held(manifest)) else { return }
+        guard !FileSystem.exists(manifest) else {
+            throw FleetError(
+                .changedMeanwhile, "\(manifest) was written again while it was away",
+                hint: "compare it with \(held(manifest)) and keep one of the two")
+        }
+        try FileSystem.rename(held(manifest), to: manifest)
+    }
+
+    func waitUntilHealthy() throws(FleetError) {
+        let client = try client()
+        var last: FleetError?
+        let healthy = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+            do throws(FleetError) {
+                try client.checkHealth()
+                return true
+            } catch {
+                last = error
+                return false
+            }
+        }
+        guard healthy else { throw last ?? FleetError(.unhealthy, "etcd does not answer") }
+    }
+
+    private func start(_ unit: String) throws(FleetError) {
+        // A unit that failed too often is not started again until that is forgotten.
+        _ = try? Systemctl.run(["reset-failed", unit], seconds: work.waitSeconds)
+        try Systemctl.run(["start", unit], seconds: work.waitSeconds)
+    }
+
+    private func waitForUnit(_ name: String, _ directory: String) throws(FleetError) {
+        let runs = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+            try ProcessTable.etcds().contains { process in
+                process.belongs(to: name) && LiveDirectory.isSame(process, process.openDataDir, directory)
+            }
+        }
+        guard runs else {
+            throw FleetError(
+                .notStarted, "\(name) does not run on \(directory) after \(work.waitSeconds) s",
+                hint: "see journalctl -u \(name)")
+        }
+    }
+
+    private func containerFlags(_ manifest: String) throws(FleetError) -> [String] {
+        let pods = try PodManifest(try FileSystem.read(manifest), file: manifest).pods
+        let etcd = pods.flatMap(\.containers).first { $0.executable == "etcd" }
+        return etcd.map { $0.commandLine.dropFirst().map(\.text) } ?? []
+    }
+}

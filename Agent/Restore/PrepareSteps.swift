@@ -1,0 +1,110 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// Preparation: nothing here touches the running etcd.
+extension RestoreSteps {
+    var snapshotPath: String { paths.snapshot(work.job) }
+
+    func checkSnapshot() throws(FleetError) -> String? {
+        let file = try SnapshotFile.check(snapshotPath)
+        guard file.size == work.snapshot.size, file.sha256 == work.snapshot.sha256 else {
+            throw FleetError(
+                .badSnapshot, "the file that arrived is not snapshot \(work.snapshot.id)",
+                hint: "nothing was changed; start the restore again")
+        }
+        let status = try SnapshotTool(tool: try offlineTool()).status(snapshotPath, size: file.size)
+        let expected = work.snapshot.facts.status
+        // What counts as a key differs between tools of etcd 3.5 and 3.6; the hash covers every one of them.
+        guard (status.hash, status.revision, status.totalSize) == (expected.hash, expected.revision, expected.totalSize)
+        else {
+            throw FleetError(
+                .badSnapshot, "`snapshot status` tells other values than those recorded for \(work.snapshot.id)",
+                hint: "nothing was changed; restore another snapshot, and look why this one differs")
+        }
+        return "revision \(status.revision), hash \(String(status.hash, radix: 16))"
+    }
+
+    func preflight() throws(FleetError) -> String? {
+        let certificates = try CertificateCheck.expiries(work.instance, now: .now())
+        _ = try offlineTool()
+        if let version = work.instance.version.flatMap({ EtcdVersion($0) }),
+            let saved = EtcdVersion(work.snapshot.facts.etcdVersion), !version.isSameMinorOrNewer(than: saved)
+        {
+            throw FleetError(
+                .etcdTooOld, "this node runs etcd \(version), the snapshot is of etcd \(saved)",
+                hint: "install etcd \(saved.major).\(saved.minor) or newer on this node, then restore again")
+        }
+        try checkSpace()
+        try checkHoldingDirectory()
+        let client = try client()
+        // An etcd that does not answer can't tell; its configuration has been asked already.
+        if let members = try? client.members(), members.count > 1 {
+            throw FleetError(
+                .severalMembers, "the cluster has \(members.count) members",
+                hint: "one node alone can't be restored; all members are restored together")
+        }
+        return CertificateCheck.warnings(certificates, now: .now()).first
+    }
+
+    func restoreData() throws(FleetError) -> String? {
+        // What is there under these names is a part of this very job's: the plan refused names that were taken.
+        try removeNewData()
+        for path in [work.plan.newDataDir, work.plan.newWalDir].compactMap({ $0 }) {
+            try FileSystem.makeDirectories(FileSystem.parent(of: path))
+        }
+        try SnapshotTool(tool: try offlineTool()).restore(
+            .init(
+                snapshot: snapshotPath, name: work.instance.name, initialCluster: work.initialCluster,
+                token: work.plan.clusterToken, peerURLs: work.instance.peerURLs, dataDir: work.plan.newDataDir,
+                walDir: work.plan.newWalDir),
+            size: work.snapshot.size)
+        for directory in work.directories { try Inheritance.carryOver(directory, fallback: work.owner) }
+        for directory in work.directories { try FileSystem.syncTree(directory.new) }
+        return nil
+    }
+
+    /// - Throws: `internal` rather than removing what an etcd works on.
+    func removeNewData() throws(FleetError) {
+        for directory in work.directories where FileSystem.exists(directory.new) {
+            let user = try ProcessTable.etcds().first { process in
+                LiveDirectory.isSame(process, process.openDataDir, work.plan.newDataDir)
+            }
+            guard user == nil else {
+                throw FleetError(
+                    .internalError, "\(directory.new) is in use by process \(user!.pid) and was left as it is",
+                    hint: "stop that etcd, then start the agent again")
+            }
+            try FileSystem.removeTree(directory.new)
+        }
+    }
+
+    func offlineTool() throws(FleetError) -> EtcdTool {
+        try ToolFinder.find(pid: nil, copies: paths.tools).offline(for: EtcdVersion(work.snapshot.facts.etcdVersion))
+    }
+
+    func client() throws(FleetError) -> EtcdClient {
+        let tools = try ToolFinder.find(pid: nil, copies: paths.tools)
+        return EtcdClient(
+            tool: try tools.client(for: work.instance.version.flatMap { EtcdVersion($0) }), instance: work.instance)
+    }
+
+    /// Twice the database, since etcd copies it on, and two preallocated log files of 64 MB.
+    private func checkSpace() throws(FleetError) {
+        // A journal that can't be written any more would leave the node in the middle.
+        guard try FileSystem.freeSpace(paths.state) >= 16 << 20 else {
+            throw FleetError(
+                .noSpace, "\(paths.state) has less than 16 MiB free for the journal",
+                hint: "free some space there; nothing was changed")
+        }
+        let needed = 2 * work.snapshot.size + 160 << 20
+        for directory in work.directories {
+            let place = FileSystem.parent(of: directory.new)
+            let free = try FileSystem.freeSpace(place)
+            guard free >= needed else {
+                throw FleetError(
+                    .noSpace, "\(place) has \(free) bytes free; the restored data needs \(needed)",
+                    hint: "free some space there; nothing was changed")
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+extension RestoreWork {
+    /// What a step does on this node, for the plan that people read.
+    func description(of step: RestoreStep) -> String {
+        let components = controlPlane.map(\.component).joined(separator: ", ")
+        let files = plan.changes.map(\.path).joined(separator: ", ")
+        switch step {
+        case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
+        case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
+        case .preflight: return "check space, certificates, tools and that etcd has this one member"
+        case .restoreData:
+            let wal = plan.newWalDir.map { ", WAL to \($0)" } ?? ""
+            return "restore to \(plan.newDataDir)\(wal), with owner and mode of \(plan.oldDataDir)"
+        case .stopControlPlane: return "move the manifests of \(components) to \(holdingDirectory) until they are gone"
+        case .stopEtcd: return "stop \(unitName) and be sure that its process is gone"
+        case .switchFiles: return "change \(files)"
+        case .startEtcd:
+            if case .unit(let name, let reload) = launch {
+                return (reload ? "reload systemd and " : "") + "start \(name)"
+            }
+            return "wait until the kubelet runs etcd on \(plan.newDataDir)"
+        case .verify:
+            return "check health, member id \(String(memberID, radix: 16)), revision, keys and alarms"
+        case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
+        case .finish: return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is"
+        }
+    }
+
+    var unitName: String {
+        switch launch {
+        case .unit(let name, _): name
+        case .staticPod(let manifest, _, _): manifest
+        }
+    }
+
+    /// One line for an outcome.
+    var success: String {
+        "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); old data kept in \(plan.oldDataDir)"
+    }
+}

@@ -1,0 +1,81 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// Carries a restore from its journal's present end to its verdict: asks the machine, writes, acts.
+struct RestoreDriver: Sendable {
+    let journal: Journal<RestoreEntry>
+    let steps: RestoreSteps
+    let port: any CoordinatorPort
+    let faults: FaultInjection
+    /// What is told to the coordinator as it happens.
+    let report: @Sendable (JobEvent.Kind, RestoreStep, _ detail: String?, FleetError?) async -> Void
+
+    /// - Returns: the verdict with its cause; for a restore that is stuck, with words for where the node stands.
+    func run(_ machine: RestoreMachine) async throws(FleetError) -> (RestoreMachine.Verdict, FleetError?) {
+        var machine = machine
+        while true {
+            switch machine.next() {
+            case .end(.stuck, let error):
+                let standing = try await onDisk { () throws(FleetError) in try steps.standing() }
+                return (.stuck, Self.stuck(error, standing))
+            case .end(let verdict, let error): return (verdict, error)
+            case .write(let entry): try await write(entry, &machine)
+            case .perform(let step):
+                await report(.stepStarted, step, nil, nil)
+                do throws(FleetError) {
+                    faults.passing(step, .before)
+                    let note = try await perform(step)
+                    faults.passing(step, .after)
+                    try await write(.done(step, note: note), &machine)
+                    await report(.stepDone, step, note, nil)
+                } catch {
+                    try await write(.failed(step, error), &machine)
+                    await report(.stepFailed, step, nil, error)
+                }
+            case .undo(let step):
+                do throws(FleetError) {
+                    faults.passing(step, .before, undoing: true)
+                    try await onDisk { () throws(FleetError) in try steps.undo(step) }
+                    faults.passing(step, .after, undoing: true)
+                    try await write(.undone(step), &machine)
+                    await report(.note, step, "\(step.rawValue) was taken back", nil)
+                } catch {
+                    try await write(.undoFailed(step, error), &machine)
+                    await report(.stepFailed, step, "could not be taken back", error)
+                }
+            }
+        }
+    }
+
+    private func perform(_ step: RestoreStep) async throws(FleetError) -> String? {
+        if step == .fetch {
+            let (job, record, path) = (steps.work.job, steps.work.snapshot, steps.snapshotPath)
+            let spool = steps.paths.spool(job)
+            try await onDisk { () throws(FleetError) in
+                try FileSystem.makeDirectories(spool)
+                let present = try FileSystem.status(path)?.size ?? 0
+                let needed = record.size - present + 64 << 20
+                guard try FileSystem.freeSpace(spool) >= needed else {
+                    throw FleetError(
+                        .noSpace, "the spool \(spool) has less than \(needed) bytes free",
+                        hint: "free some space there, or set the spool to a larger file system")
+                }
+            }
+            try await port.fetch(job: job, snapshot: record, to: path)
+            return nil
+        }
+        return try await onDisk { () throws(FleetError) in try steps.perform(step) }
+    }
+
+    private func write(_ entry: RestoreEntry, _ machine: inout RestoreMachine) async throws(FleetError) {
+        try await onDisk { () throws(FleetError) in try journal.append(entry) }
+        machine.apply(entry)
+    }
+
+    private static func stuck(_ error: FleetError?, _ standing: String) -> FleetError {
+        FleetError(
+            .stuck, "\(error?.message ?? "the restore can't go on"); \(standing)",
+            hint: "\(error?.hint.map { $0 + "; " } ?? "")then run: systemctl restart fleet-agent (it goes on from here)"
+        )
+    }
+}

@@ -1,0 +1,21 @@
+public import FleetSystem
+
+extension FleetError.Code {
+    /// The value is set in a form or at a place where the agent does not change it.
+    public static let notEditable: Self = "not-editable"
+    /// More than one member: all of them have to be restored together.
+    public static let severalMembers: Self = "several-members"
+    /// Somebody else changed a file between the plan and the switch.
+    public static let changedMeanwhile: Self = "changed-meanwhile"
+    /// What was restored is not what was meant: id, revision, keys or alarms differ.
+    public static let verificationFailed: Self = "verification-failed"
+    /// The etcd of the node is older than the one that the snapshot was saved from.
+    public static let etcdTooOld: Self = "etcd-too-old"
+    /// A process or pod did not stop or did not start in the time that it has.
+    public static let notStopped: Self = "not-stopped"
+    public static let notStarted: Self = "not-started"
+    /// The journal of a restore can't be read any more.
+    public static let journalDamaged: Self = "journal-damaged"
+    /// Neither forward nor back: somebody has to look.
+    public static let stuck: Self = "stuck"
+}

@@ -1,0 +1,127 @@
+internal import FleetSystem
+
+/// The course of a restore as a pure state machine. Its state is folded from the journal's records; `next` says what
+/// comes, and whoever drives it writes a record before it acts on it. So a crash at any moment loses nothing but the
+/// knowledge whether the last act was finished, and every act can be done again.
+///
+/// - Forward: each step is `started`, performed, `done`.
+/// - A failure in the preparation: what it made is removed, the job has failed, nothing was touched.
+/// - A failure in the switch or the verification: the steps that were begun are undone from the last to the first.
+/// - A failure while undoing, or after the commit began: stuck, with words for where the node stands.
+/// - After a crash on the same boot: the step that was begun is done again. After another boot the processes are not
+///   what the journal says, so the switch is done again from its first step on.
+struct RestoreMachine: Sendable, Equatable {
+    enum Verdict: String, Codable, Sendable { case succeeded, failed, rolledBack, stuck }
+
+    enum Action: Equatable, Sendable {
+        /// Write it, apply it, ask again.
+        case write(RestoreEntry)
+        /// Do it, then write and apply `done` or `failed`.
+        case perform(RestoreStep)
+        /// Take it back, then write and apply `undone` or `undoFailed`.
+        case undo(RestoreStep)
+        case end(Verdict, FleetError?)
+    }
+
+    private enum Course: Equatable {
+        case forward
+        case back(because: FleetError)
+        case stuck(FleetError)
+        case ended(Verdict, FleetError?)
+    }
+
+    private let steps: [RestoreStep]
+    private var boot: BootIdentity
+    private var course = Course.forward
+    /// Index of the step that is next, or under way.
+    private var position = 0
+    private var isUnderWay = false
+    /// Steps that were begun and not undone, in order.
+    private(set) var begun: [RestoreStep] = []
+
+    init(steps: [RestoreStep], boot: BootIdentity) {
+        self.steps = steps
+        self.boot = boot
+    }
+
+    /// The phase of the step that is next; nil on the way back and at the end.
+    var phase: RestoreStep.Phase? {
+        guard case .forward = course, position < steps.count else { return nil }
+        return steps[position].phase
+    }
+
+    func next() -> Action {
+        switch course {
+        case .ended(let verdict, let error): return .end(verdict, error)
+        case .stuck(let error): return .end(.stuck, error)
+        case .forward:
+            guard position < steps.count else { return .write(.concluded(.succeeded)) }
+            let step = steps[position]
+            return isUnderWay ? .perform(step) : .write(.started(step))
+        case .back:
+            guard let step = begun.last else {
+                return .write(.concluded(hasSwitched ? .rolledBack : .failed))
+            }
+            return isUnderWay ? .undo(step) : .write(.undoStarted(step))
+        }
+    }
+
+    /// Something of the running cluster was touched, whether or not it is back by now.
+    private(set) var hasSwitched = false
+
+    mutating func apply(_ record: RestoreEntry) {
+        switch record {
+        case .planned: break
+        case .started(let step):
+            isUnderWay = true
+            if begun.last != step { begun.append(step) }
+            if step.phase != .prepare { hasSwitched = true }
+        case .done:
+            isUnderWay = false
+            position += 1
+        case .failed(let step, let error):
+            isUnderWay = false
+            course = step.phase == .commit ? .stuck(error) : .back(because: error)
+        case .undoStarted: isUnderWay = true
+        case .undone:
+            isUnderWay = false
+            begun.removeLast()
+        case .undoFailed(_, let error):
+            isUnderWay = false
+            course = .stuck(error)
+        case .resumed(let boot, let expired): resume(boot, expired)
+        case .concluded(let verdict):
+            isUnderWay = false
+            let reason: FleetError? = if case .back(let error) = course { error } else { nil }
+            course = .ended(verdict, reason)
+        }
+    }
+
+    private mutating func resume(_ now: BootIdentity, _ expired: Bool) {
+        let rebooted = now != boot
+        boot = now
+        isUnderWay = false
+        switch course {
+        case .ended: break
+        case .stuck(let error):
+            // Somebody looked and started the agent again: it tries once more where it stopped.
+            course = position < steps.count && steps[position].phase == .commit ? .forward : .back(because: error)
+        case .back: break
+        case .forward:
+            guard position < steps.count else { break }
+            let phase = steps[position].phase
+            if phase == .prepare, expired {
+                course = .back(
+                    because: FleetError(
+                        .expiredJob, "the agent ended during the preparation, and the job's time is over",
+                        hint: "nothing was changed; start the restore again"))
+            } else if rebooted, phase == .switchOver || phase == .verify,
+                let first = steps.firstIndex(where: { $0.phase == .switchOver })
+            {
+                // Not in the commit phase: the control plane may have written since, and is not to be stopped again.
+                position = first
+                begun.removeAll { $0.phase != .prepare }
+            }
+        }
+    }
+}

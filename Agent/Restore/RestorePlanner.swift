@@ -1,0 +1,149 @@
+internal import FleetProtocol
+internal import FleetSystem
+internal import FleetYAML
+
+/// Turns what discovery found and the snapshot that is wanted into the exact plan. Pure but for reading files through
+/// the discovery's own view of them.
+enum RestorePlanner {
+    /// - Throws: `several-members`, `not-editable`, `already-exists` for a directory of the new name.
+    static func plan(
+        _ found: DiscoveredEtcd, _ restore: FleetProtocol.Operation.Restore, job: Job
+    ) throws(FleetError) -> RestoreWork {
+        let instance = found.instance
+        try checkOneMember(instance)
+        let token = "fleet-restore-\(job.id)"
+        var changes = FileChanges(found)
+        let data = try move(found.dataDir, "data-dir", job.id, &changes)
+        var directories = [data.root]
+        var newWalDir: String?
+        if let wal = found.walDir {
+            let moved = try moveWal(wal, found, data, job.id, &changes)
+            newWalDir = moved.path
+            if moved.root != data.root { directories.append(moved.root) }
+        }
+        for directory in directories where try found.files.exists(directory.new) {
+            throw FleetError(
+                .alreadyExists, "\(directory.new) exists already",
+                hint: "look what it is; a new restore makes a directory with another name")
+        }
+        let files = try changes.result()
+        try prove(files, found, data.path, newWalDir)
+
+        let member = MemberIdentity.member(peerURLs: instance.peerURLs, token: token)
+        let controlPlane = instance.topology == .externalSystemd ? [] : found.manifests.controlPlane
+        var owner = RestoreWork.Owner(user: 0, group: 0)
+        let launch: RestoreWork.Launch
+        let holding: String
+        switch found.launch.kind {
+        case .staticPod(let pod):
+            guard !controlPlane.contains(where: { $0.file == pod.manifest }) else {
+                throw FleetError(
+                    .notEditable, "\(pod.manifest) holds etcd and the control plane, which has to stop before it",
+                    hint: "give etcd a manifest of its own, as kubeadm does")
+            }
+            launch = .staticPod(
+                manifest: try found.files.resolve(pod.manifest),
+                manifestDirectory: try found.files.resolve(found.manifests.path),
+                dataPath: normalised(found.settings["data-dir"]!.value, in: pod.workingDirectory))
+            let beside = FileSystem.parent(of: try found.files.resolve(found.manifests.path))
+            holding = normalised("\(beside)/fleet-agent/\(job.id)")
+        case .unit(let unit):
+            if let user = unit.value("User")?.text, let account = FileSystem.account(user) {
+                owner = .init(user: account.user, group: account.group)
+            }
+            launch = .unit(name: unit.name, reload: files.contains { $0.path.contains("/systemd/") })
+            holding = ""
+        }
+        var steps: [RestoreStep] = [.fetch, .checkSnapshot, .preflight, .restoreData]
+        if !controlPlane.isEmpty { steps.append(.stopControlPlane) }
+        if case .unit = launch { steps.append(.stopEtcd) }
+        steps += [.switchFiles, .startEtcd, .verify]
+        if !controlPlane.isEmpty { steps.append(.startControlPlane) }
+        steps.append(.finish)
+        var work = RestoreWork(
+            plan: RestorePlan(
+                cluster: job.cluster, node: job.node, snapshot: restore.snapshot.id, topology: instance.topology,
+                oldDataDir: instance.dataDir, newDataDir: data.path, oldWalDir: instance.walDir, newWalDir: newWalDir,
+                clusterToken: token, changes: files, steps: []),
+            snapshot: restore.snapshot, job: job.id, expires: job.expires, waitSeconds: restore.waitSeconds,
+            instance: instance, launch: launch, controlPlane: controlPlane, directories: directories,
+            owner: owner, wasRunning: found.process != nil, holdingDirectory: holding, memberID: member,
+            clusterID: MemberIdentity.cluster(members: [member]),
+            steps: steps)
+        work.plan.steps = steps.map { .init(name: $0.rawValue, description: work.description(of: $0)) }
+        return work
+    }
+
+    /// "/var/lib/etcd" -> "/var/lib/etcd-restore-JOB"; the suffix of an earlier restore is replaced, not added to.
+    static func newName(_ path: String, job: String) -> String {
+        var base = path[...]
+        if let mark = path.ranges(of: "-restore-").last, Identifier.isValid(String(path[mark.upperBound...])) {
+            base = path[..<mark.lowerBound]
+        }
+        return "\(base)-restore-\(job)"
+    }
+
+    private struct Moved {
+        /// The directory itself, on the host.
+        var path: String
+        var root: RestoreWork.NewDirectory
+    }
+
+    private static func move(
+        _ directory: DiscoveredEtcd.Directory, _ flag: String, _ job: String, _ changes: inout FileChanges
+    ) throws(FleetError) -> Moved {
+        guard let volume = directory.volume else {
+            let new = newName(directory.path, job: job)
+            try changes.set(flag, directory.origin, to: new)
+            return Moved(path: new, root: .init(old: directory.path, new: new))
+        }
+        let old = normalised(volume.node.text!)
+        let new = newName(old, job: job)
+        try changes.set(flag, directory.origin, to: new)
+        return Moved(path: normalised(new + volume.below), root: .init(old: old, new: new))
+    }
+
+    /// A WAL directory on the data's own volume moves with it; any other gets a new place of its own.
+    private static func moveWal(
+        _ wal: DiscoveredEtcd.Directory, _ found: DiscoveredEtcd, _ data: Moved, _ job: String,
+        _ changes: inout FileChanges
+    ) throws(FleetError) -> Moved {
+        if let volume = wal.volume, volume.mount.volume == found.dataDir.volume?.mount.volume {
+            return Moved(path: normalised(data.root.new + volume.below), root: data.root)
+        }
+        if wal.volume == nil, let below = remainder(of: wal.path, below: found.dataDir.path) {
+            try changes.set("wal-dir", wal.origin, to: data.path + below)
+            return Moved(path: data.path + below, root: data.root)
+        }
+        return try move(wal, "wal-dir", job, &changes)
+    }
+
+    private static func checkOneMember(_ instance: EtcdInstance) throws(FleetError) {
+        let names = instance.initialCluster.split(separator: ",").compactMap { $0.split(separator: "=").first }
+        let others = Set(names.map { TracedText(String($0)).trimmed.text }).subtracting([instance.name])
+        guard others.isEmpty else {
+            throw FleetError(
+                .severalMembers,
+                "the cluster has other members: \(others.sorted().joined(separator: ", ")) (initial-cluster)",
+                hint: "one node alone can't be restored; all members are restored together")
+        }
+    }
+
+    /// Discovery of the files as they would be must find the new directories, and everything else as it is.
+    private static func prove(
+        _ changes: [RestorePlan.FileChange], _ found: DiscoveredEtcd, _ dataDir: String, _ walDir: String?
+    ) throws(FleetError) {
+        var files = found.files
+        for change in changes { files.overlay[change.path] = Array(change.after.utf8) }
+        var planned = try Discovery.discover(files, processes: [], only: found.launch.name).instance
+        var expected = found.instance
+        (expected.dataDir, expected.walDir) = (dataDir, walDir)
+        (planned.sources, expected.sources) = ([:], [:])
+        (planned.version, planned.pid) = (expected.version, expected.pid)
+        guard planned == expected else {
+            throw FleetError(
+                .notEditable, "changing \(changes.map(\.path).joined(separator: ", ")) would change more than data-dir",
+                hint: "set data-dir in one place of its own, restart etcd, then try again")
+        }
+    }
+}

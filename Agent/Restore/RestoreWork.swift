@@ -1,0 +1,48 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// All that carrying out a plan needs, so that an agent which finds nothing but the journal can go on with it.
+struct RestoreWork: Codable, Sendable, Equatable {
+    /// How etcd is stopped, switched and started.
+    enum Launch: Codable, Sendable, Equatable {
+        /// - manifestDirectory: what the kubelet watches.
+        /// - dataPath: `--data-dir` as the container sees it.
+        case staticPod(manifest: String, manifestDirectory: String, dataPath: String)
+        /// - reload: a unit file or drop-in changes.
+        case unit(name: String, reload: Bool)
+    }
+
+    /// A directory that is made beside an old one and takes its owner, mode and label.
+    struct NewDirectory: Codable, Sendable, Equatable {
+        var old: String
+        var new: String
+    }
+
+    struct Owner: Codable, Sendable, Equatable {
+        var user: UInt32
+        var group: UInt32
+    }
+
+    var plan: RestorePlan
+    var snapshot: SnapshotRecord
+    var job: String
+    var expires: Timestamp
+    var waitSeconds: Int
+    var instance: EtcdInstance
+    var launch: Launch
+    var controlPlane: [ControlPlaneManifest]
+    /// The roots of what is made: a volume's path or the data-dir itself, then a separate WAL directory.
+    var directories: [NewDirectory]
+    /// Of new directories whose old one is gone.
+    var owner: Owner
+    /// An etcd ran when the plan was made: then one has to run again after a rollback.
+    var wasRunning: Bool
+    /// Outside the manifests directory, on its file system: manifests that are away, files before they are renamed.
+    var holdingDirectory: String
+    var memberID: UInt64
+    var clusterID: UInt64
+    /// The steps in order; a unit has an etcd to stop, a control plane is only where its manifests are.
+    var steps: [RestoreStep]
+
+    var initialCluster: String { instance.peerURLs.map { "\(instance.name)=\($0)" }.joined(separator: ",") }
+}

@@ -1,0 +1,64 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// The files that say where etcd's data is.
+extension RestoreSteps {
+    func switchFiles() throws(FleetError) -> String? {
+        try returnEtcdManifest()
+        for change in work.plan.changes {
+            let now = try content(change.path)
+            if now == change.after { continue }
+            guard now == change.before else { throw changedMeanwhile(change.path) }
+            try write(change.path, change.after)
+        }
+        try reload()
+        return nil
+    }
+
+    func switchFilesBack() throws(FleetError) {
+        try returnEtcdManifest()
+        for change in work.plan.changes {
+            let now = try content(change.path)
+            if now == change.before { continue }
+            guard now == change.after else { throw changedMeanwhile(change.path) }
+            if let before = change.before {
+                try write(change.path, before)
+            } else {
+                try FileSystem.remove(change.path)
+                try FileSystem.syncDirectory(FileSystem.parent(of: change.path))
+            }
+        }
+        try reload()
+        if case .staticPod = work.launch, work.wasRunning { try waitForPod(work.plan.oldDataDir) }
+    }
+
+    /// nil where there is no file.
+    func content(_ path: String) throws(FleetError) -> String? {
+        guard try FileSystem.status(path) != nil else { return nil }
+        return try FileSystem.readText(path)
+    }
+
+    private func write(_ path: String, _ text: String) throws(FleetError) {
+        let old = try FileSystem.status(path)
+        try FileSystem.makeDirectories(FileSystem.parent(of: path), mode: 0o755)
+        var staging: String?
+        if case .staticPod = work.launch {
+            // The kubelet acts on every file in its directory, a half-written one too.
+            staging = work.holdingDirectory
+            try FileSystem.makeDirectories(work.holdingDirectory)
+        }
+        try FileSystem.writeDurably(
+            path, text.utf8, mode: old?.mode ?? 0o644, owner: old.map { ($0.owner, $0.group) }, staging: staging)
+    }
+
+    private func reload() throws(FleetError) {
+        guard case .unit(_, let reload) = work.launch, reload else { return }
+        try Systemctl.run(["daemon-reload"], seconds: work.waitSeconds)
+    }
+
+    private func changedMeanwhile(_ path: String) -> FleetError {
+        FleetError(
+            .changedMeanwhile, "\(path) was changed by somebody else since the plan was made; it was left as it is",
+            hint: "see what was changed in \(path), then try again")
+    }
+}

@@ -1,0 +1,46 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// Whether what serves now is what was meant.
+extension RestoreSteps {
+    /// - Throws: `verification-failed` with what differs, `corrupt-alarm`.
+    func verify() throws(FleetError) -> String? {
+        try waitUntilHealthy()
+        let client = try client()
+        let status = try client.status()
+        func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws(FleetError) {
+            guard holds else {
+                throw FleetError(
+                    .verificationFailed, what(), hint: "the old configuration is put back; see etcd's log for the cause"
+                )
+            }
+        }
+        try expect(
+            status.memberID == work.memberID,
+            "the member's id is \(hex(status.memberID)), the restored one's is \(hex(work.memberID))")
+        try expect(
+            status.clusterID == work.clusterID,
+            "the cluster's id is \(hex(status.clusterID)), the restored one's is \(hex(work.clusterID))")
+        let members = try client.members()
+        try expect(members.map(\.id) == [work.memberID], "the cluster has \(members.count) members instead of one")
+        try expect(!status.isLearner, "the member is a learner")
+        let revision = work.snapshot.facts.status.revision
+        try expect(status.revision >= revision, "the revision is \(status.revision), the snapshot's is \(revision)")
+        let keys = try client.keyCount(revision: revision)
+        if let expected = work.snapshot.facts.liveKeys {
+            try expect(keys == expected, "\(keys) keys are there at revision \(revision), the snapshot has \(expected)")
+        }
+        var note = "revision \(status.revision), \(keys) keys"
+        for alarm in try client.alarms() {
+            guard alarm.kind != .corrupt else {
+                throw FleetError(
+                    .corruptAlarm, "the restored etcd raises the CORRUPT alarm", hint: "restore another snapshot")
+            }
+            // It comes with the snapshot and is not a fault of the restore.
+            note += "; alarm \(alarm.kind) of member \(hex(alarm.member)) is on: etcdctl alarm disarm"
+        }
+        return note
+    }
+
+    private func hex(_ id: UInt64) -> String { String(id, radix: 16) }
+}

@@ -1,0 +1,217 @@
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetAgent
+
+@Suite struct RestorePlannerTests {
+    static let record = SnapshotRecord(
+        id: "20261124-065510-k3f9", cluster: "c", node: "n", job: "b1", storedAt: Timestamp(milliseconds: 0),
+        size: 20512, sha256: "00",
+        facts: SnapshotFacts(
+            status: SnapshotStatus(hash: 1, revision: 6, totalKey: 9, totalSize: 20480), tool: "etcdctl 3.4.23",
+            etcdVersion: "3.4.23", clusterID: "1", memberID: "2", memberName: "m", size: 20512,
+            savedAt: Timestamp(milliseconds: 0), certificates: [], warnings: []))
+
+    private func plan(_ tree: NodeTree, job: String = "j1") throws -> RestoreWork {
+        let job = Job(
+            id: job, node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+            operation: .restore(.init(snapshot: Self.record, dryRun: false, waitSeconds: 60)))
+        guard case .restore(let restore) = job.operation else { fatalError("a restore") }
+        return try RestorePlanner.plan(try tree.discover(), restore, job: job)
+    }
+
+    /// What changes, without the lines around it.
+    private func diff(_ work: RestoreWork) -> String {
+        work.plan.changes.map { change in
+            UnifiedDiff.text(path: change.path, before: change.before ?? "", after: change.after)
+                .split(separator: "\n").filter { !$0.hasPrefix(" ") && !$0.hasPrefix("@") }.map { $0 + "\n" }.joined()
+        }.joined()
+    }
+
+    private func code(_ tree: NodeTree) -> FleetError.Code? {
+        do {
+            _ = try plan(tree)
+            return nil
+        } catch { return FleetError(error).code }
+    }
+
+    @Test func stackedChangesOnlyTheHostPath() throws {
+        let work = try plan(try NodeTree(Layouts.kubeadm))
+        #expect(
+            diff(work) == """
+                --- /etc/kubernetes/manifests/etcd.yaml
+                +++ /etc/kubernetes/manifests/etcd.yaml
+                -      path: /var/lib/etcd   # the data
+                +      path: /var/lib/etcd-restore-j1   # the data
+
+                """)
+        #expect(work.plan.newDataDir == "/var/lib/etcd-restore-j1")
+        #expect(work.holdingDirectory == "/etc/kubernetes/fleet-agent/j1")
+        #expect(
+            work.plan.steps.map(\.name) == [
+                "fetch", "check-snapshot", "preflight", "restore-data", "stop-control-plane", "switch-files",
+                "start-etcd", "verify", "start-control-plane", "finish",
+            ])
+        #expect(work.initialCluster == "cp1=https://10.0.0.11:2380")
+        #expect(work.controlPlane.first?.probe?.path == "/readyz")
+    }
+
+    @Test func earlierSuffixIsReplaced() throws {
+        #expect(RestorePlanner.newName("/a/etcd-restore-20261124-065510-k3f9", job: "j2") == "/a/etcd-restore-j2")
+        #expect(RestorePlanner.newName("/a-restore-x/etcd", job: "j2") == "/a-restore-x/etcd-restore-j2")
+        #expect(RestorePlanner.newName("/a/b-restore-c-restore-d", job: "e") == "/a/b-restore-c-restore-e")
+    }
+
+    @Test func subdirectoryOfTheMountAndItsWal() throws {
+        let tree = try NodeTree(Layouts.kubeadm)
+        try tree.write(
+            "/etc/kubernetes/manifests/etcd.yaml",
+            Layouts.kubeadmManifest.replacing(
+                "--data-dir=/var/lib/etcd", with: "--data-dir=/var/lib/etcd/data\n    - --wal-dir=/var/lib/etcd/wal"))
+        let work = try plan(tree)
+        #expect(work.plan.newDataDir == "/var/lib/etcd-restore-j1/data")
+        #expect(work.plan.newWalDir == "/var/lib/etcd-restore-j1/wal")
+        #expect(work.directories == [.init(old: "/var/lib/etcd", new: "/var/lib/etcd-restore-j1")])
+        #expect(work.plan.changes.count == 1)
+    }
+
+    @Test func separateWalVolume() throws {
+        let tree = try NodeTree(Layouts.kubeadm)
+        try tree.write(
+            "/etc/kubernetes/manifests/etcd.yaml",
+            Layouts.kubeadmManifest
+                .replacing("--name=cp1", with: "--name=cp1\n    - --wal-dir=/wal")
+                .replacing("    volumeMounts:\n", with: "    volumeMounts:\n    - {mountPath: /wal, name: w}\n")
+                .replacing(
+                    "  volumes:\n",
+                    with: "  volumes:\n  - name: w\n    hostPath: {path: '/fast/wal', type: Directory}\n"))
+        let work = try plan(tree)
+        #expect(work.plan.newWalDir == "/fast/wal-restore-j1")
+        #expect(work.directories.count == 2)
+        #expect(diff(work).contains("+    hostPath: {path: '/fast/wal-restore-j1', type: Directory}\n"))
+    }
+
+    @Test func environmentFile() throws {
+        let work = try plan(try NodeTree(Layouts.kubespray))
+        #expect(
+            diff(work) == """
+                --- /etc/etcd.env
+                +++ /etc/etcd.env
+                -ETCD_DATA_DIR=/var/lib/etcd
+                +ETCD_DATA_DIR=/var/lib/etcd-restore-j1
+
+                """)
+        #expect(work.launch == .unit(name: "etcd.service", reload: false))
+        #expect(work.plan.steps.map(\.name).contains("stop-etcd"))
+        #expect(!work.plan.steps.map(\.name).contains("stop-control-plane"))
+    }
+
+    @Test func packagedUnitIsOverridden() throws {
+        let tree = try NodeTree(Layouts.debian, links: Layouts.debianLinks)
+        let work = try plan(tree)
+        #expect(
+            diff(work) == """
+                --- /dev/null
+                +++ /etc/systemd/system/etcd.service.d/zz-fleet-agent.conf
+                +# Written by fleet-agent at a restore: overrides the packaged unit.
+                +[Service]
+                +Environment="ETCD_DATA_DIR=/var/lib/etcd/default-restore-j1"
+
+                """)
+        #expect(work.launch == .unit(name: "etcd.service", reload: true))
+        // The next one changes the drop-in itself, in place.
+        try tree.write(work.plan.changes[0].path, work.plan.changes[0].after)
+        let next = try plan(tree, job: "j2")
+        #expect(next.plan.oldDataDir == "/var/lib/etcd/default-restore-j1")
+        #expect(next.plan.newDataDir == "/var/lib/etcd/default-restore-j2")
+        #expect(next.plan.changes[0].after == work.plan.changes[0].after.replacing("j1", with: "j2"))
+    }
+
+    @Test func packagedCommandIsRepeated() throws {
+        let tree = try NodeTree([
+            "/usr/lib/systemd/system/etcd.service": """
+            [Service]
+            ExecStart=/usr/bin/etcd --name "%N x" \\
+              --data-dir=/var/lib/etcd $MORE
+            """
+        ])
+        let work = try plan(tree)
+        #expect(work.plan.changes[0].after.contains("ExecStart=\nExecStart=/usr/bin/etcd --name \"%N x\""))
+        #expect(work.plan.changes[0].after.contains(" --data-dir=/var/lib/etcd-restore-j1 $MORE\n"))
+        let variable = try NodeTree([
+            "/usr/lib/systemd/system/etcd.service": """
+            [Service]
+            Environment="ARGS=--name=a --data-dir=/d" X=y
+            ExecStart=/usr/bin/etcd $ARGS
+            """
+        ])
+        #expect(
+            try plan(variable).plan.changes[0].after.contains(
+                "Environment=\"ARGS=--name=a --data-dir=/d-restore-j1\"\n"))
+    }
+
+    @Test func configurationFile() throws {
+        let work = try plan(try NodeTree(Layouts.configFile))
+        #expect(
+            diff(work) == """
+                --- /etc/etcd/etcd.conf.yml
+                +++ /etc/etcd/etcd.conf.yml
+                -data-dir: "/srv/etcd"  # on the fast disk
+                +data-dir: "/srv/etcd-restore-j1"  # on the fast disk
+
+                """)
+        let tree = try NodeTree(Layouts.configFile)
+        try tree.write("/etc/etcd/etcd.conf.yml", "name: m1")
+        #expect(try plan(tree).plan.changes[0].after == "name: m1\ndata-dir: '/m1.etcd-restore-j1'\n")
+    }
+
+    @Test func shellAndFlagsAndDefaults() throws {
+        #expect(
+            diff(try plan(try NodeTree(Layouts.rpm))).contains(
+                "+ETCD_DATA_DIR=\"/var/lib/etcd/default.etcd-restore-j1\"\n"))
+        let flags = diff(try plan(try NodeTree(Layouts.unitFlags)))
+        #expect(flags.contains("+  -data-dir /srv/data/n1-restore-j1 \\\n"))
+        #expect(flags.contains("+  --wal-dir=/wal/n1-restore-j1\n"))
+        let upstream = diff(try plan(try NodeTree(Layouts.upstream)))
+        #expect(
+            upstream.contains(
+                "+Environment=ETCD_DATA_DIR=/var/lib/etcd-restore-j1 \"ETCD_WAL_DIR=/fast disk/wal-restore-j1\"\n"))
+        let bare = try NodeTree([
+            "/etc/systemd/system/etcd.service": "[Service]\nWorkingDirectory=/srv\nExecStart=/x/etcd\n"
+        ])
+        #expect(diff(try plan(bare)).contains("+Environment=\"ETCD_DATA_DIR=/srv/default.etcd-restore-j1\"\n"))
+    }
+
+    @Test func refusals() throws {
+        let members = try NodeTree(Layouts.kubeadm)
+        try members.write(
+            "/etc/kubernetes/manifests/etcd.yaml",
+            Layouts.kubeadmManifest.replacing("--initial-cluster=cp1", with: "--initial-cluster=cp2=https://x:2380,cp1")
+        )
+        #expect(code(members) == .severalMembers)
+        let there = try NodeTree(Layouts.kubespray)
+        try there.write("/var/lib/etcd-restore-j1/x", "")
+        #expect(code(there) == .alreadyExists)
+        let pieces = try NodeTree(Layouts.kubespray)
+        try pieces.write(
+            "/etc/etcd.env",
+            Layouts.kubespray["/etc/etcd.env"]!.replacing(
+                "ETCD_DATA_DIR=/var/lib/etcd", with: "ETCD_DATA_DIR='/var/lib'/etcd"))
+        #expect(code(pieces) == .notEditable)
+        // The certificates are on the data's volume: they would not be there any more.
+        let shared = try NodeTree(Layouts.kubeadm)
+        try shared.write(
+            "/etc/kubernetes/manifests/etcd.yaml",
+            Layouts.kubeadmManifest.replacing("/etc/kubernetes/pki/etcd/", with: "/var/lib/etcd/pki/"))
+        for file in ["ca.crt", "server.crt", "server.key"] { try shared.write("/var/lib/etcd/pki/\(file)", "") }
+        #expect(code(shared) == .missingCertificate)
+    }
+
+    @Test func newTokenAndIdentity() throws {
+        let (a, b) = (try plan(try NodeTree(Layouts.kubespray)), try plan(try NodeTree(Layouts.kubespray), job: "j2"))
+        #expect(a.plan.clusterToken != b.plan.clusterToken)
+        #expect(a.memberID != b.memberID && a.clusterID != b.clusterID)
+        #expect(try JSON.decode(RestoreWork.self, from: try JSON.encode(a)) == a)
+    }
+}
