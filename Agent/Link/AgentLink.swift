@@ -4,7 +4,7 @@ import FleetSystem
 
 /// The agent's connection to its coordinator: dialled out, kept, dialled again. Jobs come in through it, events and
 /// snapshots go out; a job does not depend on it but where bytes have to travel.
-actor AgentLink {
+actor AgentLink: CoordinatorPort {
     private let identity: AgentIdentity
     private let log: Log
     private var connection: Connection?
