@@ -28,8 +28,15 @@ actor JobRunner {
 
     /// Jobs that the coordinator has not heard the end of.
     var activeJobs: [String] {
-        get async { Set(await outbox.unacknowledgedJobs + [current].compactMap { $0 }).sorted() }
+        get async {
+            // In this order: a job that ends meanwhile has posted its outcome before it gives the node free.
+            let running = current
+            return Set(await outbox.unacknowledgedJobs + [running].compactMap { $0 }).sorted()
+        }
     }
+
+    /// A restore has the node now, or stands half-way on it.
+    private(set) var isRestoring = false
 
     nonisolated func lastCounter() async throws(FleetError) -> UInt64 {
         let counter = JobCounter(path: paths.counter)
@@ -83,6 +90,7 @@ actor JobRunner {
             let run = BackupRun(paths: paths, job: job.id, backup: backup, outbox: outbox, port: port)
             await end(job.id, await run.run(), log)
         case .restore(let restore):
+            isRestoring = !restore.dryRun
             let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)
             await end(job.id, await run.begin(job, restore), log)
         }
@@ -98,7 +106,9 @@ actor JobRunner {
             // The next start finds a job without an outcome and tells of it then.
             log.error("the outcome could not be written down", error)
         }
-        if outcome.result != .stuck { current = nil }
+        guard outcome.result != .stuck else { return }
+        isRestoring = false
+        current = nil
     }
 
     // MARK: the agent's start
@@ -130,12 +140,14 @@ actor JobRunner {
         try await onDisk { () throws(FleetError) in try Spool.clean(paths, keeping: keep) }
         guard !unfinished.isEmpty else { return }
         current = unfinished[0]
+        isRestoring = true
         Task { await resume(unfinished) }
     }
 
     private func resume(_ jobs: [String]) async {
         for job in jobs {
             current = job
+            isRestoring = true
             let log = self.log.with("job", job)
             log.warning("an unfinished restore goes on")
             let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)

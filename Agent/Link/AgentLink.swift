@@ -26,11 +26,11 @@ actor AgentLink: CoordinatorPort {
     /// - Parameters:
     ///   - registration: what to say first on each connection.
     ///   - deliver: what to do with a job; its error is the refusal that the coordinator is told.
-    ///   - connected: runs as long as the connection lasts, on a task that is cancelled with it.
+    ///   - connected: is told what was said first; runs as long as the connection lasts, on a task that is cancelled with it.
     func run(
         registration: @escaping @Sendable () async -> RegisterRequest,
         deliver: @escaping @Sendable (Envelope) async throws(FleetError) -> Void,
-        connected: @escaping @Sendable (Connection) async -> Void
+        connected: @escaping @Sendable (Connection, RegisterRequest) async -> Void
     ) async {
         var backoff = Backoff()
         while !Task.isCancelled {
@@ -39,8 +39,9 @@ actor AgentLink: CoordinatorPort {
                     identity.coordinator, tls: identity.tls,
                     options: Connection.Options(software: "fleet-agent \(FleetVersion.current)")
                 ) { stream in await Self.serve(stream, deliver) }
+                let said = await registration()
                 do throws(FleetError) {
-                    let _: Acknowledgement = try await connection.call(Method.register, await registration())
+                    let _: Acknowledgement = try await connection.call(Method.register, said)
                 } catch {
                     await connection.close(error)
                     throw error
@@ -49,7 +50,7 @@ actor AgentLink: CoordinatorPort {
                 log.info("connected to \(identity.coordinator)", ["software": await connection.peerSoftware])
                 self.connection = connection
                 wakeAll()
-                let work = Task { await connected(connection) }
+                let work = Task { await connected(connection, said) }
                 let reason = await withTaskCancellationHandler {
                     await connection.closed()
                 } onCancel: {

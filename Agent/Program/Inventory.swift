@@ -13,9 +13,15 @@ struct Inventory: Sendable {
         var request = RegisterRequest(
             agentVersion: FleetVersion.current, instance: nil, discoveryError: nil, activeJobs: await runner.activeJobs,
             lastCounter: 0)
-        do throws(FleetError) {
-            request.instance = try await onDisk { () throws(FleetError) in try Discovery.discover().instance }
-        } catch { request.discoveryError = error }
+        // While a restore moves files about, what is found is neither what was nor what will be.
+        if await runner.isRestoring {
+            request.discoveryError = FleetError(
+                .busy, "a restore is under way on this node", hint: "wait for its end", retryable: true)
+        } else {
+            do throws(FleetError) {
+                request.instance = try await onDisk { () throws(FleetError) in try Discovery.discover().instance }
+            } catch { request.discoveryError = error }
+        }
         do throws(FleetError) { request.lastCounter = try await runner.lastCounter() } catch {
             // Then every job is refused here, so the coordinator need not go on above anything.
             log.error("the last job's counter can't be read", error)
@@ -23,13 +29,18 @@ struct Inventory: Sendable {
         return request
     }
 
-    /// Registers again when the node's etcd is another than was told last.
-    func keepUpToDate(_ connection: Connection) async {
-        var told = await registration()
+    /// Registers again when the node's etcd is another than was told last; `told` on this connection.
+    func keepUpToDate(_ connection: Connection, told first: RegisterRequest) async {
+        var told = first
+        var looked = ContinuousClock.now
         while !Task.isCancelled {
-            do { try await Task.sleep(for: Self.period) } catch { return }
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            let isDue = ContinuousClock.now - looked >= Self.period || told.discoveryError?.code == .busy
+            guard isDue, await !runner.isRestoring else { continue }
+            looked = .now
             let now = await registration()
-            guard now.instance != told.instance || now.discoveryError != told.discoveryError else { continue }
+            let changed = now.instance != told.instance || now.discoveryError != told.discoveryError
+            guard changed, now.discoveryError?.code != .busy else { continue }
             do throws(FleetError) {
                 let _: Acknowledgement = try await connection.call(Method.register, now)
                 told = now

@@ -30,10 +30,10 @@ let runCommand = Command(
         await link.run(
             registration: { await inventory.registration() },
             deliver: { envelope throws(FleetError) in try await runner.accept(envelope) },
-            connected: { connection in
+            connected: { connection, told in
                 await withTaskGroup(of: Void.self) { group in
                     group.addTask { await sendEvents(runner, connection, log) }
-                    group.addTask { await inventory.keepUpToDate(connection) }
+                    group.addTask { await inventory.keepUpToDate(connection, told: told) }
                 }
             })
     }
