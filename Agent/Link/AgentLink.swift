@@ -82,18 +82,22 @@ actor AgentLink: CoordinatorPort {
 
     // MARK: transfers
 
-    /// Does `body` with a connection, again and again while it fails for want of one.
+    /// Does `body` with a connection, again and again while it fails for want of one. What the coordinator itself calls
+    /// passing (no space now, say) is tried a few times only: somebody waits for the answer.
     private func retrying<Value: Sendable>(
         _ act: String, _ body: @Sendable (Connection) async throws(FleetError) -> Value
     ) async throws(FleetError) -> Value {
         let deadline = ContinuousClock.now + Self.patience
         var backoff = Backoff()
+        var refusals = 0
         while true {
-            do throws(FleetError) { return try await body(try await connected(until: deadline)) } catch {
-                guard error.isRetryable, error.code != .cancelled, ContinuousClock.now < deadline else {
+            let connection = try await connected(until: deadline)
+            do throws(FleetError) { return try await body(connection) } catch {
+                if await !connection.isClosed { refusals += 1 }
+                guard error.isRetryable, error.code != .cancelled, refusals < 3, ContinuousClock.now < deadline else {
                     throw error.during(act)
                 }
-                log.warning("\(act) was interrupted and goes on when there is a connection: \(error.message)")
+                log.warning("\(act) was interrupted and will go on: \(error.message)", ["code": error.code.rawValue])
             }
             do { try await Task.sleep(for: backoff.next()) } catch { throw FleetError(error) }
         }

@@ -93,7 +93,7 @@ struct LabFleet: Sendable {
     }
 
     /// A node with etcd, its cluster of the same name, and its agent, connected.
-    func addCluster(_ name: String, _ kind: String..., agentEnvironment: [String: String] = [:]) async throws {
+    func makeCluster(_ name: String, _ kind: [String]) async throws {
         let made = try await Lab.run(["node", lab, name] + kind)
         try #require(made.succeeded, "\(made.complaint)")
         try await install("fleet-agent", on: name)
