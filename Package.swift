@@ -70,12 +70,20 @@ let package = Package(
         program("fleet-agent", ["FleetAgent", "FleetCommandLine", "FleetSystem"]),
         program("fleetctl", ["FleetControl", "FleetCommandLine", "FleetSystem"]),
 
+        .executableTarget(
+            name: "fleet-bench",
+            dependencies: [
+                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetSystem", "FleetTLS",
+            ],
+            path: "ops/bench/fleet-bench", swiftSettings: settings),
+
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
         tests(
             "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
+        tests("FleetLabTests", ["FleetSystem"]),
         tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
         tests("FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetSystem", "FleetYAML"]),
     ],

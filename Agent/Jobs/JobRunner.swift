@@ -35,6 +35,9 @@ actor JobRunner {
         }
     }
 
+    /// A restore has the node now, or stands half-way on it.
+    private(set) var isRestoring = false
+
     nonisolated func lastCounter() async throws(FleetError) -> UInt64 {
         let counter = JobCounter(path: paths.counter)
         return try await onDisk { () throws(FleetError) in try counter.last() }
@@ -86,6 +89,7 @@ actor JobRunner {
             let run = BackupRun(paths: paths, job: job.id, backup: backup, outbox: outbox, port: port)
             await end(job.id, await run.run(), log)
         case .restore(let restore):
+            isRestoring = !restore.dryRun
             let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)
             await end(job.id, await run.begin(job, restore), log)
         }
@@ -101,7 +105,9 @@ actor JobRunner {
             // The next start finds a job without an outcome and tells of it then.
             log.error("the outcome could not be written down", error)
         }
-        if outcome.result != .stuck { current = nil }
+        guard outcome.result != .stuck else { return }
+        isRestoring = false
+        current = nil
     }
 
     // MARK: the agent's start
@@ -133,12 +139,14 @@ actor JobRunner {
         try await onDisk { () throws(FleetError) in try Spool.clean(paths, keeping: keep) }
         guard !unfinished.isEmpty else { return }
         current = unfinished[0]
+        isRestoring = true
         Task { await resume(unfinished) }
     }
 
     private func resume(_ jobs: [String]) async {
         for job in jobs {
             current = job
+            isRestoring = true
             let log = self.log.with("job", job)
             log.warning("an unfinished restore goes on")
             let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)

@@ -4,7 +4,7 @@ import FleetSystem
 
 /// The agent's connection to its coordinator: dialled out, kept, dialled again. Jobs come in through it, events and
 /// snapshots go out; a job does not depend on it but where bytes have to travel.
-actor AgentLink {
+actor AgentLink: CoordinatorPort {
     private let identity: AgentIdentity
     private let log: Log
     private var connection: Connection?
@@ -26,11 +26,11 @@ actor AgentLink {
     /// - Parameters:
     ///   - registration: what to say first on each connection.
     ///   - deliver: what to do with a job; its error is the refusal that the coordinator is told.
-    ///   - connected: runs as long as the connection lasts, on a task that is cancelled with it.
+    ///   - connected: is told what was said first; runs as long as the connection lasts, on a task that is cancelled with it.
     func run(
         registration: @escaping @Sendable () async -> RegisterRequest,
         deliver: @escaping @Sendable (Envelope) async throws(FleetError) -> Void,
-        connected: @escaping @Sendable (Connection) async -> Void
+        connected: @escaping @Sendable (Connection, RegisterRequest) async -> Void
     ) async {
         var backoff = Backoff()
         while !Task.isCancelled {
@@ -39,8 +39,9 @@ actor AgentLink {
                     identity.coordinator, tls: identity.tls,
                     options: Connection.Options(software: "fleet-agent \(FleetVersion.current)")
                 ) { stream in await Self.serve(stream, deliver) }
+                let said = await registration()
                 do throws(FleetError) {
-                    let _: Acknowledgement = try await connection.call(Method.register, await registration())
+                    let _: Acknowledgement = try await connection.call(Method.register, said)
                 } catch {
                     await connection.close(error)
                     throw error
@@ -49,7 +50,7 @@ actor AgentLink {
                 log.info("connected to \(identity.coordinator)", ["software": await connection.peerSoftware])
                 self.connection = connection
                 wakeAll()
-                let work = Task { await connected(connection) }
+                let work = Task { await connected(connection, said) }
                 let reason = await withTaskCancellationHandler {
                     await connection.closed()
                 } onCancel: {
@@ -81,18 +82,22 @@ actor AgentLink {
 
     // MARK: transfers
 
-    /// Does `body` with a connection, again and again while it fails for want of one.
+    /// Does `body` with a connection, again and again while it fails for want of one. What the coordinator itself calls
+    /// passing (no space now, say) is tried a few times only: somebody waits for the answer.
     private func retrying<Value: Sendable>(
         _ act: String, _ body: @Sendable (Connection) async throws(FleetError) -> Value
     ) async throws(FleetError) -> Value {
         let deadline = ContinuousClock.now + Self.patience
         var backoff = Backoff()
+        var refusals = 0
         while true {
-            do throws(FleetError) { return try await body(try await connected(until: deadline)) } catch {
-                guard error.isRetryable, error.code != .cancelled, ContinuousClock.now < deadline else {
+            let connection = try await connected(until: deadline)
+            do throws(FleetError) { return try await body(connection) } catch {
+                if await !connection.isClosed { refusals += 1 }
+                guard error.isRetryable, error.code != .cancelled, refusals < 3, ContinuousClock.now < deadline else {
                     throw error.during(act)
                 }
-                log.warning("\(act) was interrupted and goes on when there is a connection: \(error.message)")
+                log.warning("\(act) was interrupted and will go on: \(error.message)", ["code": error.code.rawValue])
             }
             do { try await Task.sleep(for: backoff.next()) } catch { throw FleetError(error) }
         }

@@ -87,6 +87,10 @@ enum AuditChain {
 struct AuditWalk: Sendable {
     private var head = AuditChain.Head.empty
     private var lastTime: Timestamp?
+    /// Of the last event that held; before the first, lower than any.
+    var sequence: Int64 { head.sequence == 0 ? .min : head.sequence }
+    /// nil before the first.
+    var lastHash: [UInt8]? { head.sequence == 0 ? nil : head.hash }
     private(set) var firstBreak: AuditVerdict.Break?
     private var findings: [String] = []
 

@@ -29,8 +29,12 @@ struct AuditFilter: Codable, Sendable {
 extension Catalogue {
     /// Does `body` and appends its event in one transaction. What `body` refuses or fails at is audited too, in a
     /// transaction of its own since the first was rolled back, and thrown on.
+    ///
+    /// - Parameter isStranger: nobody vouches for the actor, so its refusals are written only as `RefusalBudget` allows.
     @discardableResult
-    func act<Value>(_ act: Act, _ body: (inout Act) throws(FleetError) -> Value) throws(FleetError) -> Value {
+    func act<Value>(_ act: Act, isStranger: Bool = false, _ body: (inout Act) throws(FleetError) -> Value)
+        throws(FleetError) -> Value
+    {
         var act = act
         do throws(FleetError) {
             return try db.transaction { () throws(FleetError) in
@@ -39,6 +43,10 @@ extension Catalogue {
                 return value
             }
         } catch {
+            if isStranger, !error.isFault {
+                guard let leftOut = strangers.admit(at: now) else { throw error }
+                if leftOut > 0 { act.detail["leftOut"] = String(leftOut) }
+            }
             try? audit(act, error: error)
             throw error
         }
@@ -103,6 +111,23 @@ extension Catalogue {
             "SELECT * FROM audit_events WHERE sequence > ? ORDER BY sequence LIMIT ?",
             sequence, count, read: Self.link)
         return (links, try auditHead())
+    }
+
+    /// What is known of the chain without walking all of it: each call goes on where the last one ended. What was
+    /// changed before that since this process started is found by `verifyAudit` only.
+    func auditSummary() throws(FleetError) -> AuditVerdict {
+        if let last = summary.lastHash {
+            let stored: [UInt8]? = try db.first("SELECT hash FROM audit_events WHERE sequence = ?", summary.sequence) {
+                row throws(FleetError) in try row["hash"]
+            }
+            if stored != last { summary = AuditWalk() }
+        }
+        while summary.firstBreak == nil {
+            let page = try auditPage(after: summary.sequence, count: 1000)
+            for link in page.links { summary.feed(link) }
+            if page.links.count < 1000 { break }
+        }
+        return summary.finish(recorded: try auditHead())
     }
 
     /// Walks the whole chain. Between pages other work goes on, and events that are appended meanwhile are walked too.

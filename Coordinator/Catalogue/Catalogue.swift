@@ -13,6 +13,9 @@ actor Catalogue {
 
     let db: SQLiteConnection
     let log: Log
+    /// The chain as far as `auditSummary` has walked it.
+    var summary = AuditWalk()
+    var strangers = RefusalBudget()
     private let clock: @Sendable () -> Timestamp
 
     /// Opens and migrates; blocks, so it belongs before the coordinator serves.

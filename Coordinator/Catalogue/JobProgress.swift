@@ -114,7 +114,7 @@ extension Catalogue {
     private func machine(_ id: String) throws(FleetError) -> JobMachine {
         let found = try db.first(
             """
-            SELECT j.kind, j.state, j.created, j.last_heard, j.agents_word, a.number, a.counter, a.expires,
+            SELECT j.kind, j.state, j.created, j.last_heard, j.agents_word, a.number, a.counter, a.issued, a.expires,
                 EXISTS (SELECT 1 FROM snapshots s WHERE s.id = j.snapshot AND s.job = j.id
                     AND s.condition = 'verified') AS stored
             FROM jobs j JOIN job_attempts a ON a.job = j.id WHERE j.id = ? ORDER BY a.number DESC LIMIT 1
@@ -124,7 +124,7 @@ extension Catalogue {
             let counter: Int64 = try row["counter"]
             var machine = JobMachine(
                 kind: kind == "backup" ? .backup : .restore, counter: UInt64(counter), created: try row["created"],
-                expires: try row["expires"])
+                issued: try row["issued"], expires: try row["expires"])
             machine.state = try row.state("state") ?? .queued
             machine.attempt = try row["number"]
             machine.lastHeard = try row["last_heard"]

@@ -88,7 +88,25 @@ extension Catalogue {
             throw FleetError(.usage, "\(text) names no snapshot without a cluster", hint: "give the id of a snapshot")
         }
         if try !clusterExists(cluster) { throw try unknownCluster(cluster) }
-        return try choice.choose(from: try snapshots(cluster: cluster), scope: " of \(cluster)")
+        // The newest that may be it, and the oldest for the error, instead of a year of rows.
+        var latest: Timestamp?
+        if case .at(let time) = choice { latest = time }
+        let candidates = try db.all(
+            """
+            SELECT * FROM (SELECT record, condition, problem FROM snapshots WHERE cluster = ?1
+                AND condition = 'verified' AND (?2 IS NULL OR saved <= ?2) ORDER BY saved DESC, id DESC LIMIT 1)
+            UNION ALL
+            SELECT * FROM (SELECT record, condition, problem FROM snapshots WHERE cluster = ?1
+                AND condition = 'verified' ORDER BY saved, id LIMIT 1)
+            """, cluster, latest, read: Self.entry)
+        return try choice.choose(from: candidates, scope: " of \(cluster)")
+    }
+
+    /// Bytes of all snapshots whose file is there.
+    func storedBytes() throws(FleetError) -> Int64 {
+        try db.first("SELECT coalesce(sum(size), 0) AS total FROM snapshots WHERE condition <> 'missing'") {
+            row throws(FleetError) in try row["total"]
+        } ?? 0
     }
 
     /// The condition of a snapshot's file has changed; the row stays, whatever it is.

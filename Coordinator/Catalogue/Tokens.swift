@@ -64,7 +64,7 @@ extension Catalogue {
     ) throws(FleetError) -> Enrolment<Issued> {
         var event = Act("enrol", by: "token", subject: Names.isValid(name) ? name : nil)
         event.detail["peer"] = peer
-        return try act(event) { event throws(FleetError) in
+        return try act(event, isStranger: true) { event throws(FleetError) in
             let grant = try redeem(secret, name: name, &event)
             switch grant {
             case .agent(let cluster, let node):

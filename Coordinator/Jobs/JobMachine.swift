@@ -64,6 +64,7 @@ struct JobMachine: Sendable, Equatable {
     var counter: UInt64
     var created: Timestamp
     /// Of the present attempt.
+    var issued: Timestamp
     var expires: Timestamp
     var lastHeard: Timestamp?
     /// A backup's snapshot is in the store and in the catalogue.
@@ -72,6 +73,7 @@ struct JobMachine: Sendable, Equatable {
     var isAgentsWord = false
 
     var limits: Limits { .limits(kind) }
+    private static let patience = Duration.seconds(30)
 
     mutating func handle(_ input: Input, at now: Timestamp) -> [Command] {
         switch input {
@@ -86,6 +88,9 @@ struct JobMachine: Sendable, Equatable {
         case .refused(let error):
             // An answer to a copy that came late: the job runs already, or has ended.
             guard state == .queued || state == .delivered else { return [] }
+            // The agent has met this counter before: it may well be doing the job, with the first answer lost. Its
+            // events will tell, or its next registration.
+            if error.code == .jobReplayed { return [] }
             return close(.refused, error, isAgentsWord: true)
         case .event(let event, let isNew):
             guard isNew else { return [] }
@@ -156,16 +161,19 @@ struct JobMachine: Sendable, Equatable {
     }
 
     private mutating func tick(_ isConnected: Bool, at now: Timestamp) -> [Command] {
-        switch state {
-        case .queued: return now >= expires ? expire() : []
-        case .delivered, .running:
-            let isTooLong = now >= created.adding(limits.longest)
-            let heard = max(lastHeard ?? created, state == .delivered ? expires : created)
-            let isSilent = !isConnected && now >= heard.adding(limits.silence)
-            guard isTooLong || isSilent else { return [] }
-            return storedAnyway() ?? close(.lost, Self.silent(kind, since: lastHeard))
-        default: return []
+        guard state.isOpen else { return [] }
+        if state != .running, now < expires {
+            // The agent is there and has not answered: the message went into a connection that was dead already, just
+            // when the next one was made. Sending it twice does no harm. Not at once, though: it may be on its way.
+            return isConnected && now >= issued.adding(Self.patience) ? [.deliver] : []
         }
+        if state == .queued { return expire() }
+        let isTooLong = now >= created.adding(limits.longest)
+        // An agent that is connected answers for the job that it runs, not for one that it never spoke of.
+        let isAnswered = state == .running && isConnected
+        let heard = max(lastHeard ?? created, state == .delivered ? expires : created)
+        guard isTooLong || (!isAnswered && now >= heard.adding(limits.silence)) else { return [] }
+        return storedAnyway() ?? close(.lost, Self.silent(kind, since: lastHeard))
     }
 
     /// The agent's last word is missing, the backup is not.
@@ -192,6 +200,8 @@ struct JobMachine: Sendable, Equatable {
 extension FleetError.Code {
     /// How a job ended is not known.
     static let jobLost: Self = "job-lost"
+    /// The agent's refusal of a counter that is not above its last one.
+    static let jobReplayed: Self = "replayed-job"
     /// The agent says that it has saved a snapshot, which is not in the store.
     static let snapshotNotStored: Self = "snapshot-not-stored"
 }

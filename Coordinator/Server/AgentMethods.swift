@@ -20,10 +20,11 @@ extension CoordinatorServer {
         let request = try JSON.decode(RegisterRequest.self, from: stream.request)
         let connection = stream.connection
         let effects = try await catalogue.registered(node, request)
-        await sessions.add(node, connection)
-        log.info("agent \(node) is connected", ["software": await connection.peerSoftware])
+        let isNew = await sessions.add(node, connection)
         try await stream.finish(Acknowledgement())
         await carryOut(effects)
+        guard isNew else { return }
+        log.info("agent \(node) is connected", ["software": await connection.peerSoftware])
         Task {
             let reason = await connection.closed()
             guard await self.sessions.remove(node, connection) else { return }

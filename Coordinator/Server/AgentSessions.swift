@@ -6,11 +6,15 @@ actor AgentSessions {
     private var connections: [NodeName: Connection] = [:]
 
     /// The agent's newest connection replaces an older one, which is most likely dead without having noticed.
-    func add(_ node: NodeName, _ connection: Connection) async {
+    ///
+    /// - Returns: false when it was the node's connection already.
+    func add(_ node: NodeName, _ connection: Connection) async -> Bool {
         let former = connections.updateValue(connection, forKey: node)
-        if let former, former !== connection {
+        if former === connection { return false }
+        if let former {
             await former.close(FleetError("replaced", "this agent has connected anew", retryable: true))
         }
+        return true
     }
 
     /// True when it was still the node's connection.

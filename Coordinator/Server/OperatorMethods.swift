@@ -161,11 +161,11 @@ extension CoordinatorServer {
     private func status() async throws(FleetError) -> FleetStatus {
         let store = vault.store
         let free = try await blocking { () throws(FleetError) in try store.freeSpace() }
-        let used = try await catalogue.snapshots().reduce(0) { $0 + ($1.condition == .missing ? 0 : $1.record.size) }
+        let used = try await catalogue.storedBytes()
         return FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
             agents: try await agents(),
             openJobs: try await catalogue.jobs(JobFilter(openOnly: true)), storeFree: free, storeUsed: used,
-            audit: try await catalogue.verifyAudit())
+            audit: try await catalogue.auditSummary())
     }
 }

@@ -40,10 +40,15 @@ final class FileStore: SnapshotStore {
         try check(key)
         writers.withLock { $0.removeValue(forKey: key) }?.close()
         let path = partPath(key)
-        let writer = try IncomingFile(store: self, path: path, file: try files.openIncoming(path))
+        let writer = try IncomingFile(store: self, key: key, path: path, file: try files.openIncoming(path))
         // Two that begin at once: one of them is the former of the other, whichever it is.
         writers.withLock { $0.updateValue(writer, forKey: key) }?.close()
         return writer
+    }
+
+    /// A writer that is closed need not be closed again.
+    func forget(_ writer: IncomingFile) {
+        writers.withLock { if $0[writer.key] === writer { $0[writer.key] = nil } }
     }
 
     func incoming() throws(FleetError) -> [String] { try names(in: "incoming", ending: ".part") }

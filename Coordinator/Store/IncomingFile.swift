@@ -11,10 +11,12 @@ final class IncomingFile: IncomingSnapshot {
     }
     private let state: Monitor<State>
     private let store: FileStore
+    let key: String
     private let path: String
 
-    init(store: FileStore, path: String, file: any StoreFile) throws(FleetError) {
+    init(store: FileStore, key: String, path: String, file: any StoreFile) throws(FleetError) {
         self.store = store
+        self.key = key
         self.path = path
         // What a former process wrote may be in the page cache only; the length that is promised to the agent is not.
         try file.sync()
@@ -49,7 +51,10 @@ final class IncomingFile: IncomingSnapshot {
         close()
     }
 
-    func close() { state.withLock { $0.file = nil } }
+    func close() {
+        state.withLock { $0.file = nil }
+        store.forget(self)
+    }
 
     private func withFile(_ body: (any StoreFile, inout Int64) throws(FleetError) -> Void) throws(FleetError) {
         let result: Result<Void, FleetError> = state.withLock { state in

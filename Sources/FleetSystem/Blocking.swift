@@ -43,28 +43,26 @@ public final class Blocking: Sendable {
     }
 
     private func work() {
-        while true {
-            let next: (@Sendable () -> Void)? = state.withLock { state in
-                if state.head == state.queue.count {
-                    state.idle += 1
-                    _ = self.state.wait(seconds: 10) { state.head < state.queue.count }
-                    state.idle -= 1
-                }
-                guard state.head < state.queue.count else {
-                    state.threads -= 1
-                    return nil
-                }
-                defer {
-                    state.head += 1
-                    if state.head == state.queue.count {
-                        state.queue.removeAll(keepingCapacity: state.queue.capacity < 1024)
-                        state.head = 0
-                    }
-                }
-                return state.queue[state.head]
+        while let next = take() { next() }
+    }
+
+    /// The next piece of work; nil when there was none for a while, and the thread is to go.
+    private func take() -> (@Sendable () -> Void)? {
+        state.withLock { $0.idle += 1 }
+        return state.waiting(seconds: 10, until: { $0.head < $0.queue.count }) { state, isReady in
+            state.idle -= 1
+            guard isReady else {
+                state.threads -= 1
+                return nil
             }
-            guard let next else { return }
-            next()
+            defer {
+                state.head += 1
+                if state.head == state.queue.count {
+                    state.queue.removeAll(keepingCapacity: state.queue.capacity < 1024)
+                    state.head = 0
+                }
+            }
+            return state.queue[state.head]
         }
     }
 }

@@ -34,14 +34,20 @@ package final class Monitor<Value>: @unchecked Sendable {
     /// Wakes one waiter. Call it outside the lock.
     package func signal() { pthread_cond_signal(condition) }
 
-    /// Inside `withLock` only: gives the lock up until `ready` or the time is over; says whether it is ready.
-    package func wait(seconds: Int, until ready: () -> Bool) -> Bool {
+    /// Waits until `ready` or the time is over, then does `body` under the same lock; it is told which of the two it was.
+    ///
+    /// `ready` gets the value anew each time. Waiting inside `withLock` would be wrong: there the value is borrowed
+    /// exclusively, so the optimizer may take it for granted that nobody else changes it, and never look again.
+    package func waiting<Result>(
+        seconds: Int, until ready: (Value) -> Bool, _ body: (inout Value, Bool) throws -> sending Result
+    ) rethrows -> sending Result {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
         var deadline = timespec()
         clock_gettime(CLOCK_MONOTONIC, &deadline)
         deadline.tv_sec += seconds
-        while !ready() {
-            if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT { return ready() }
-        }
-        return true
+        var isReady = ready(value)
+        while !isReady, pthread_cond_timedwait(condition, mutex, &deadline) != ETIMEDOUT { isReady = ready(value) }
+        return try body(&value, isReady || ready(value))
     }
 }

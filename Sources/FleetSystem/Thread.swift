@@ -41,10 +41,10 @@ public final class ThreadExecutor: SerialExecutor {
         let reference = UnownedReference(self)
         Thread.start(name: name) {
             while true {
-                let batch: [UnownedJob]? = state.withLock { value in
-                    while value.jobs.isEmpty, !value.stopped {
-                        _ = state.wait(seconds: 3600) { !value.jobs.isEmpty || value.stopped }
-                    }
+                let batch: [UnownedJob]? = state.waiting(
+                    seconds: 3600, until: { !$0.jobs.isEmpty || $0.stopped }
+                ) { value, isReady in
+                    guard isReady else { return [] }
                     defer { value.jobs = [] }
                     return value.jobs.isEmpty ? nil : value.jobs
                 }

@@ -3,7 +3,11 @@ public enum UnifiedDiff {
     /// Lines of context around a change.
     private static let context = 3
 
-    private enum Line { case same(Substring), removed(Substring), added(Substring) }
+    private enum Line {
+        case same(Substring)
+        case removed(Substring)
+        case added(Substring)
+    }
 
     /// "" when the texts are equal. Meant for configuration files: the cost is the product of the changed lines of both.
     public static func text(path: String, before: String, after: String) -> String {

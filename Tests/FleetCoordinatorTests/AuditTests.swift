@@ -99,6 +99,18 @@ struct AuditTests {
         #expect(verdict.findings.count == 1)
     }
 
+    @Test func theSummaryGoesOnWhereItEnded() async throws {
+        let catalogue = try Fixture.catalogue()
+        #expect(try await catalogue.auditSummary() == catalogue.verifyAudit())
+        for name in ["a", "b", "c"] {
+            _ = try await catalogue.addCluster(name, by: "root")
+            #expect(try await catalogue.auditSummary() == catalogue.verifyAudit())
+        }
+        try await catalogue.script(Self.unlock + "DELETE FROM audit_events WHERE sequence = 3")
+        #expect(try await catalogue.auditSummary().firstBreak?.kind == .truncated)
+        #expect(try await catalogue.verifyAudit().firstBreak?.kind == .truncated)
+    }
+
     @Test func theFormIsPinned() throws {
         let event = AuditEvent(
             sequence: 1, time: Timestamp("2026-11-24T06:55:10.123Z")!, actor: "root", action: "cluster.add",

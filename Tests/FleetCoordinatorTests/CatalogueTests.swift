@@ -1,6 +1,7 @@
 import FleetProtocol
 import FleetSQLite
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetCoordinator
@@ -59,6 +60,21 @@ struct CatalogueTests {
         #expect(try await catalogue.agents().isEmpty)
         #expect(try await catalogue.tokens().count == 1)
         #expect(try await catalogue.auditLog().last?.event.action == "enrol")
+    }
+
+    @Test func strangersDoNotFillTheLog() async throws {
+        let clock = TestClock()
+        let catalogue = try Fixture.catalogue(clock)
+        func guess() async throws {
+            _ = try await catalogue.enrol(secret: "x", name: "n", from: "peer") { _ throws(FleetError) in
+                (Fixture.certificate(), true)
+            }
+        }
+        for _ in 0..<100 { #expect(await code { try await guess() } == .tokenUnknown) }
+        #expect(try await catalogue.auditLog().count == RefusalBudget.perMinute)
+        clock.advance(.seconds(60))
+        #expect(await code { try await guess() } == .tokenUnknown)
+        #expect(try await catalogue.auditLog().last?.event.detail["leftOut"] == "80")
     }
 
     @Test func tokensExpire() async throws {
@@ -126,6 +142,7 @@ struct CatalogueTests {
         #expect(try await catalogue.findSnapshot("latest", cluster: "a").record == early)
         #expect(try await catalogue.findSnapshot(late.id, cluster: "a").condition == .missing)
         let cluster = try await catalogue.cluster("a")
+        #expect(try await catalogue.storedBytes() == early.size + other.size)
         #expect(cluster.snapshots == 1)
         #expect(cluster.latestSnapshot == early.id)
         #expect(try await catalogue.snapshots(cluster: "a").count == 2)
@@ -159,6 +176,31 @@ struct CatalogueTests {
         try await catalogue.add(Fixture.record("s2"), by: "agent")
         try await catalogue.script("UPDATE snapshots SET record = '{' WHERE id = 's1'")
         #expect(try await catalogue.snapshots().map(\.record.id) == ["s2"])
+    }
+
+    @Test func aDiskThatIsReallyFull() async throws {
+        let directory = try TemporaryDirectory()
+        guard mount("tmpfs", directory.path, "tmpfs", 0, "size=2m,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(directory.path, Int32(MNT_DETACH)) }
+        let catalogue = try Fixture.catalogue(path: directory.path + "/c.db")
+        _ = try await catalogue.addCluster("before", by: "root")
+        let filler = try Descriptor.open(directory.path + "/filler", O_WRONLY | O_CREAT)
+        for size in [65536, 4096, 1] { while (try? filler.write([UInt8](repeating: 1, count: size))) != nil {} }
+        // There may be some room left in the log's last page, not for so many.
+        var failure: FleetError.Code?
+        for i in 0..<1000 where failure == nil {
+            failure = await code { _ = try await catalogue.addCluster("c\(i)", by: "root") }
+        }
+        #expect(failure == .noSpace)
+        #expect(try await catalogue.clusters().contains { $0.name == "before" })
+        try FileSystem.remove(directory.path + "/filler")
+        try filler.close()
+        _ = try await catalogue.addCluster("after", by: "root")
+        #expect(try await catalogue.verifyAudit().isIntact)
+        await catalogue.close()
+        #expect(try await Fixture.catalogue(path: directory.path + "/c.db").cluster("after").name == "after")
     }
 
     @Test func everythingIsThereAfterReopening() async throws {

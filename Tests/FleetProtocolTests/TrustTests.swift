@@ -17,9 +17,9 @@ import Testing
 
     @Test func signedAndVerified() throws {
         let key = try PrivateKey.generateEd25519()
-        let public_ = try VerifyingKey(raw: try key.rawPublicKey())
+        let verifyingKey = try VerifyingKey(raw: try key.rawPublicKey())
         let envelope = try JobSigner(key: key).sign(job)
-        #expect(try envelope.job(verifiedBy: public_) == job)
+        #expect(try envelope.job(verifiedBy: verifyingKey) == job)
 
         var changed = envelope
         changed.payload = try JSON.encode(
@@ -27,18 +27,18 @@ import Testing
                 id: job.id, node: "node-2", cluster: job.cluster, counter: job.counter, issued: job.issued,
                 expires: job.expires, operation: job.operation)
         ).base64
-        #expect(isRefused(changed, public_), "another payload")
+        #expect(isRefused(changed, verifyingKey), "another payload")
         changed = envelope
         changed.payloadType += "x"
-        #expect(isRefused(changed, public_), "another type")
+        #expect(isRefused(changed, verifyingKey), "another type")
         changed = envelope
         changed.signatures = []
-        #expect(isRefused(changed, public_), "no signature")
+        #expect(isRefused(changed, verifyingKey), "no signature")
         let other = try JobSigner(key: try PrivateKey.generateEd25519()).sign(job)
-        #expect(isRefused(other, public_), "another key")
+        #expect(isRefused(other, verifyingKey), "another key")
         changed = envelope
         changed.signatures[0].sig = other.signatures[0].sig
-        #expect(isRefused(changed, public_), "another key's signature under our key's id")
+        #expect(isRefused(changed, verifyingKey), "another key's signature under our key's id")
     }
 
     /// The example of the DSSE specification.
@@ -50,7 +50,7 @@ import Testing
 
     @Test func everyFlippedBitIsFound() throws {
         let key = try PrivateKey.generateEd25519()
-        let public_ = try VerifyingKey(raw: try key.rawPublicKey())
+        let verifyingKey = try VerifyingKey(raw: try key.rawPublicKey())
         let envelope = try JobSigner(key: key).sign(job)
         let payload = [UInt8](base64: envelope.payload)!
         for bit in 0..<(payload.count * 8) {
@@ -58,7 +58,7 @@ import Testing
             bytes[bit / 8] ^= 1 << UInt8(bit % 8)
             var changed = envelope
             changed.payload = bytes.base64
-            #expect(isRefused(changed, public_))
+            #expect(isRefused(changed, verifyingKey))
         }
     }
 }

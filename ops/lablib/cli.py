@@ -128,7 +128,7 @@ def parser():
     one.add_argument("--no-start", action="store_true", help="make it, leave it off")
     for name, function, text in (("exec", exec_, "run a command inside a node"),
                                  ("etcdctl", etcdctl, "run etcdctl 3.5.1 against a node's etcd")):
-        add(name, function, text + "; write -- before it", "lab", "node").add_argument("command", nargs="+")
+        add(name, function, text + "; write -- before it", "lab", "node").add_argument("command", nargs="*")
     add("push", push, "copy a file into a node", "lab", "node", "source", "target").add_argument("--mode", default="0644")
     add("pull", pull, "copy a file out of a node", "lab", "node", "source", "target")
     add("address", address, "print a node's address", "lab", "node")
@@ -150,8 +150,16 @@ def parser():
 
 
 def main(words):
+    # What follows the first -- is the command as it stands, with every -- of its own; argparse would drop some.
+    words, command = (words[:words.index("--")], words[words.index("--") + 1:]) if "--" in words else (words, [])
     arguments = parser().parse_args(words)
     try:
+        if hasattr(arguments, "command"):
+            arguments.command = arguments.command + command
+            if not arguments.command:
+                raise UsageError("no command was given", f"ops/lab {arguments.verb} LAB NODE -- CMD...")
+        elif command:
+            raise UsageError(f"{' '.join(command)} is too much", "see: ops/lab --help")
         if os.geteuid() != 0:
             raise UsageError("the lab needs root", "run it with sudo")
         arguments.function(arguments)

@@ -123,8 +123,10 @@ private actor BackupProgress {
                     "\(result.cluster)  \(terminal.green("ok"))  \(snapshot.record.id)  revision \(facts.status.revision)  "
                         + "\(Human.bytes(snapshot.record.size))  \(Human.duration(.milliseconds(Int(result.seconds * 1000))))"
                 )
-                for warning in facts.warnings {
-                    terminal.note("\(result.cluster)  warning: \(Terminal.clean(warning))")
+                if !facts.warnings.isEmpty {
+                    terminal.note(
+                        "\(result.cluster)  \(facts.warnings.count) warnings, mostly of its etcd's version: see "
+                            + "'fleetctl snapshot show \(snapshot.record.id)'")
                 }
             } else if let error = result.error {
                 terminal.print(

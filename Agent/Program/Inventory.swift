@@ -1,0 +1,54 @@
+import FleetProtocol
+import FleetSystem
+
+/// What this node says of itself: its etcd as it is found now, and the jobs that the coordinator has not heard the end of.
+struct Inventory: Sendable {
+    let runner: JobRunner
+    let log: Log
+
+    /// How often the node is looked at; a manifest or a unit changes rarely.
+    private static let period = Duration.seconds(30)
+
+    func registration() async -> RegisterRequest {
+        var request = RegisterRequest(
+            agentVersion: FleetVersion.current, instance: nil, discoveryError: nil, activeJobs: await runner.activeJobs,
+            lastCounter: 0)
+        // While a restore moves files about, what is found is neither what was nor what will be.
+        if await runner.isRestoring {
+            request.discoveryError = FleetError(
+                .busy, "a restore is under way on this node", hint: "wait for its end", retryable: true)
+        } else {
+            do throws(FleetError) {
+                request.instance = try await onDisk { () throws(FleetError) in try Discovery.discover().instance }
+            } catch { request.discoveryError = error }
+        }
+        do throws(FleetError) { request.lastCounter = try await runner.lastCounter() } catch {
+            // Then every job is refused here, so the coordinator need not go on above anything.
+            log.error("the last job's counter can't be read", error)
+        }
+        return request
+    }
+
+    /// Registers again when the node's etcd is another than was told last; `told` on this connection.
+    func keepUpToDate(_ connection: Connection, told first: RegisterRequest) async {
+        var told = first
+        var looked = ContinuousClock.now
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+            let isDue = ContinuousClock.now - looked >= Self.period || told.discoveryError?.code == .busy
+            guard isDue, await !runner.isRestoring else { continue }
+            looked = .now
+            let now = await registration()
+            let changed = now.instance != told.instance || now.discoveryError != told.discoveryError
+            guard changed, now.discoveryError?.code != .busy else { continue }
+            do throws(FleetError) {
+                let _: Acknowledgement = try await connection.call(Method.register, now)
+                told = now
+                log.info("told the coordinator of a change of this node's etcd")
+            } catch {
+                if await connection.isClosed { return }
+                log.error("the change of this node's etcd could not be told", error)
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import FleetCommandLine
+import FleetProtocol
+import FleetSystem
+
+let runCommand = Command(
+    "run", "Serve the coordinator until told to stop",
+    discussion: """
+        Runs under systemd (Type=notify). It dials the coordinator and listens on nothing. A restore that was under way when
+        the agent or the node stopped goes on, or is rolled back, at the next start.
+        """,
+    options: [
+        AgentProgram.stateOption, AgentProgram.spoolOption,
+        .init(
+            "log-level", value: "LEVEL", "how much to log (default info)",
+            choices: ["debug", "info", "warning", "error"]),
+    ],
+    examples: [.init("fleet-agent run --spool /var/spool/fleet", "with the spool on another disk")]
+) { call in
+    let log = Log.standardError(level: Log.Level.allCases.first { $0.name == call.value("log-level") } ?? .info)
+    let paths = AgentProgram.paths(call)
+    let identity = try AgentIdentity(directory: paths.identity)
+    // Two agents on one state directory would do one job twice.
+    let lock = try FileLock(paths.state + "/lock", hint: "an agent runs on this node already; stop it first")
+    let link = AgentLink(identity: identity, log: log)
+    let gate = JobGate(node: identity.node, cluster: identity.cluster, key: identity.jobKey)
+    let runner = JobRunner(paths: paths, gate: gate, port: link, log: log)
+    try await runner.start()
+    let inventory = Inventory(runner: runner, log: log)
+    let connecting = Task {
+        await link.run(
+            registration: { await inventory.registration() },
+            deliver: { envelope throws(FleetError) in try await runner.accept(envelope) },
+            connected: { connection, told in
+                await withTaskGroup(of: Void.self) { group in
+                    group.addTask { await sendEvents(runner, connection, log) }
+                    group.addTask { await inventory.keepUpToDate(connection, told: told) }
+                }
+            })
+    }
+    log.info("agent of \(identity.cluster)/\(identity.node) is running", ["version": FleetVersion.current])
+    Service.notify("READY=1\nSTATUS=agent of \(identity.cluster)/\(identity.node)")
+    await Service.termination()
+    Service.notify("STOPPING=1")
+    log.info("stopping")
+    connecting.cancel()
+    await connecting.value
+    _ = consume lock
+    return .success
+}
+
+/// Sends what the outbox holds, oldest first, as long as the connection lasts. An event leaves the outbox only when the
+/// coordinator has written it down.
+private func sendEvents(_ runner: JobRunner, _ connection: Connection, _ log: Log) async {
+    while !Task.isCancelled {
+        guard let event = await runner.outbox.nextUnacknowledged() else {
+            await runner.outbox.waitForEvents()
+            continue
+        }
+        do throws(FleetError) {
+            do throws(FleetError) {
+                let _: Acknowledgement = try await connection.call(Method.event, event)
+            } catch {
+                // The coordinator knows no such job, or finds the event malformed: sending it for ever helps nobody.
+                guard error.code == .notFound || error.code == .malformed, await !connection.isClosed else {
+                    throw error
+                }
+                log.error("the coordinator does not take event \(event.sequence) of job \(event.job)", error)
+            }
+            try await runner.acknowledge(event.job, event.sequence)
+        } catch {
+            if await connection.isClosed { return }
+            log.error("an event could not be delivered and will be tried again", error)
+            try? await Task.sleep(for: .seconds(5))
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+/// What a node may send and get: only what a job of its own names.
+extension Catalogue {
+    /// - Throws: `not-found`, `conflict`.
+    func checkUpload(_ request: UploadRequest, from node: NodeName) throws(FleetError) {
+        try checkOwner(request.job, node)
+        let job = try job(request.job)
+        guard job.kind == "backup", job.snapshot == request.snapshot else {
+            throw FleetError(.conflict, "job \(job.id) makes no snapshot \(request.snapshot.debugDescription)")
+        }
+        // A snapshot is welcome as long as the job's end is not known for certain; one that succeeded may ask for its
+        // receipt again.
+        guard Self.takesUpload(job.state) || job.state == .succeeded else {
+            throw FleetError(
+                .conflict, "job \(job.id) has ended already (\(job.state.rawValue))",
+                hint: "start a new backup with: fleetctl backup \(job.cluster)")
+        }
+    }
+
+    /// - Throws: `not-found`, also for a job that has ended.
+    func checkFetch(_ request: FetchRequest, from node: NodeName) throws(FleetError) {
+        try checkOwner(request.job, node)
+        let job = try job(request.job)
+        guard job.kind == "restore", job.snapshot == request.snapshot, job.state.isOpen else {
+            throw FleetError(.notFound, "job \(job.id) does not restore \(request.snapshot.debugDescription) now")
+        }
+    }
+
+    /// Whether bytes that arrived for a job may still become its snapshot.
+    func awaitsUpload(_ id: String) throws(FleetError) -> Bool {
+        let state = try db.first("SELECT state FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            try row.state("state")
+        }
+        return (state ?? nil).map(Self.takesUpload) ?? false
+    }
+
+    private static func takesUpload(_ state: JobState) -> Bool { state.isOpen || state == .lost || state == .expired }
+
+    /// Of all snapshots, readable rows or not.
+    func snapshotConditions() throws(FleetError) -> [String: SnapshotCondition] {
+        let rows = try db.all("SELECT id, condition FROM snapshots") { row throws(FleetError) in
+            let id: String = try row["id"]
+            let condition: String = try row["condition"]
+            return (id, SnapshotCondition(rawValue: condition) ?? .damaged)
+        }
+        return Dictionary(uniqueKeysWithValues: rows)
+    }
+}

@@ -1,0 +1,162 @@
+import FleetProtocol
+import FleetSystem
+
+/// One upload as the connection sees it: `append` until the end, then `finish`, or `close` when the connection is
+/// lost. Calls are made one after the other; bytes in flight are bounded by that, since `append` returns only when the
+/// bytes are taken in and at most `pieceSize` of them wait for the disk.
+actor IngestSession {
+    /// From here on the bytes are wanted; all before it are on the coordinator's disk.
+    nonisolated let offset: Int64
+
+    private enum Phase {
+        case receiving
+        /// A call is under way.
+        case busy
+        case done(SnapshotRecord)
+        case over(FleetError)
+    }
+    private var phase: Phase
+    private let vault: Vault
+    private let upload: Upload?
+    /// Small frames are gathered: a thread and a write(2) for each would cost more than the bytes.
+    private var pending: [UInt8] = []
+    private static let pieceSize = 1 << 20
+
+    private struct Upload: Sendable {
+        var writer: UploadWriter
+        var key: String
+        var request: UploadRequest
+        var node: NodeName
+    }
+
+    init(
+        vault: Vault, writer: UploadWriter, key: String, request: UploadRequest, node: NodeName, offset: Int64
+    ) {
+        self.vault = vault
+        self.offset = offset
+        upload = Upload(writer: writer, key: key, request: request, node: node)
+        phase = .receiving
+    }
+
+    /// For a snapshot that is stored already: no bytes are wanted, `finish` gives the receipt again.
+    init(vault: Vault, stored: SnapshotRecord) {
+        self.vault = vault
+        offset = stored.size
+        upload = nil
+        phase = .done(stored)
+    }
+
+    /// - Throws: `no-space`; `malformed` for more bytes than were announced; `cancelled` when another connection has
+    ///   taken the upload over; the first error again once there was one.
+    func append(_ bytes: some Collection<UInt8> & Sendable) async throws(FleetError) {
+        let upload = try receiving()
+        pending += bytes
+        guard pending.count >= Self.pieceSize else { return }
+        try await exclusively { () async throws(FleetError) in try await self.flush(upload) }
+    }
+
+    /// The agent's length and digest of the whole file have come: examines, commits, records.
+    ///
+    /// - Throws: `snapshot-damaged`: what came was thrown away, and the agent may send it again from the beginning.
+    func finish(_ digest: StreamDigest) async throws(FleetError) -> UploadReceipt {
+        if case .done(let record) = phase {
+            guard digest.length == record.size, digest.sha256 == record.sha256 else {
+                throw FleetError(
+                    .alreadyExists, "snapshot \(record.id) is stored already and is another file",
+                    hint: "start a new backup")
+            }
+            return UploadReceipt(snapshot: record.id)
+        }
+        let upload = try receiving()
+        let record = try await exclusively { () async throws(FleetError) in
+            try await self.flush(upload)
+            return try await self.commit(upload, digest)
+        }
+        phase = .done(record)
+        return UploadReceipt(snapshot: record.id)
+    }
+
+    /// The connection is gone; what arrived stays for the next one.
+    func close() async {
+        guard let upload, case .receiving = phase else { return }
+        phase = .over(FleetError(.cancelled, "the upload was closed", retryable: true))
+        let rest = pending
+        pending = []
+        _ = try? await blocking { () throws(FleetError) in
+            try upload.writer.append(rest)
+            upload.writer.close()
+        }
+    }
+
+    private func receiving() throws(FleetError) -> Upload {
+        switch phase {
+        case .receiving:
+            if let upload { return upload }
+            throw FleetError(.internalError, "an upload without a writer")
+        case .busy: throw FleetError(.internalError, "two calls of one upload at once")
+        case .done: throw FleetError(.malformed, "bytes behind the end of an upload")
+        case .over(let error): throw error
+        }
+    }
+
+    private func exclusively<Value: Sendable>(
+        _ body: () async throws(FleetError) -> Value
+    ) async throws(FleetError) -> Value {
+        phase = .busy
+        do throws(FleetError) {
+            let value = try await body()
+            phase = .receiving
+            return value
+        } catch {
+            phase = .over(error)
+            upload?.writer.close()
+            throw error
+        }
+    }
+
+    private func flush(_ upload: Upload) async throws(FleetError) {
+        let piece = pending
+        pending = []
+        guard !piece.isEmpty else { return }
+        try await blocking { () throws(FleetError) in
+            guard upload.writer.length + Int64(piece.count) <= upload.request.facts.size else {
+                throw FleetError(.malformed, "more bytes than the \(upload.request.facts.size) that were announced")
+            }
+            try upload.writer.append(piece)
+        }
+        try await vault.catalogue.transferring(upload.request.job)
+    }
+
+    private func commit(_ upload: Upload, _ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
+        let store = vault.store
+        let request = upload.request
+        let actor = "agent:\(upload.node)"
+        let (result, findings) = try await blocking { () throws(FleetError) in
+            let result = try upload.writer.result()
+            let findings = SnapshotShape.findings(
+                result, length: digest.length, sha256: digest.sha256, facts: request.facts)
+            return (result, findings)
+        }
+        if let first = findings.first {
+            try await blocking { () throws(FleetError) in try store.discard(upload.key) }
+            var error = first
+            error.message = findings.map(\.message).joined(separator: "; ")
+            // The same bytes that the agent read are bad at the agent: sending them again would go on for ever.
+            error.isRetryable = result.sha256 != digest.sha256 || result.length != digest.length
+            error.hint =
+                error.isRetryable
+                ? "nothing of it was kept; the agent may send it again" : "nothing of it was kept; make another backup"
+            var event = Act("snapshot.refuse", by: actor, cluster: upload.node.cluster, subject: request.snapshot)
+            event.detail = ["job": request.job]
+            try await vault.catalogue.audit(event, error: error)
+            throw error
+        }
+        let record = SnapshotRecord(
+            id: request.snapshot, cluster: upload.node.cluster, node: upload.node.node, job: request.job,
+            storedAt: await vault.catalogue.now, size: digest.length, sha256: digest.sha256, facts: request.facts)
+        try await blocking { () throws(FleetError) in try upload.writer.commit(record) }
+        try await vault.catalogue.add(record, by: actor)
+        vault.log.info("snapshot stored", ["snapshot": record.id, "job": record.job, "cluster": record.cluster])
+        return record
+    }
+}

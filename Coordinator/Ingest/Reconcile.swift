@@ -1,0 +1,91 @@
+import FleetProtocol
+import FleetSystem
+
+/// What store and catalogue did not agree about, and what was done about it.
+struct Reconciliation: Sendable, Equatable {
+    /// Snapshots of the store that got their row.
+    var added: [String] = []
+    /// Rows whose file is not there.
+    var missing: [String] = []
+    /// Rows whose file is not what it should be.
+    var damaged: [String] = []
+    /// Files that a crash left behind, under their new names.
+    var orphans: [String] = []
+    /// Uploads of jobs that have ended.
+    var discarded: [String] = []
+    /// Entries of the store that can't be read and that the catalogue does not know either.
+    var unknown: [StoreListing.Problem] = []
+}
+
+extension Vault {
+    /// Brings store and catalogue together. At every start, before agents are let in; on an empty catalogue this is
+    /// what rebuilds it. Nothing is deleted but the incoming parts of jobs that have ended.
+    func reconcile() async throws(FleetError) -> Reconciliation {
+        var done = Reconciliation()
+        let (orphans, listing, incoming) = try await blocking { [store] () throws(FleetError) in
+            (try store.recover(), try store.list(), try store.incoming())
+        }
+        done.orphans = orphans
+        for path in orphans {
+            var event = Act("store.orphan", by: "coordinator", subject: FileSystem.name(of: path))
+            event.detail = ["path": path]
+            try await catalogue.audit(event)
+            log.warning("a crash left a file in the store; it was put aside", ["path": path])
+        }
+        let conditions = try await catalogue.snapshotConditions()
+        for record in listing.records where conditions[record.id] != .verified {
+            if conditions[record.id] != nil {
+                // It was missing or damaged: its length alone is not enough to trust it again.
+                let verdict = try await blocking { [store] () throws(FleetError) in try store.verify(record.id) }
+                guard verdict.isSound else { continue }
+            }
+            try await catalogue.add(record, reconciled: true, by: "coordinator")
+            done.added.append(record.id)
+        }
+        var problems: [String: FleetError] = [:]
+        for problem in listing.problems {
+            guard conditions[problem.id] != nil else {
+                log.error("an entry of the store can't be read", problem.error, ["snapshot": problem.id])
+                done.unknown.append(problem)
+                continue
+            }
+            problems[problem.id] = problem.error
+        }
+        let present = Set(listing.records.map(\.id))
+        for id in conditions.keys.sorted() where !present.contains(id) {
+            let problem =
+                problems[id]
+                ?? FleetError(
+                    .notFound, "snapshot \(id) is not in the store", hint: "put it back from a copy of the store")
+            let condition: SnapshotCondition = problem.code == .notFound ? .missing : .damaged
+            if conditions[id] != condition {
+                log.error("snapshot is \(condition.rawValue)", problem, ["snapshot": id])
+                if condition == .missing { done.missing.append(id) } else { done.damaged.append(id) }
+            }
+            try await catalogue.mark(id, condition, problem, by: "coordinator")
+        }
+        for key in incoming {
+            guard try await !catalogue.awaitsUpload(Self.job(of: key)) else { continue }
+            try await blocking { [store] () throws(FleetError) in try store.discard(key) }
+            done.discarded.append(key)
+        }
+        return done
+    }
+
+    /// Reads a snapshot whole and records what was found.
+    func examine(_ id: String, by actor: String) async throws(FleetError) -> StoreVerdict {
+        let known = try await catalogue.snapshot(id)
+        let verdict: StoreVerdict = try await blocking { [store] () throws(FleetError) in
+            do throws(FleetError) { return try store.verify(id) } catch {
+                if error.code == .notFound { return StoreVerdict(findings: [error]) }
+                throw error
+            }
+        }
+        if let first = verdict.findings.first {
+            try await catalogue.mark(id, first.code == .notFound ? .missing : .damaged, first, by: actor)
+        } else if known.condition != .verified {
+            try await catalogue.mark(id, .verified, nil, by: actor)
+        }
+        return verdict
+    }
+}

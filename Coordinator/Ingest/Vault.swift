@@ -1,0 +1,94 @@
+import FleetCrypto
+import FleetProtocol
+import FleetSystem
+
+/// Store and catalogue as one: what comes in goes through both, in the order that loses nothing, and what they
+/// disagree about after a crash is reconciled here.
+///
+/// The order of an upload: bytes durable in the store, manifest durable (the snapshot exists), row and audit event in
+/// one transaction, receipt. The agent keeps its spool until the receipt, so at every moment there is a whole copy.
+final class Vault: Sendable {
+    let store: any SnapshotStore
+    let catalogue: Catalogue
+    let log: Log
+    /// What is kept free on the store's file system: the catalogue lives there too, and must be able to say so.
+    let reserve: Int64
+
+    init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
+        self.store = store
+        self.catalogue = catalogue
+        self.log = log
+        self.reserve = reserve
+    }
+
+    /// Begins an upload, or goes on with it. Whoever began the same one before is cut off.
+    ///
+    /// - Throws: `not-found` for a job that is not this node's, `conflict` for one that has ended or asks for another
+    ///   snapshot, `malformed`, `no-space`.
+    func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
+        try await catalogue.checkUpload(request, from: node)
+        guard request.facts.size > 0 else { throw FleetError(.malformed, "a snapshot of \(request.facts.size) bytes") }
+        if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
+        let key = Self.key(request)
+        let writer = try await blocking { [store, reserve] () throws(FleetError) in
+            // The agent saved anew: what came of the former file is of no use.
+            for other in try store.incoming() where other != key && Self.job(of: other) == request.job {
+                try store.discard(other)
+            }
+            let incoming = try store.begin(key)
+            if incoming.length > request.facts.size {
+                incoming.close()
+                try store.discard(key)
+                throw FleetError(
+                    .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away",
+                    retryable: true)
+            }
+            let missing = request.facts.size - incoming.length
+            let free = try store.freeSpace()
+            guard free >= missing + reserve else {
+                incoming.close()
+                throw FleetError(
+                    .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
+                    hint: "free space where the coordinator stores snapshots; the agent keeps its copy and tries again",
+                    retryable: true)
+            }
+            return try UploadWriter(incoming)
+        }
+        return IngestSession(
+            vault: self, writer: writer, key: key, request: request, node: node, offset: writer.length)
+    }
+
+    /// Committed already: the receipt got lost, or the process died between store and catalogue.
+    private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
+        if let entry = try await catalogue.entry(request.snapshot), entry.condition == .verified {
+            return entry.record.job == request.job ? entry.record : nil
+        }
+        let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in
+            do throws(FleetError) { return try store.open(request.snapshot).record } catch {
+                if error.code == .notFound { return nil }
+                throw error
+            }
+        }
+        guard let found, found.job == request.job else { return nil }
+        try await catalogue.add(found, reconciled: true, by: "coordinator")
+        return found
+    }
+
+    /// An upload is known by its job and by what is uploaded: the same job may save again after the agent was killed,
+    /// and bytes of two files must never be put together.
+    static func key(_ request: UploadRequest) -> String {
+        let facts = (try? JSON.encode(request.facts)) ?? []
+        return "\(request.job)-\(SHA256.hash(facts).prefix(8).hex)"
+    }
+
+    static func job(of key: String) -> String {
+        key.lastIndex(of: "-").map { String(key[..<$0]) } ?? key
+    }
+}
+
+/// Runs on a thread that may wait.
+func blocking<Value: Sendable>(
+    _ body: @escaping @Sendable () throws(FleetError) -> Value
+) async throws(FleetError) -> Value {
+    do { return try await Blocking.run(body) } catch { throw FleetError(error) }
+}

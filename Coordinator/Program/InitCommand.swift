@@ -1,0 +1,45 @@
+import FleetCommandLine
+import FleetReactor
+import FleetSystem
+
+let initCommand = Command(
+    "init", "Set up a new coordinator",
+    discussion: """
+        Makes the fleet's certificate authority, the key that signs jobs, and the settings. Run it once, as the user that
+        the service runs as. Keep a copy of the directory's keys: agents obey no other.
+        """,
+    options: [
+        .init(
+            "advertise", value: "ADDRESS",
+            "where agents and operators find this coordinator, HOST:PORT; part of every token"),
+        .init("listen", value: "ADDRESS", "where it listens (default: every address, the advertised port)"),
+        CoordinatorProgram.dataOption,
+    ],
+    examples: [
+        .init("fleet-coordinator init --advertise fleet.example.org:7400", "listens on port 7400 of every address")
+    ]
+) { call in
+    guard let text = call.value("advertise") else {
+        throw FleetError(
+            .usage, "--advertise is missing",
+            hint:
+                "give the address under which the nodes reach this host, for instance --advertise fleet.example.org:7400"
+        )
+    }
+    guard case .tcp(_, let port) = try Address(text, defaultPort: 7400) else {
+        throw FleetError(.usage, "--advertise takes HOST:PORT, not a socket")
+    }
+    let advertise = try Address(text, defaultPort: 7400)
+    let listen = try Address(call.value("listen") ?? "*:\(port)")
+    let directory = CoordinatorProgram.directory(call)
+    try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
+    call.terminal.print("\(directory.path) is set up; agents and operators will connect to \(advertise)")
+    call.terminal.note(
+        """
+        next:
+          systemctl enable --now fleet-coordinator
+          fleetctl cluster add NAME
+          fleetctl agent token NAME          (then, on the node: fleet-agent enroll TOKEN)
+        """)
+    return .success
+}

@@ -1,0 +1,65 @@
+import FleetCommandLine
+import FleetProtocol
+import FleetSystem
+private import Glibc
+
+let rebuildCommand = Command(
+    "rebuild-catalogue", "Make the catalogue's list of snapshots again from the store",
+    discussion: """
+        For a coordinator whose catalogue is lost while its keys and its store are there. Clusters and snapshots come back
+        from the manifests beside the snapshots; agents, operators and the audit log do not: enroll them again. The
+        coordinator must not be running, and there must be no catalogue.
+        """,
+    options: [CoordinatorProgram.dataOption],
+    examples: [.init("fleet-coordinator rebuild-catalogue", "after the catalogue was lost")]
+) { call in
+    let directory = CoordinatorProgram.directory(call)
+    _ = try directory.settings()
+    let lock = try directory.lock()
+    guard !FileSystem.exists(directory.catalogue) else {
+        throw FleetError(
+            .alreadyExists, "\(directory.catalogue) exists",
+            hint: "if it is damaged, move it and its -wal and -shm files away first; they may still be of use")
+    }
+    let vault = try openVault(directory, log: .standardError(level: .warning))
+    let done = try await vault.reconcile()
+    for problem in done.unknown {
+        call.terminal.note("could not be read: \(problem.id): \(Terminal.clean(problem.error.message))")
+    }
+    await vault.catalogue.close()
+    call.terminal.print("\(done.added.count) snapshots are in the catalogue again")
+    _ = consume lock
+    return done.unknown.isEmpty ? .success : .partialFailure
+}
+
+let exportCommand = Command(
+    "export", "Write a snapshot to a file, without the coordinator",
+    discussion:
+        "For the night when the coordinator does not start: reads the store alone. The file is checked while it is written.",
+    arguments: [.init("SNAPSHOT", "its whole id")],
+    options: [
+        .init("file", short: "f", value: "PATH", "where to write it (default: ID.db here)"),
+        CoordinatorProgram.dataOption,
+    ],
+    examples: [
+        .init(
+            "fleet-coordinator export 20261124-065510-k3f9 -f /root/a.db", "then 'etcdutl snapshot restore /root/a.db'")
+    ]
+) { call in
+    let id = call.argument("SNAPSHOT")!
+    let path = call.value("file") ?? "\(id).db"
+    guard !FileSystem.exists(path) else {
+        throw FleetError(
+            .alreadyExists, "\(path) exists already", hint: "name another file with --file, or move this one away")
+    }
+    let directory = CoordinatorProgram.directory(call)
+    guard FileSystem.exists(directory.store) else {
+        throw FleetError(
+            .notFound, "\(directory.store) is not there", hint: "name the coordinator's directory with --data")
+    }
+    let record = try await blocking { () throws(FleetError) in
+        try StoreExport.write(id, of: try FileStore(directory.store), to: path)
+    }
+    call.terminal.print("\(id) written to \(path), \(Human.bytes(record.size)), sha256 \(record.sha256)")
+    return .success
+}

@@ -1,0 +1,59 @@
+import FleetSystem
+
+/// The coordinator's directory and what lies where in it. All of it belongs to one user and is closed to others.
+///
+///     settings.json   where it listens and is found
+///     keys/           the authority and the job-signing key
+///     catalogue.db    inventory and history
+///     store/          the snapshots
+///     lock            held by the process that serves
+struct DataDirectory: Sendable {
+    let path: String
+
+    var keys: String { path + "/keys" }
+    var catalogue: String { path + "/catalogue.db" }
+    var store: String { path + "/store" }
+    private var settingsFile: String { path + "/settings.json" }
+
+    struct Settings: Codable, Sendable, Equatable {
+        /// "host:port" in every token: where agents and operators find the coordinator.
+        var advertise: String
+        /// "host:port", "*:port" for every address.
+        var listen: String
+    }
+
+    /// Makes the directory, with keys and settings; the settings come last, so a directory that has them is complete.
+    ///
+    /// - Throws: `already-exists` for one that is set up: its keys are what every agent has pinned.
+    func create(_ settings: Settings) throws(FleetError) {
+        guard !FileSystem.exists(settingsFile), !FileSystem.exists(catalogue) else {
+            throw FleetError(
+                .alreadyExists, "\(path) is set up already",
+                hint: "serve from it, or name another directory with --data; its keys can't be made again")
+        }
+        try FileSystem.makeDirectories(path)
+        let lock = try self.lock()
+        try KeyRing.create(in: keys)
+        try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
+        _ = consume lock
+    }
+
+    /// - Throws: `not-found` where `init` never ran.
+    func settings() throws(FleetError) -> Settings {
+        guard FileSystem.exists(settingsFile) else {
+            throw FleetError(
+                .notFound, "\(path) is no coordinator's directory",
+                hint:
+                    "run 'fleet-coordinator init --advertise HOST:PORT' first, as the same user, or name the right one with --data"
+            )
+        }
+        do throws(FleetError) { return try JSON.decode(Settings.self, from: try FileSystem.read(settingsFile)) } catch {
+            throw error.during(settingsFile)
+        }
+    }
+
+    /// Two coordinators on one directory would each sign jobs the other does not know of.
+    func lock() throws(FleetError) -> FileLock {
+        try FileLock(path + "/lock", hint: "a coordinator runs on this directory already; stop it first")
+    }
+}

@@ -1,0 +1,58 @@
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+@Suite("Data directory")
+struct DataDirectoryTests {
+    private let settings = DataDirectory.Settings(advertise: "fleet.example.org:7400", listen: "*:7400")
+
+    @Test func isMadeOnceAndPrivate() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path + "/data")
+        #expect(await code { _ = try directory.settings() } == .notFound)
+        try directory.create(settings)
+        #expect(try directory.settings() == settings)
+        let key = try KeyRing(directory: directory.keys).jobKey
+        #expect(await code { try directory.create(settings) } == .alreadyExists)
+        #expect(try KeyRing(directory: directory.keys).jobKey == key)
+        for name in ["", "/keys"] { #expect(try FileSystem.status(directory.path + name)?.mode == 0o700) }
+        for name in ["/settings.json", "/keys/authority.key", "/keys/job-signing.key", "/lock"] {
+            #expect(try FileSystem.status(directory.path + name)?.mode == 0o600)
+        }
+    }
+
+    @Test func oneProcessAtATime() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path)
+        let first = try directory.lock()
+        #expect(await code { _ = try directory.lock() } == .alreadyExists)
+        _ = consume first
+        let second = try directory.lock()
+        _ = consume second
+    }
+
+    @Test func aKeyThatOthersCanReadIsRefused() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path)
+        try directory.create(settings)
+        try FileSystem.setMode(directory.keys + "/job-signing.key", 0o640)
+        #expect(await code { _ = try KeyRing(directory: directory.keys) } == .permissionDenied)
+    }
+
+    /// Without a catalogue, from the store alone.
+    @Test func theCatalogueIsRebuilt() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path)
+        try directory.create(settings)
+        let sample = SampleSnapshot("20261124-065510-aaaa")
+        try FileStore(directory.store).store(sample)
+        let vault = try openVault(directory, log: .silent)
+        #expect(try await vault.reconcile().added == [sample.record.id])
+        await vault.catalogue.close()
+        let again = try openVault(directory, log: .silent)
+        #expect(try await again.reconcile() == Reconciliation())
+        #expect(try await again.catalogue.findSnapshot("latest", cluster: "a").record == sample.record)
+    }
+}

@@ -1,0 +1,63 @@
+import FleetSystem
+import Testing
+
+/// The main job on real nodes: a backup, damage, a restore, for every layout that the lab knows.
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(15)))
+struct RestoreTests {
+    @Test(arguments: [
+        ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"],
+        ["--kind", "external", "--layout", "kubespray"],
+        ["--kind", "external", "--layout", "rpm"], ["--kind", "external", "--layout", "config-file"],
+        ["--kind", "external", "--layout", "unit-flags"], ["--kind", "external", "--layout", "unit-env"],
+    ])
+    func keysComeBack(_ kind: [String]) async throws {
+        try await LabFleet.with { fleet in
+            try await fleet.addCluster("one", kind)
+            let oldData = try await fleet.dataDirectory("one")
+            try await fleet.etcdctl("one", "put", "/kept", "before")
+            try await fleet.fleetctl("backup", "one")
+            try await fleet.etcdctl("one", "del", "/kept")
+            try await fleet.etcdctl("one", "put", "/lost", "after")
+            let listing = try await fleet.exec("one", "ls", "-lR", "--time-style=full-iso", "\(oldData)/member/snap")
+
+            let planned = try await fleet.fleetctl("restore", "one", "--at", "latest", "--dry-run")
+            #expect(planned.output.contains("-restore-") && planned.output.contains("nothing was changed"))
+            #expect(try await fleet.value("one", "/lost") == "after", "a dry run changes nothing")
+
+            let restored = try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "90s")
+            #expect(restored.output.contains("old data kept in \(oldData)"))
+            #expect(try await fleet.value("one", "/kept") == "before")
+            #expect(try await fleet.value("one", "/lost") == nil)
+            let newData = try await fleet.dataDirectory("one")
+            #expect(newData != oldData && newData.hasPrefix("\(oldData)-restore-"))
+            #expect(
+                try await fleet.exec("one", "ls", "\(oldData)/member").contains("wal"),
+                "the old directory is still whole")
+            let owner = try await fleet.exec("one", "stat", "-c", "%U:%G %a", oldData)
+            #expect(try await fleet.exec("one", "stat", "-c", "%U:%G %a", newData) == owner)
+            #expect(!listing.isEmpty)
+
+            // The restored cluster has another id: it is backed up as before, and can be restored again.
+            try await fleet.etcdctl("one", "put", "/second", "round")
+            try await fleet.fleetctl("backup", "one")
+            try await fleet.etcdctl("one", "del", "/second")
+            try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "90s")
+            #expect(try await fleet.value("one", "/second") == "round")
+            let third = try await fleet.dataDirectory("one")
+            #expect(
+                third != newData && third.hasPrefix("\(oldData)-restore-"),
+                "the former suffix is replaced, not piled up")
+            #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
+        }
+    }
+}
+
+extension LabFleet {
+    func addCluster(_ name: String, _ kind: [String]) async throws { try await makeCluster(name, kind) }
+
+    /// As discovery finds it on the node.
+    func dataDirectory(_ node: String) async throws -> String {
+        try await exec(node, "fleet-agent", "discover").split(separator: "\n").first { $0.hasPrefix("dataDir") }
+            .flatMap { $0.split(separator: " ").dropFirst().first.map(String.init) } ?? ""
+    }
+}

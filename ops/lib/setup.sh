@@ -1,0 +1,54 @@
+# Shared by the scripts of ops/: what a fresh Debian 12 machine needs. Sourced, not run.
+
+say() { printf '\n== %s\n' "$*" >&2; }
+
+die() {
+    printf 'error: %s\n' "$1" >&2
+    [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2
+    exit 1
+}
+
+need_root() {
+    [ "$(id -u)" = 0 ] || die "this installs packages and makes network namespaces, so it must run as root" "sudo $0"
+}
+
+# Packages by name, only those that are not there; one 'apt-get update' if any is missing.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "apt-get is not there to install: ${missing[*]}" \
+        "this needs Debian 12; elsewhere install those packages' counterparts by hand"
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update >&2 || die "apt-get update failed" "check the network and /etc/apt/sources.list"
+    apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null \
+        || die "apt-get could not install: ${missing[*]}" "run 'apt-get install ${missing[*]}' to see why"
+}
+
+need_swift() {
+    local candidate version
+    for candidate in "$(command -v swift || true)" /opt/swift/usr/bin/swift /usr/libexec/swift/bin/swift; do
+        [ -x "$candidate" ] && PATH="$(dirname "$candidate"):$PATH" && break
+    done
+    command -v swift >/dev/null || die "there is no Swift toolchain, and Debian 12 has none to install" \
+        "install Swift 6.2 or newer for Debian 12 from https://www.swift.org/install/linux/ and put its usr/bin in PATH"
+    version=$(swift --version 2>/dev/null | sed -nE 's/.*Swift version ([0-9]+)\.([0-9]+).*/\1 \2/p' | head -n 1)
+    read -r major minor <<<"$version"
+    [ "${major:-0}" -gt 6 ] || { [ "${major:-0}" = 6 ] && [ "${minor:-0}" -ge 2 ]; } \
+        || die "this Swift is too old: $(swift --version 2>/dev/null | head -n 1)" "install Swift 6.2 or newer"
+    # A Swift program that crashes would otherwise sit in its backtracer for minutes.
+    export SWIFT_BACKTRACE=enable=no
+}
+
+need_build_packages() {
+    need_packages libssl-dev libsqlite3-dev libyaml-dev pkg-config g++ ca-certificates
+}
+
+# The three programs, with the Swift runtime inside; prints the directory they are in.
+build_release() {
+    swift build --package-path "$1" -c release --static-swift-stdlib >&2 || die "the build failed" "see the errors above"
+    swift build --package-path "$1" -c release --static-swift-stdlib --show-bin-path
+}
