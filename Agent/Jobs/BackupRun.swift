@@ -8,14 +8,15 @@ struct BackupRun: Sendable {
     let backup: FleetProtocol.Operation.Backup
     let outbox: Outbox
     let port: any CoordinatorPort
+    let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
 
     func run() async -> JobOutcome {
         let outcome: JobOutcome
         do throws(FleetError) {
-            let (paths, id) = (self.paths, job)
+            let (paths, id, discover) = (self.paths, job, self.discover)
             let (saver, preflight) = try await step("preflight") { () throws(FleetError) in
                 try await onDisk { () throws(FleetError) in
-                    let saver = SnapshotSaver(paths: paths, instance: try Discovery.discover().instance)
+                    let saver = SnapshotSaver(paths: paths, instance: try discover().instance)
                     return (saver, try saver.preflight())
                 }
             }

@@ -5,8 +5,6 @@ extension FleetError.Code {
     public static let wrongNode: Self = "wrong-node"
     public static let expiredJob: Self = "expired-job"
     public static let replayedJob: Self = "replayed-job"
-    /// The node is at another job.
-    public static let busy: Self = "busy"
     /// A job was cut off by the agent's own end before it changed anything.
     public static let interrupted: Self = "interrupted"
 }

@@ -9,20 +9,27 @@ actor JobRunner {
     private let gate: JobGate
     private let port: any CoordinatorPort
     private let faults: FaultInjection
+    private let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
     private let log: Log
     /// The job that holds the node; a restore that is stuck holds it until the agent's next start.
     private var current: String?
 
-    /// - Parameter port: how bytes travel; `AgentLink`.
+    /// - Parameters:
+    ///   - port: how bytes travel; `AgentLink`.
+    ///   - discover: looks at this node; tests look at another.
     init(
         paths: AgentPaths, gate: JobGate, port: any CoordinatorPort, log: Log,
-        faults: FaultInjection = FaultInjection()
+        faults: FaultInjection = FaultInjection(),
+        discover: @escaping @Sendable () throws(FleetError) -> DiscoveredEtcd = { () throws(FleetError) in
+            try Discovery.discover()
+        }
     ) {
         self.paths = paths
         self.gate = gate
         self.port = port
         self.log = log
         self.faults = faults
+        self.discover = discover
         outbox = Outbox(paths: paths)
     }
 
@@ -59,8 +66,9 @@ actor JobRunner {
         current = id
         do throws(FleetError) {
             try await onDisk { () throws(FleetError) in
-                try FileSystem.makeDirectories(paths.job(id))
+                try FileSystem.makeDirectories(paths.jobs)
                 try JobCounter(path: paths.counter).raise(to: job.counter)
+                try FileSystem.makeDirectories(paths.job(id))
                 try FileSystem.writeDurably(paths.envelope(id), try JSON.encode(envelope))
             }
             try await outbox.post(id, .accepted)
@@ -81,16 +89,26 @@ actor JobRunner {
         }
     }
 
+    /// Copies the tools of a containerised etcd aside while it runs: when it has stopped, they are gone with it.
+    nonisolated func keepTools(of pid: Int32?) async {
+        guard let pid else { return }
+        let (copies, log) = (paths.tools, self.log)
+        do throws(FleetError) {
+            _ = try await onDisk { () throws(FleetError) in try ToolFinder.find(pid: pid, copies: copies) }
+        } catch { log.error("etcd's own tools could not be copied aside", error) }
+    }
+
     private func execute(_ job: Job) async {
         let log = self.log.with("job", job.id)
         log.info("job \(job.operation.kind) begins")
         switch job.operation {
         case .backup(let backup):
-            let run = BackupRun(paths: paths, job: job.id, backup: backup, outbox: outbox, port: port)
+            let run = BackupRun(
+                paths: paths, job: job.id, backup: backup, outbox: outbox, port: port, discover: discover)
             await end(job.id, await run.run(), log)
         case .restore(let restore):
             isRestoring = !restore.dryRun
-            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)
+            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, discover: discover, log: log)
             await end(job.id, await run.begin(job, restore), log)
         }
     }
@@ -149,7 +167,7 @@ actor JobRunner {
             isRestoring = true
             let log = self.log.with("job", job)
             log.warning("an unfinished restore goes on")
-            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, log: log)
+            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, discover: discover, log: log)
             await end(job, await run.resume(job), log)
             // A node that stands in between gets no other work.
             if current != nil { return }

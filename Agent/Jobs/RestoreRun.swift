@@ -7,15 +7,16 @@ struct RestoreRun: Sendable {
     let outbox: Outbox
     let port: any CoordinatorPort
     let faults: FaultInjection
+    let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
     let log: Log
 
     func begin(_ job: Job, _ restore: FleetProtocol.Operation.Restore) async -> JobOutcome {
-        let paths = self.paths
+        let (paths, discover) = (self.paths, self.discover)
         let work: RestoreWork
         let boot: BootIdentity
         do throws(FleetError) {
             (work, boot) = try await onDisk { () throws(FleetError) in
-                let found = try Discovery.discover()
+                let found = try discover()
                 // While its container is there: when etcd is stopped, its own tools are gone with it.
                 _ = try ToolFinder.find(pid: found.process?.pid, copies: paths.tools)
                 return (try RestorePlanner.plan(found, restore, job: job), try BootIdentity.current())

@@ -1,0 +1,172 @@
+import FleetCrypto
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetAgent
+
+@Suite struct JobTests {
+    /// A coordinator that keeps what is uploaded in a directory.
+    private struct Store: CoordinatorPort {
+        var directory: String
+        var failure: FleetError?
+
+        func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async throws(FleetError) {
+            if let failure { throw failure }
+            let target = directory + "/" + snapshot
+            try await onDisk { () throws(FleetError) in try FileSystem.copyDurably(file, to: target, mode: 0o600) }
+        }
+        func fetch(job: String, snapshot record: SnapshotRecord, to path: String) async throws(FleetError) {
+            throw FleetError(.notFound, "no such snapshot")
+        }
+    }
+
+    private struct Node {
+        let tree: NodeTree
+        let key: PrivateKey
+        let gate: JobGate
+
+        init() throws {
+            tree = try NodeTree(["/store/x": ""])
+            key = try PrivateKey.generateEd25519()
+            gate = JobGate(node: "n1", cluster: "c1", key: try VerifyingKey(raw: try key.rawPublicKey()))
+        }
+        var paths: AgentPaths { AgentPaths(state: tree.root + "/state") }
+
+        func runner(_ failure: FleetError? = nil, _ etcd: RealEtcd? = nil) -> JobRunner {
+            let found = try? NodeTree(Layouts.kubespray).discover()
+            let instance = etcd?.instance
+            return JobRunner(
+                paths: paths, gate: gate, port: Store(directory: tree.root + "/store", failure: failure), log: .silent,
+                faults: FaultInjection(point: nil)
+            ) { () throws(FleetError) in
+                guard var found, let instance else { throw FleetError(.noEtcd, "none", hint: "none") }
+                found.instance = instance
+                return found
+            }
+        }
+
+        func envelope(
+            _ id: String, counter: UInt64, node: String = "n1", expires: Timestamp = .now().adding(.seconds(60)),
+            snapshot: String = "s1", key other: PrivateKey? = nil
+        ) throws -> Envelope {
+            let job = Job(
+                id: id, node: node, cluster: "c1", counter: counter, issued: .now(), expires: expires,
+                operation: .backup(.init(snapshot: snapshot)))
+            return try JobSigner(key: other ?? key).sign(job)
+        }
+    }
+
+    private func refusal(_ runner: JobRunner, _ envelope: Envelope) async -> FleetError.Code? {
+        do {
+            try await runner.accept(envelope)
+            return nil
+        } catch { return error.code }
+    }
+
+    /// All events of a job up to its outcome, acknowledged one by one.
+    private func outcome(_ runner: JobRunner, _ job: String) async throws -> (JobOutcome, [JobEvent]) {
+        var events: [JobEvent] = []
+        for _ in 0..<10_000 {
+            guard let event = await runner.outbox.nextUnacknowledged() else {
+                try await Task.sleep(for: .milliseconds(5))
+                continue
+            }
+            try await runner.acknowledge(event.job, event.sequence)
+            if event.job != job { continue }
+            events.append(event)
+            if let outcome = event.outcome { return (outcome, events) }
+        }
+        throw FleetError(.timedOut, "no outcome")
+    }
+
+    @Test func gateRefuses() async throws {
+        let node = try Node()
+        let runner = node.runner()
+        #expect(await refusal(runner, try node.envelope("j", counter: 1, key: .generateEd25519())) == .badSignature)
+        var changed = try node.envelope("j", counter: 1)
+        changed.payload = try node.envelope("k", counter: 1).payload
+        #expect(await refusal(runner, changed) == .badSignature)
+        #expect(await refusal(runner, try node.envelope("j", counter: 1, node: "n2")) == .wrongNode)
+        let past = Timestamp.now().adding(.seconds(-1))
+        #expect(await refusal(runner, try node.envelope("j", counter: 1, expires: past)) == .expiredJob)
+        #expect(await refusal(runner, try node.envelope("../j", counter: 1)) == .malformed)
+        #expect(await refusal(runner, try node.envelope("j", counter: 1, snapshot: "../../x")) == .malformed)
+        #expect(try await runner.lastCounter() == 0)
+        #expect(!FileSystem.exists(node.paths.jobs + "/j"))
+    }
+
+    @Test func executesOnceAndRemembersIt() async throws {
+        let node = try Node()
+        let runner = node.runner()
+        try await runner.start()
+        #expect(await refusal(runner, try node.envelope("j1", counter: 5)) == nil)
+        // Delivered again because its acknowledgement was lost: accepted, executed once.
+        #expect(await refusal(runner, try node.envelope("j1", counter: 5)) == nil)
+        let (result, events) = try await outcome(runner, "j1")
+        #expect(result.result == .failed && result.error?.code == .noEtcd)
+        #expect(events.map(\.sequence) == Array(1...events.count))
+        #expect(events.map(\.kind) == [.accepted, .stepStarted, .stepFailed, .outcome])
+        #expect(await refusal(runner, try node.envelope("j1", counter: 5)) == .replayedJob)
+        // A new run of the agent knows the counter.
+        #expect(await refusal(node.runner(), try node.envelope("j2", counter: 5)) == .replayedJob)
+        #expect(try FileSystem.list(node.paths.jobs) == [])
+    }
+
+    @Test func oneJobAtATime() async throws {
+        let node = try Node()
+        let runner = node.runner()
+        let envelopes = try (1...20).map { try node.envelope("j\($0)", counter: UInt64($0)) }
+        let codes = await withTaskGroup(of: FleetError.Code?.self) { group in
+            for envelope in envelopes { group.addTask { await refusal(runner, envelope) } }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(codes.contains(nil))
+        #expect(codes.allSatisfy { [nil, .busy, .replayedJob].contains($0) })
+    }
+
+    @Test func whatWasCutOffIsSaid() async throws {
+        let node = try Node()
+        try FileSystem.makeDirectories(node.paths.job("j1"))
+        try FileSystem.writeDurably(node.paths.envelope("j1"), "x".utf8)
+        try FileSystem.makeDirectories(node.paths.spool("j1"))
+        let runner = node.runner()
+        try await runner.start()
+        #expect(await runner.activeJobs == ["j1"])
+        #expect(try await outcome(runner, "j1").0.error?.code == .interrupted)
+        #expect(try FileSystem.list(node.paths.spool) == [])
+    }
+
+    @Test func eventsOutliveTheAgent() async throws {
+        let node = try Node()
+        do {
+            let outbox = Outbox(paths: node.paths)
+            try await outbox.post("j1", .accepted)
+            try await outbox.post("j1", .note, detail: "a")
+            try await outbox.acknowledge("j1", 1)
+        }
+        let outbox = Outbox(paths: node.paths)
+        try await outbox.load()
+        let event = await outbox.nextUnacknowledged()
+        #expect(event?.sequence == 2 && event?.detail == "a")
+        try await outbox.post("j1", .note, detail: "b")
+        try await outbox.acknowledge("j1", 2)
+        #expect(await outbox.nextUnacknowledged()?.sequence == 3)
+    }
+
+    @Test(.enabled(if: RealEtcd.isInstalled)) func backup() async throws {
+        let node = try Node()
+        let etcd = try RealEtcd()
+        try etcd.put("a", "b")
+        let runner = node.runner(nil, etcd)
+        try await runner.accept(try node.envelope("j1", counter: 1, snapshot: "s1"))
+        let (result, events) = try await outcome(runner, "j1")
+        #expect(result.result == .succeeded, "\(String(describing: result.error))")
+        #expect(events.compactMap(\.step) == ["preflight", "preflight", "save", "save", "stream", "stream"])
+        _ = try SnapshotFile.check(node.tree.root + "/store/s1")
+        let failing = node.runner(FleetError(.noSpace, "the store is full", hint: "add disks"), etcd)
+        try await failing.accept(try node.envelope("j2", counter: 2, snapshot: "s2"))
+        #expect(try await outcome(failing, "j2").0.error?.code == .noSpace)
+        #expect(try FileSystem.list(node.paths.spool) == [])
+    }
+}
