@@ -85,7 +85,8 @@ let package = Package(
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
         tests("FleetLabTests", ["FleetSystem"]),
         tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
-        tests("FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetSystem", "FleetYAML"]),
+        tests(
+            "FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetTLS", "FleetSystem", "FleetYAML"]),
     ],
     swiftLanguageModes: [.v6]
 )

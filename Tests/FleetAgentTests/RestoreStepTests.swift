@@ -1,0 +1,140 @@
+import FleetProtocol
+import FleetSystem
+import FleetTLS
+import Testing
+
+@testable import FleetAgent
+
+/// The steps that need neither systemd nor a kubelet, on real files and with etcd's real tools.
+@Suite struct RestoreStepTests {
+    /// A plan of the kubespray layout whose paths all lie below a directory of the test's own.
+    private struct Node {
+        let tree: NodeTree
+        var steps: RestoreSteps
+
+        init(_ record: SnapshotRecord = RestorePlannerTests.record, waitSeconds: Int = 10) throws {
+            tree = try NodeTree(Layouts.kubespray)
+            let restore = FleetProtocol.Operation.Restore(snapshot: record, dryRun: false, waitSeconds: waitSeconds)
+            let job = Job(
+                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+                operation: .restore(restore))
+            var work = try RestorePlanner.plan(try tree.discover(), restore, job: job)
+            let root = tree.root
+            work.plan.newDataDir = root + work.plan.newDataDir
+            work.plan.oldDataDir = root + work.plan.oldDataDir
+            work.plan.changes = work.plan.changes.map {
+                .init(path: root + $0.path, before: $0.before, after: $0.after)
+            }
+            work.directories = work.directories.map { .init(old: root + $0.old, new: root + $0.new) }
+            (work.instance.cacert, work.instance.cert) = (nil, nil)
+            work.holdingDirectory = root + "/hold"
+            steps = RestoreSteps(work: work, paths: AgentPaths(state: root + "/state"))
+            try FileSystem.makeDirectories(steps.paths.spool("j1"))
+        }
+    }
+
+    private func code(_ body: () throws -> Void) -> FleetError.Code? {
+        do {
+            try body()
+            return nil
+        } catch { return FleetError(error).code }
+    }
+
+    @Test(.enabled(if: RealEtcd.isInstalled)) func preparesWhatTheSnapshotHolds() throws {
+        let etcd = try RealEtcd()
+        try etcd.put("a", "b")
+        let spool = try NodeTree()
+        let saver = SnapshotSaver(paths: AgentPaths(state: spool.root), instance: etcd.instance)
+        let saved = try saver.save(job: "b1", try saver.preflight())
+        var record = RestorePlannerTests.record
+        (record.size, record.sha256, record.facts) = (saved.facts.size, saved.sha256, saved.facts)
+        let node = try Node(record)
+        let path = node.steps.snapshotPath
+        try FileSystem.copyDurably(saved.file, to: path, mode: 0o600)
+        _ = try node.steps.perform(.checkSnapshot)
+
+        let old = node.steps.work.plan.oldDataDir
+        try FileSystem.makeDirectories(old + "/member/snap", mode: 0o750)
+        // Half of an earlier try of this very job.
+        try FileSystem.makeDirectories(node.steps.work.plan.newDataDir + "/member")
+        _ = try node.steps.perform(.restoreData)
+        let new = node.steps.work.plan.newDataDir
+        #expect(try FileSystem.status(new)?.mode == 0o750)
+        #expect(try FileSystem.status(new + "/member/snap/db")?.mode == 0o600)
+        #expect(try FileSystem.list(old + "/member/snap") == [])
+        try node.steps.undo(.restoreData)
+        #expect(!FileSystem.exists(new))
+        #expect(FileSystem.exists(old))
+
+        // One flipped byte, and another snapshot than the one that was recorded.
+        var bytes = try FileSystem.read(path)
+        bytes[5000] ^= 1
+        try FileSystem.writeDurably(path, bytes)
+        #expect(code { _ = try node.steps.perform(.checkSnapshot) } == .badSnapshot)
+        bytes[5000] ^= 1
+        try FileSystem.writeDurably(path, bytes)
+        var other = node.steps
+        other.work.snapshot.facts.status.hash ^= 1
+        #expect(code { _ = try other.perform(.checkSnapshot) } == .badSnapshot)
+        try node.steps.undo(.fetch)
+        #expect(!FileSystem.exists(path))
+    }
+
+    @Test func switchesOnlyWhatThePlanSaw() throws {
+        let node = try Node()
+        let file = node.steps.work.plan.changes[0].path
+        let (before, after) = (node.steps.work.plan.changes[0].before!, node.steps.work.plan.changes[0].after)
+        try FileSystem.setMode(file, 0o640)
+        for _ in 0..<2 { _ = try node.steps.perform(.switchFiles) }
+        #expect(try FileSystem.readText(file) == after)
+        #expect(try FileSystem.status(file)?.mode == 0o640)
+        for _ in 0..<2 { try node.steps.undo(.switchFiles) }
+        #expect(try FileSystem.readText(file) == before)
+        try FileSystem.writeDurably(file, (before + "# by hand\n").utf8)
+        #expect(code { _ = try node.steps.perform(.switchFiles) } == .changedMeanwhile)
+        #expect(code { try node.steps.undo(.switchFiles) } == .changedMeanwhile)
+        #expect(try FileSystem.readText(file) == before + "# by hand\n")
+        #expect(try node.steps.standing().contains("was changed by somebody else"))
+    }
+
+    @Test func controlPlaneGoesAndComesBack() throws {
+        var node = try Node(waitSeconds: 1)
+        let file = node.tree.root + "/manifests/kube-scheduler.yaml"
+        try FileSystem.makeDirectories(node.tree.root + "/manifests")
+        try FileSystem.writeDurably(file, "x".utf8)
+        node.steps.work.controlPlane = [
+            .init(component: "kube-scheduler", file: file, command: ["kube-scheduler", "--no-such-flag"])
+        ]
+        for _ in 0..<2 { _ = try node.steps.perform(.stopControlPlane) }
+        #expect(!FileSystem.exists(file))
+        #expect(FileSystem.exists(node.tree.root + "/hold/kube-scheduler.yaml"))
+        // No such process comes: the manifest is back nevertheless.
+        #expect(code { _ = try node.steps.perform(.startControlPlane) } == .notStarted)
+        #expect(FileSystem.exists(file))
+        _ = try node.steps.perform(.stopControlPlane)
+        try FileSystem.writeDurably(file, "written meanwhile".utf8)
+        #expect(code { try node.steps.undo(.stopControlPlane) } == .changedMeanwhile)
+        #expect(try FileSystem.readText(file) == "written meanwhile")
+    }
+
+    @Test func processesAreKnownByTheirCommand() {
+        let manifest = ControlPlaneManifest(
+            component: "kube-apiserver", file: "/f",
+            command: ["/usr/local/bin/kube-apiserver", "--a=b", "--secure-port=7"])
+        #expect(manifest.isProcess(["kube-apiserver", "--a=b", "--secure-port=7"]))
+        #expect(manifest.isProcess(["/bin/sh", "/usr/bin/kube-apiserver", "--a=b", "--secure-port=7"]))
+        #expect(!manifest.isProcess(["kube-apiserver", "--a=c", "--secure-port=7"]))
+        #expect(!manifest.isProcess(["vi", "x", "kube-apiserver"]))
+        #expect(manifest.securePort == 7)
+    }
+
+    @Test(.enabled(if: RealEtcd.isInstalled)) func probes() throws {
+        let etcd = try RealEtcd()
+        let port = UInt16(etcd.client.split(separator: ":").last!)!
+        #expect(try HTTPProbe.status(host: "127.0.0.1", port: port, path: "/health", isTLS: false) == 200)
+        #expect(try HTTPProbe.status(host: "127.0.0.1", port: port, path: "/none", isTLS: false) == 404)
+        #expect(HTTPProbe.isListening(host: "127.0.0.1", port: port))
+        #expect(!HTTPProbe.isListening(host: "127.0.0.1", port: 1))
+        #expect(code { _ = try HTTPProbe.status(host: "127.0.0.1", port: port, path: "/", isTLS: true) } != nil)
+    }
+}
