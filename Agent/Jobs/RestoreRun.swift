@@ -19,7 +19,13 @@ struct RestoreRun: Sendable {
                 let found = try discover()
                 // While its container is there: when etcd is stopped, its own tools are gone with it.
                 _ = try ToolFinder.find(pid: found.process?.pid, copies: paths.tools)
-                return (try RestorePlanner.plan(found, restore, job: job), try BootIdentity.current())
+                var work = try RestorePlanner.plan(found, restore, job: job)
+                if work.wasHealthy {
+                    // An etcd in a loop of crashes has a process now and then too.
+                    let client = try RestoreSteps(work: work, paths: paths).client()
+                    do throws(FleetError) { try client.checkHealth() } catch { work.wasHealthy = false }
+                }
+                return (work, try BootIdentity.current())
             }
         } catch { return JobOutcome(result: .refused, error: error, summary: "not begun: \(error.message)") }
         if restore.dryRun {

@@ -40,7 +40,7 @@ extension RestoreSteps {
             process.belongs(to: name) && !LiveDirectory.isSame(process, process.openDataDir, work.plan.oldDataDir)
         }
         if wrong { _ = try stopEtcd() }
-        guard work.wasRunning else { return }
+        guard work.wasHealthy else { return }
         try start(name)
         try waitForUnit(name, work.plan.oldDataDir)
         try waitUntilHealthy()

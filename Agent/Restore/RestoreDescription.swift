@@ -37,6 +37,12 @@ extension RestoreWork {
 
     /// One line for an outcome.
     var success: String {
-        "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); old data kept in \(plan.oldDataDir)"
+        "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); \(oldData)"
+    }
+
+    /// A restore may follow the loss of the directory; then there is nothing that could be kept.
+    var oldData: String {
+        FileSystem.exists(plan.oldDataDir)
+            ? "old data kept in \(plan.oldDataDir)" : "\(plan.oldDataDir) was gone before"
     }
 }

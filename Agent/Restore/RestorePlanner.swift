@@ -67,7 +67,7 @@ enum RestorePlanner {
                 clusterToken: token, changes: files, steps: []),
             snapshot: restore.snapshot, job: job.id, expires: job.expires, waitSeconds: restore.waitSeconds,
             instance: instance, launch: launch, controlPlane: controlPlane, directories: directories,
-            owner: owner, wasRunning: found.process != nil, holdingDirectory: holding, memberID: member,
+            owner: owner, wasHealthy: found.process != nil, holdingDirectory: holding, memberID: member,
             clusterID: MemberIdentity.cluster(members: [member]),
             steps: steps)
         work.plan.steps = steps.map { .init(name: $0.rawValue, description: work.description(of: $0)) }

@@ -29,7 +29,7 @@ extension RestoreSteps {
             }
         }
         try reload()
-        if case .staticPod = work.launch, work.wasRunning { try waitForPod(work.plan.oldDataDir) }
+        if case .staticPod = work.launch, work.wasHealthy { try waitForPod(work.plan.oldDataDir) }
     }
 
     /// nil where there is no file.
