@@ -37,7 +37,7 @@ enum ToolFinder {
 
     /// From the root that etcd itself runs in, unless that is the host's. Links are followed inside that root: one
     /// that leads out of a container is not the host's business.
-    private static func copy(from pid: Int32, to directory: String) throws(FleetError) {
+    static func copy(from pid: Int32, to directory: String) throws(FleetError) {
         let root = "/proc/\(pid)/root"
         guard let theirs = try? FileSystem.status(root), let ours = try? FileSystem.status("/"),
             (theirs.device, theirs.inode) != (ours.device, ours.inode)

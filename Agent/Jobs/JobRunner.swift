@@ -94,7 +94,7 @@ actor JobRunner {
         guard let pid else { return }
         let (copies, log) = (paths.tools, self.log)
         do throws(FleetError) {
-            _ = try await onDisk { () throws(FleetError) in try ToolFinder.find(pid: pid, copies: copies) }
+            try await onDisk { () throws(FleetError) in try ToolFinder.copy(from: pid, to: copies) }
         } catch { log.error("etcd's own tools could not be copied aside", error) }
     }
 

@@ -40,7 +40,11 @@ extension RestoreSteps {
             process.belongs(to: name) && !LiveDirectory.isSame(process, process.openDataDir, work.plan.oldDataDir)
         }
         if wrong { _ = try stopEtcd() }
-        guard work.wasHealthy else { return }
+        guard work.wasHealthy else {
+            // It goes on failing as it did before; to wait for it would be to wait for ever.
+            try Systemctl.run(["start", "--no-block", name], seconds: work.waitSeconds)
+            return
+        }
         try start(name)
         try waitForUnit(name, work.plan.oldDataDir)
         try waitUntilHealthy()

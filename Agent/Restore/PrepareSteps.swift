@@ -98,7 +98,9 @@ extension RestoreSteps {
         }
         let needed = 2 * work.snapshot.size + 160 << 20
         for directory in work.directories {
-            let place = FileSystem.parent(of: directory.new)
+            // What is missing above it will be made.
+            var place = FileSystem.parent(of: directory.new)
+            while !FileSystem.exists(place) { place = FileSystem.parent(of: place) }
             let free = try FileSystem.freeSpace(place)
             guard free >= needed else {
                 throw FleetError(

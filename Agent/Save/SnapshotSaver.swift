@@ -87,7 +87,7 @@ struct SnapshotSaver: Sendable {
     }
 
     /// The database, a tenth for what is written meanwhile, and 64 MiB that stay free in any case.
-    private func checkSpace(for size: Int64) throws(FleetError) {
+    func checkSpace(for size: Int64) throws(FleetError) {
         try FileSystem.makeDirectories(paths.spool)
         let needed = size + size / 10 + 64 << 20
         let free = try FileSystem.freeSpace(paths.spool)

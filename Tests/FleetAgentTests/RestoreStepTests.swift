@@ -80,6 +80,15 @@ import Testing
         #expect(!FileSystem.exists(path))
     }
 
+    @Test(.enabled(if: RealEtcd.isInstalled)) func noSpaceIsFoundBeforeAnythingIsDone() throws {
+        var record = RestorePlannerTests.record
+        record.size = 1 << 55
+        let node = try Node(record)
+        #expect(code { _ = try node.steps.perform(.preflight) } == .noSpace)
+        let saver = SnapshotSaver(paths: node.steps.paths, instance: node.steps.work.instance)
+        #expect(code { try saver.checkSpace(for: 1 << 55) } == .noSpace)
+    }
+
     @Test func switchesOnlyWhatThePlanSaw() throws {
         let node = try Node()
         let file = node.steps.work.plan.changes[0].path
