@@ -100,7 +100,11 @@ enum Coordinator {
         return Context(name: "socket", server: "unix:\(socket)")
     }
 
-    static func connect(_ call: Invocation) async throws(FleetError) -> Connection {
+    static func control(_ call: Invocation) async throws(FleetError) -> Control {
+        try await Control { () async throws(FleetError) in try await connect(call) }
+    }
+
+    private static func connect(_ call: Invocation) async throws(FleetError) -> Connection {
         let context = try chosen(call)
         let address = try Address(context.server)
         var tls: TLSContext?

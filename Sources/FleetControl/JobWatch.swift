@@ -7,14 +7,13 @@ enum JobWatch {
     /// Calls `each` for every event, those of the past included, and returns the job as it ended. A lost connection is
     /// taken up again: the job goes on without us.
     static func follow(
-        _ id: String, _ connection: Connection, call: Invocation, each: (JobEvent) -> Void
+        _ id: String, _ control: Control, each: (JobEvent) -> Void
     ) async throws(FleetError) -> JobRecord {
-        var connection = connection
         var seen = 0
         var failures = 0
         while true {
             do throws(FleetError) {
-                let stream = try await connection.open(
+                let stream = try await control.connected().open(
                     ControlMethod.watchJob, try JSON.encode(NameRequest(name: id)), ends: true)
                 while true {
                     switch try await stream.receive() {
@@ -36,7 +35,6 @@ enum JobWatch {
                         hint: "it goes on without this command; see 'fleetctl job show \(id)'")
                 }
                 try? await Task.sleep(for: .seconds(min(failures, 5)))
-                if let again = try? await Coordinator.connect(call) { connection = again }
             }
         }
     }

@@ -16,9 +16,9 @@ let agentCommand = Command(
             options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
             examples: [.init("fleetctl agent token cluster-a", "a token for one hour")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
+            let control = try await Coordinator.control(call)
             let valid = try call.duration("valid", default: .seconds(3600))
-            let reply: TokenReply = try await connection.call(
+            let reply: TokenReply = try await control.call(
                 ControlMethod.agentToken,
                 TokenRequest(name: call.argument("CLUSTER")!, validSeconds: Int(valid.seconds)))
             try printToken(reply, call, next: "on the node, as root: fleet-agent enroll TOKEN")
@@ -29,8 +29,8 @@ let agentCommand = Command(
             options: [Output.option],
             examples: [.init("fleetctl agent list", "all agents and whether they are connected")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let agents: [AgentRecord] = try await connection.call(
+            let control = try await Coordinator.control(call)
+            let agents: [AgentRecord] = try await control.ask(
                 ControlMethod.listAgents, ListRequest(cluster: call.argument("CLUSTER")))
             if Output.isJSON(call) {
                 try Output.json(agents, call)
@@ -73,9 +73,9 @@ let operatorCommand = Command(
                 .init("fleetctl operator token alice", "alice then runs 'fleetctl login TOKEN' on her own machine")
             ]
         ) { call in
-            let connection = try await Coordinator.connect(call)
+            let control = try await Coordinator.control(call)
             let valid = try call.duration("valid", default: .seconds(3600))
-            let reply: TokenReply = try await connection.call(
+            let reply: TokenReply = try await control.call(
                 ControlMethod.operatorToken,
                 TokenRequest(name: call.argument("NAME")!, validSeconds: Int(valid.seconds)))
             try printToken(reply, call, next: "on the operator's machine: fleetctl login TOKEN")
@@ -85,8 +85,8 @@ let operatorCommand = Command(
             "list", "List operators", options: [Output.option],
             examples: [.init("fleetctl operator list", "who may use this coordinator")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let operators: [OperatorRecord] = try await connection.call(ControlMethod.listOperators, ListRequest())
+            let control = try await Coordinator.control(call)
+            let operators: [OperatorRecord] = try await control.ask(ControlMethod.listOperators, ListRequest())
             if Output.isJSON(call) {
                 try Output.json(operators, call)
                 return .success

@@ -11,8 +11,8 @@ let auditCommand = Command(
             options: [.init("limit", value: "N", "only the newest N (default 200)"), Output.option],
             examples: [.init("fleetctl audit log cluster-a", "all that was done to cluster-a")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let records: [AuditRecord] = try await connection.call(
+            let control = try await Coordinator.control(call)
+            let records: [AuditRecord] = try await control.ask(
                 ControlMethod.auditLog,
                 ListRequest(cluster: call.argument("CLUSTER"), limit: try call.number("limit", default: 200)))
             if Output.isJSON(call) {
@@ -42,8 +42,8 @@ let auditCommand = Command(
             examples: [.init("fleetctl audit verify", "walks the whole chain of hashes")],
             exitStatuses: [(.partialFailure, "the chain is broken; the first place is named")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let verdict: AuditVerdict = try await connection.call(ControlMethod.verifyAudit, ListRequest())
+            let control = try await Coordinator.control(call)
+            let verdict: AuditVerdict = try await control.ask(ControlMethod.verifyAudit, ListRequest())
             if Output.isJSON(call) {
                 try Output.json(verdict, call)
             } else if let broken = verdict.firstBreak {

@@ -19,14 +19,14 @@ let backupCommand = Command(
     ],
     exitStatuses: [(.partialFailure, "some clusters were backed up and some were not; each line says which and why")]
 ) { call in
-    let connection = try await Coordinator.connect(call)
+    let control = try await Coordinator.control(call)
     let parallel = try call.number("parallel", default: 4)
     var names = call.arguments("CLUSTER")
     if call.has("all") {
         guard names.isEmpty else {
             throw FleetError(.usage, "--all and names of clusters were given", hint: "give one or the other")
         }
-        let clusters: [ClusterRecord] = try await connection.call(ControlMethod.listClusters, ListRequest())
+        let clusters: [ClusterRecord] = try await control.ask(ControlMethod.listClusters, ListRequest())
         names = clusters.map(\.name)
         guard !names.isEmpty else {
             throw FleetError(.notFound, "there are no clusters", hint: "add one with 'fleetctl cluster add NAME'")
@@ -40,12 +40,12 @@ let backupCommand = Command(
     let results = await withTaskGroup(of: BackupResult.self) { group in
         var waiting = unique[...]
         var results: [BackupResult] = []
-        for name in waiting.prefix(parallel) { group.addTask { await backUp(name, connection, call, progress) } }
+        for name in waiting.prefix(parallel) { group.addTask { await backUp(name, control, call, progress) } }
         waiting = waiting.dropFirst(parallel)
         while let result = await group.next() {
             results.append(result)
             await progress.finished(result)
-            if let name = waiting.popFirst() { group.addTask { await backUp(name, connection, call, progress) } }
+            if let name = waiting.popFirst() { group.addTask { await backUp(name, control, call, progress) } }
         }
         return results
     }
@@ -68,20 +68,20 @@ struct BackupResult: Codable, Sendable {
     var seconds: Double
 }
 
-private func backUp(_ cluster: String, _ connection: Connection, _ call: Invocation, _ progress: BackupProgress) async
+private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _ progress: BackupProgress) async
     -> BackupResult
 {
     let started = ContinuousClock.now
     var result = BackupResult(cluster: cluster, seconds: 0)
     do throws(FleetError) {
-        let job: JobRecord = try await connection.call(ControlMethod.startBackup, BackupRequest(cluster: cluster))
+        let job: JobRecord = try await control.call(ControlMethod.startBackup, BackupRequest(cluster: cluster))
         result.job = job.id
         await progress.started(cluster)
-        let ended = try await JobWatch.follow(job.id, connection, call: call) { event in
+        let ended = try await JobWatch.follow(job.id, control) { event in
             if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
         }
         if ended.state == .succeeded {
-            result.snapshot = try await connection.call(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
+            result.snapshot = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
         } else {
             result.error = ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
         }

@@ -14,9 +14,9 @@ let clusterCommand = Command(
                 .init("fleetctl cluster add cluster-a", "adds cluster-a; then enroll an agent on its control plane")
             ]
         ) { call in
-            let connection = try await Coordinator.connect(call)
+            let control = try await Coordinator.control(call)
             let name = call.argument("CLUSTER")!
-            let cluster: ClusterRecord = try await connection.call(ControlMethod.addCluster, NameRequest(name: name))
+            let cluster: ClusterRecord = try await control.call(ControlMethod.addCluster, NameRequest(name: name))
             call.terminal.print("cluster \(cluster.name) added; next: fleetctl agent token \(cluster.name)")
             return .success
         },
@@ -24,8 +24,8 @@ let clusterCommand = Command(
             "list", "List clusters", options: [Output.option],
             examples: [.init("fleetctl cluster list -o json", "all clusters, for a script")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let clusters: [ClusterRecord] = try await connection.call(ControlMethod.listClusters, ListRequest())
+            let control = try await Coordinator.control(call)
+            let clusters: [ClusterRecord] = try await control.ask(ControlMethod.listClusters, ListRequest())
             if Output.isJSON(call) {
                 try Output.json(clusters, call)
             } else if clusters.isEmpty {
@@ -40,8 +40,8 @@ let clusterCommand = Command(
             options: [Output.option],
             examples: [.init("fleetctl cluster show cluster-a", "where its etcd lies and who backs it up")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let detail: ClusterDetail = try await connection.call(
+            let control = try await Coordinator.control(call)
+            let detail: ClusterDetail = try await control.ask(
                 ControlMethod.showCluster, NameRequest(name: call.argument("CLUSTER")!))
             if Output.isJSON(call) { try Output.json(detail, call) } else { show(detail, call.terminal) }
             return .success

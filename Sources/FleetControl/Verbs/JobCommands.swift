@@ -10,8 +10,8 @@ let jobCommand = Command(
             options: [.init("limit", value: "N", "at most so many (default 50)"), Output.option],
             examples: [.init("fleetctl job list cluster-a", "what was done on cluster-a")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let jobs: [JobRecord] = try await connection.call(
+            let control = try await Coordinator.control(call)
+            let jobs: [JobRecord] = try await control.ask(
                 ControlMethod.listJobs,
                 ListRequest(cluster: call.argument("CLUSTER"), limit: try call.number("limit", default: 50)))
             if Output.isJSON(call) {
@@ -36,8 +36,8 @@ let jobCommand = Command(
             options: [Output.option],
             examples: [.init("fleetctl job show 20261124-0655", "what happened, step by step")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let job: JobRecord = try await connection.call(
+            let control = try await Coordinator.control(call)
+            let job: JobRecord = try await control.ask(
                 ControlMethod.showJob, NameRequest(name: call.argument("JOB")!))
             if Output.isJSON(call) { try Output.json(job, call) } else { show(job, call.terminal) }
             return .success

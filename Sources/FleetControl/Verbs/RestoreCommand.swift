@@ -38,13 +38,13 @@ let restoreCommand = Command(
                 "give --at with a snapshot's id, 'latest' or a time; 'fleetctl snapshot list \(call.argument("CLUSTER")!)' shows them"
         )
     }
-    let connection = try await Coordinator.connect(call)
+    let control = try await Coordinator.control(call)
     let wait = try call.duration("wait", default: .seconds(120))
     var request = RestoreRequest(
         cluster: call.argument("CLUSTER")!, at: at, dryRun: call.has("dry-run"),
         fromOtherCluster: call.has("from-other-cluster"),
         waitSeconds: Int(wait.seconds))
-    let preview: RestorePreview = try await connection.call(ControlMethod.previewRestore, request)
+    let preview: RestorePreview = try await control.ask(ControlMethod.previewRestore, request)
     // What was shown is what is restored, whatever is stored in between.
     request.at = preview.snapshot.record.id
     let terminal = call.terminal
@@ -55,9 +55,9 @@ let restoreCommand = Command(
             return .declined
         }
     }
-    let job: JobRecord = try await connection.call(ControlMethod.startRestore, request)
+    let job: JobRecord = try await control.call(ControlMethod.startRestore, request)
     if !Output.isJSON(call) { terminal.note("job \(job.id)") }
-    let ended = try await JobWatch.follow(job.id, connection, call: call) { event in
+    let ended = try await JobWatch.follow(job.id, control) { event in
         if !Output.isJSON(call), !request.dryRun, let line = JobWatch.line(event) {
             terminal.note(Terminal.clean(line))
         }

@@ -13,9 +13,9 @@ let snapshotCommand = Command(
             options: [.init("limit", value: "N", "at most so many (default 100)"), Output.option],
             examples: [.init("fleetctl snapshot list cluster-a", "what cluster-a can be restored to")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
+            let control = try await Coordinator.control(call)
             let limit = try call.number("limit", default: 100)
-            let entries: [SnapshotEntry] = try await connection.call(
+            let entries: [SnapshotEntry] = try await control.ask(
                 ControlMethod.listSnapshots, ListRequest(cluster: call.argument("CLUSTER"), limit: limit))
             if Output.isJSON(call) {
                 try Output.json(entries, call)
@@ -50,8 +50,8 @@ let snapshotCommand = Command(
             options: [Output.option],
             examples: [.init("fleetctl snapshot show 20261124-0655", "a beginning of the id is enough")]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let entry: SnapshotEntry = try await connection.call(
+            let control = try await Coordinator.control(call)
+            let entry: SnapshotEntry = try await control.ask(
                 ControlMethod.showSnapshot, NameRequest(name: call.argument("SNAPSHOT")!))
             if Output.isJSON(call) { try Output.json(entry, call) } else { show(entry, call.terminal) }
             return .success
@@ -66,11 +66,11 @@ let snapshotCommand = Command(
                 .init("fleetctl snapshot export 20261124-0655 -f /tmp/a.db", "then 'etcdutl snapshot status /tmp/a.db'")
             ]
         ) { call in
-            let connection = try await Coordinator.connect(call)
-            let entry: SnapshotEntry = try await connection.call(
+            let control = try await Coordinator.control(call)
+            let entry: SnapshotEntry = try await control.ask(
                 ControlMethod.showSnapshot, NameRequest(name: call.argument("SNAPSHOT")!))
             let path = call.value("file") ?? "\(entry.record.id).db"
-            try await export(entry, to: path, connection)
+            try await export(entry, to: path, control)
             call.terminal.print(
                 "\(entry.record.id) written to \(path), \(Human.bytes(entry.record.size)), sha256 \(entry.record.sha256)"
             )
@@ -99,7 +99,7 @@ private func show(_ entry: SnapshotEntry, _ terminal: Terminal) {
     for warning in facts.warnings { terminal.print("warning          \(Terminal.clean(warning))") }
 }
 
-private func export(_ entry: SnapshotEntry, to path: String, _ connection: Connection) async throws(FleetError) {
+private func export(_ entry: SnapshotEntry, to path: String, _ control: Control) async throws(FleetError) {
     guard !FileSystem.exists(path) else {
         throw FleetError(
             .alreadyExists, "\(path) exists already", hint: "name another file with --file, or move this one away")
@@ -107,7 +107,7 @@ private func export(_ entry: SnapshotEntry, to path: String, _ connection: Conne
     let temporary = path + ".part-" + Randomness.token(6)
     let file = try Descriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL)
     do throws(FleetError) {
-        let stream = try await connection.open(
+        let stream = try await control.connected().open(
             ControlMethod.exportSnapshot, try JSON.encode(NameRequest(name: entry.record.id)), ends: true)
         var hasher = SHA256()
         var length: Int64 = 0

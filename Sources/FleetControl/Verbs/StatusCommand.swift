@@ -7,8 +7,8 @@ let statusCommand = Command(
     examples: [.init("fleetctl status", "can everything be restored, and how far back")],
     exitStatuses: [(.partialFailure, "something needs attention; the lines that begin with '!' say what")]
 ) { call in
-    let connection = try await Coordinator.connect(call)
-    let status: FleetStatus = try await connection.call(ControlMethod.status, ListRequest())
+    let control = try await Coordinator.control(call)
+    let status: FleetStatus = try await control.ask(ControlMethod.status, ListRequest())
     let concerns = concerns(status)
     if Output.isJSON(call) {
         try Output.json(status, call)
