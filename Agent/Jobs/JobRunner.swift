@@ -104,7 +104,8 @@ actor JobRunner {
         switch job.operation {
         case .backup(let backup):
             let run = BackupRun(
-                paths: paths, job: job.id, backup: backup, outbox: outbox, port: port, discover: discover)
+                paths: paths, job: job.id, backup: backup, outbox: outbox, port: port, faults: faults,
+                discover: discover)
             await end(job.id, await run.run(), log)
         case .restore(let restore):
             isRestoring = !restore.dryRun

@@ -23,9 +23,9 @@ struct RestoreDriver: Sendable {
             case .perform(let step):
                 await report(.stepStarted, step, nil, nil)
                 do throws(FleetError) {
-                    faults.passing(step, .before)
+                    faults.passing(step.rawValue, .before)
                     let note = try await perform(step)
-                    faults.passing(step, .after)
+                    faults.passing(step.rawValue, .after)
                     try await write(.done(step, note: note), &machine)
                     await report(.stepDone, step, note, nil)
                 } catch {
@@ -34,9 +34,9 @@ struct RestoreDriver: Sendable {
                 }
             case .undo(let step):
                 do throws(FleetError) {
-                    faults.passing(step, .before, undoing: true)
+                    faults.passing("undo-\(step.rawValue)", .before)
                     try await onDisk { () throws(FleetError) in try steps.undo(step) }
-                    faults.passing(step, .after, undoing: true)
+                    faults.passing("undo-\(step.rawValue)", .after)
                     try await write(.undone(step), &machine)
                     await report(.note, step, "\(step.rawValue) was taken back", nil)
                 } catch {

@@ -76,6 +76,15 @@ final class Vault: Sendable {
 
     /// An upload is known by its job and by what is uploaded: the same job may save again after the agent was killed,
     /// and bytes of two files must never be put together.
+    /// Throws away what has arrived for a backup that ended without becoming a snapshot, unless its end is only the
+    /// coordinator's own guess.
+    func discardIncoming(ofEnded job: String) async throws(FleetError) {
+        guard try await !catalogue.awaitsUpload(job) else { return }
+        try await blocking { [store] () throws(FleetError) in
+            for key in try store.incoming() where Self.job(of: key) == job { try store.discard(key) }
+        }
+    }
+
     static func key(_ request: UploadRequest) -> String {
         let facts = (try? JSON.encode(request.facts)) ?? []
         return "\(request.job)-\(SHA256.hash(facts).prefix(8).hex)"
