@@ -1,3 +1,4 @@
+import FleetCrypto
 import FleetProtocol
 import FleetReactor
 import FleetSystem

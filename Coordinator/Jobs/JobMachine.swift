@@ -118,12 +118,11 @@ struct JobMachine: Sendable, Equatable {
                 .failed, FleetError(.malformed, "the agent reported an end without an outcome"), isAgentsWord: true)
         }
         let error = outcome.error ?? FleetError(.internalError, outcome.summary)
+        // A backup is what lies in the store, not what the agent believes: it may have died before the receipt came.
+        if kind == .backup, isSnapshotStored { return close(.succeeded, nil, isAgentsWord: true) }
         switch outcome.result {
         case .succeeded:
-            // A backup is what lies in the store, not what the agent believes.
-            if kind == .backup, !isSnapshotStored {
-                return close(.failed, Self.notStored, isAgentsWord: true)
-            }
+            if kind == .backup { return close(.failed, Self.notStored, isAgentsWord: true) }
             return close(.succeeded, nil, isAgentsWord: true)
         case .failed: return close(.failed, error, isAgentsWord: true)
         case .rolledBack: return close(.rolledBack, error, isAgentsWord: true)

@@ -29,7 +29,7 @@ struct KeyRing: Sendable {
         try FileSystem.makeDirectories(directory)
         let authority = try CertificateAuthority.create(name: "etcd backup fleet", validity: authorityValidity)
         try FileSystem.writeDurably("\(directory)/\(File.authorityKey)", authority.keyPEM.utf8)
-        try FileSystem.writeDurably("\(directory)/\(File.authority)", authority.certificatePEM.utf8, mode: 0o644)
+        try FileSystem.writeDurably("\(directory)/\(File.authority)", authority.certificatePEM.utf8)
         try FileSystem.writeDurably("\(directory)/\(File.jobKey)", try PrivateKey.generateEd25519().pem().utf8)
     }
 
@@ -50,7 +50,7 @@ struct KeyRing: Sendable {
             return try FileSystem.readText(path)
         }
         authority = try CertificateAuthority(
-            certificatePEM: try secretless("\(directory)/\(File.authority)"), keyPEM: try secret(File.authorityKey))
+            certificatePEM: try secret(File.authority), keyPEM: try secret(File.authorityKey))
         let key = try PrivateKey(pem: try secret(File.jobKey))
         signer = try JobSigner(key: key)
         jobKey = try key.rawPublicKey().base64
@@ -76,12 +76,4 @@ struct KeyRing: Sendable {
             }
         return try authority.issue(subject, for: CertificateRequest(pem: request), validity: Self.clientValidity)
     }
-}
-
-private func secretless(_ path: String) throws(FleetError) -> String {
-    guard FileSystem.exists(path) else {
-        throw FleetError(
-            .notFound, "\(path) is not there", hint: "run 'fleet-coordinator init', or name the right --data directory")
-    }
-    return try FileSystem.readText(path)
 }

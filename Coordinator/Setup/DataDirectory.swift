@@ -34,6 +34,7 @@ struct DataDirectory: Sendable {
         try FileSystem.makeDirectories(path)
         let lock = try self.lock()
         try KeyRing.create(in: keys)
+        _ = try FileStore(store)
         try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
         _ = consume lock
     }
