@@ -101,9 +101,15 @@ import Testing
         #expect(try FileSystem.readText(file) == before)
         try FileSystem.writeDurably(file, (before + "# by hand\n").utf8)
         #expect(code { _ = try node.steps.perform(.switchFiles) } == .changedMeanwhile)
-        #expect(code { try node.steps.undo(.switchFiles) } == .changedMeanwhile)
+        // It leads to the old data as it stands: going back needs nothing of it, and it is left alone.
+        #expect(code { try node.steps.undo(.switchFiles) } == nil)
         #expect(try FileSystem.readText(file) == before + "# by hand\n")
         #expect(try node.steps.standing().contains("was changed by somebody else"))
+        // This one leads to the new data, and only who changed it knows what it should be.
+        try FileSystem.writeDurably(file, (after + "# by hand\n").utf8)
+        #expect(code { _ = try node.steps.perform(.switchFiles) } == .changedMeanwhile)
+        #expect(code { try node.steps.undo(.switchFiles) } == .changedMeanwhile)
+        #expect(try FileSystem.readText(file) == after + "# by hand\n")
     }
 
     @Test func controlPlaneGoesAndComesBack() throws {

@@ -133,6 +133,15 @@ struct JobMachineTests {
         #expect(commands.compactMap(Self.name) == (row.command.map { [$0] } ?? []))
     }
 
+    /// The agent died after the last byte and before the receipt: it says that it was cut off, the store says more.
+    @Test(arguments: [JobOutcome.Result.failed, .succeeded])
+    func aStoredSnapshotIsASuccessWhateverTheAgentSays(_ result: JobOutcome.Result) {
+        var machine = Self.machine(.backup, .running)
+        machine.isSnapshotStored = true
+        _ = machine.handle(Self.event(.outcome, result), at: Self.start)
+        #expect(machine.state == .succeeded)
+    }
+
     @Test func anOutcomeOfTheAgentIsFinal() {
         var machine = Self.machine(.restore, .running)
         _ = machine.handle(Self.event(.outcome, .rolledBack), at: Self.start)
