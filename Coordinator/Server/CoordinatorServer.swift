@@ -65,7 +65,15 @@ final class CoordinatorServer: Sendable {
         try Listener(
             try Socket.listen(address), tls: tls,
             options: Connection.Options(software: "fleet-coordinator \(FleetVersion.current)"), log: log,
-            handler: { stream in await self.serve(stream) }, accepted: { _ in })
+            handler: { stream in await self.serve(stream) },
+            accepted: { connection in await Self.limitStranger(connection) })
+    }
+
+    /// Who comes without a certificate may enroll and go; nobody holds a connection without having proven who they are.
+    private static func limitStranger(_ connection: Connection) async {
+        guard case .anonymous = await connection.peer else { return }
+        try? await Task.sleep(for: .seconds(30))
+        await connection.close(FleetError(.timedOut, "a connection without a certificate is only for enrolment"))
     }
 
     private func tickForever() async {

@@ -105,6 +105,13 @@ import Testing
         expect(try kubeadm("    - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt\n", ""), .missingCertificate)
     }
 
+    /// Nobody should have to copy private keys to look at a configuration.
+    @Test func aCopyWithoutTheKeysDirectory() throws {
+        let tree = try NodeTree(Layouts.kubeadm)
+        try FileSystem.removeTree(tree.root + "/etc/kubernetes/pki")
+        #expect(try Discovery.discover(root: tree.root).instance.key == "/etc/kubernetes/pki/etcd/server.key")
+    }
+
     @Test func unitsThatCanNotBeFollowed() throws {
         func unit(_ text: String) throws -> NodeTree {
             try NodeTree(["/etc/systemd/system/etcd.service": "[Service]\n" + text])
