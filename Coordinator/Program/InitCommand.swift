@@ -6,7 +6,8 @@ let initCommand = Command(
     "init", "Set up a new coordinator",
     discussion: """
         Makes the fleet's certificate authority, the key that signs jobs, and the settings. Run it once, as the user that
-        the service runs as. Keep a copy of the directory's keys: agents obey no other.
+        the service runs as. Keep a copy of the directory's keys: agents obey no other. Where keys/ holds such a copy
+        already, it is kept.
         """,
     options: [
         .init(
@@ -32,8 +33,9 @@ let initCommand = Command(
     let advertise = try Address(text, defaultPort: 7400)
     let listen = try Address(call.value("listen") ?? "*:\(port)")
     let directory = CoordinatorProgram.directory(call)
-    try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
+    let hadKeys = try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
     call.terminal.print("\(directory.path) is set up; agents and operators will connect to \(advertise)")
+    if hadKeys { call.terminal.print("its keys were there already and are kept: agents of that fleet will obey it") }
     call.terminal.note(
         """
         next:

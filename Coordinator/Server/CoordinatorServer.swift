@@ -27,6 +27,7 @@ final class CoordinatorServer: Sendable {
     let log: Log
     let sessions = AgentSessions()
     let feed = JobFeed()
+    private let strangers = Strangers()
 
     init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {
         self.configuration = configuration
@@ -66,14 +67,23 @@ final class CoordinatorServer: Sendable {
             try Socket.listen(address), tls: tls,
             options: Connection.Options(software: "fleet-coordinator \(FleetVersion.current)"), log: log,
             handler: { stream in await self.serve(stream) },
-            accepted: { connection in await Self.limitStranger(connection) })
+            accepted: { connection in await self.limitStranger(connection) })
     }
 
-    /// Who comes without a certificate may enroll and go; nobody holds a connection without having proven who they are.
-    private static func limitStranger(_ connection: Connection) async {
+    /// Who comes without a certificate may enroll and go: only so many at once, and none for long.
+    private func limitStranger(_ connection: Connection) async {
         guard case .anonymous = await connection.peer else { return }
-        try? await Task.sleep(for: .seconds(30))
-        await connection.close(FleetError(.timedOut, "a connection without a certificate is only for enrolment"))
+        guard await strangers.enter() else {
+            return await connection.close(
+                FleetError(.busy, "too many are enrolling at once", hint: "try again in a minute", retryable: true))
+        }
+        let leaving = Task {
+            try? await Task.sleep(for: Strangers.stay)
+            await connection.close(FleetError(.timedOut, "a connection without a certificate is only for enrolment"))
+        }
+        _ = await connection.closed()
+        leaving.cancel()
+        await strangers.leave()
     }
 
     private func tickForever() async {

@@ -24,13 +24,30 @@ struct KeyRing: Sendable {
     /// Agents and operators enroll again after this.
     static let clientValidity = Duration.seconds(365 * 86_400)
 
-    /// Makes new keys. The job key is written last, so a directory that has it has all.
-    static func create(in directory: String) throws(FleetError) {
+    /// Makes new keys, or keeps the ones that are there: a coordinator that is set up again from a copy of its keys is
+    /// the one that its agents obey. No key is ever replaced.
+    ///
+    /// - Returns: whether they were there already.
+    /// - Throws: `malformed` where some are there and some are not, and what opening them throws.
+    static func create(in directory: String) throws(FleetError) -> Bool {
         try FileSystem.makeDirectories(directory)
+        let names = [File.authorityKey, File.authority, File.jobKey]
+        let present = names.filter { FileSystem.exists("\(directory)/\($0)") }
+        if present.count == names.count {
+            _ = try KeyRing(directory: directory)
+            return true
+        }
+        guard present.isEmpty else {
+            throw FleetError(
+                .malformed,
+                "\(directory) has \(present.joined(separator: " and ")), but not all of \(names.joined(separator: ", "))",
+                hint: "put the missing ones back from the copy; for a new fleet, move these away")
+        }
         let authority = try CertificateAuthority.create(name: "etcd backup fleet", validity: authorityValidity)
         try FileSystem.writeDurably("\(directory)/\(File.authorityKey)", authority.keyPEM.utf8)
         try FileSystem.writeDurably("\(directory)/\(File.authority)", authority.certificatePEM.utf8)
         try FileSystem.writeDurably("\(directory)/\(File.jobKey)", try PrivateKey.generateEd25519().pem().utf8)
+        return false
     }
 
     /// - Throws: `not-found` where `init` never ran, `permission-denied` for a key that others may read.

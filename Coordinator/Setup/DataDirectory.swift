@@ -24,8 +24,12 @@ struct DataDirectory: Sendable {
 
     /// Makes the directory, with keys and settings; the settings come last, so a directory that has them is complete.
     ///
+    /// Keys that are there already are kept (`KeyRing.create`).
+    ///
+    /// - Returns: whether there were keys.
     /// - Throws: `already-exists` for one that is set up: its keys are what every agent has pinned.
-    func create(_ settings: Settings) throws(FleetError) {
+    @discardableResult
+    func create(_ settings: Settings) throws(FleetError) -> Bool {
         guard !FileSystem.exists(settingsFile), !FileSystem.exists(catalogue) else {
             throw FleetError(
                 .alreadyExists, "\(path) is set up already",
@@ -33,10 +37,11 @@ struct DataDirectory: Sendable {
         }
         try FileSystem.makeDirectories(path)
         let lock = try self.lock()
-        try KeyRing.create(in: keys)
+        let hadKeys = try KeyRing.create(in: keys)
         _ = try FileStore(store)
         try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
         _ = consume lock
+        return hadKeys
     }
 
     /// - Throws: `not-found` where `init` never ran.

@@ -1,3 +1,4 @@
+import FleetCrypto
 import FleetProtocol
 import FleetSystem
 import Testing
@@ -39,6 +40,34 @@ struct DataDirectoryTests {
         try directory.create(settings)
         try FileSystem.setMode(directory.keys + "/job-signing.key", 0o640)
         #expect(await code { _ = try KeyRing(directory: directory.keys) } == .permissionDenied)
+    }
+
+    @Test func keysThatAreThereAreKept() throws {
+        let place = try TemporaryDirectory()
+        let (old, new) = (DataDirectory(path: place.path + "/old"), DataDirectory(path: place.path + "/new"))
+        #expect(try old.create(settings) == false)
+        let key = try KeyRing(directory: old.keys)
+        #expect(throws: FleetError.self) { try old.create(settings) }
+
+        // The host is lost; the keys were copied.
+        try FileSystem.makeDirectories(new.keys)
+        for name in try FileSystem.list(old.keys) {
+            try FileSystem.writeDurably("\(new.keys)/\(name)", try FileSystem.read("\(old.keys)/\(name)"))
+        }
+        #expect(try new.create(settings) == true)
+        let kept = try KeyRing(directory: new.keys)
+        #expect(
+            kept.jobKey == key.jobKey && kept.authority.certificate.fingerprint == key.authority.certificate.fingerprint
+        )
+    }
+
+    @Test func halfASetOfKeysIsNotCompleted() throws {
+        let place = try TemporaryDirectory()
+        let one = DataDirectory(path: place.path)
+        try FileSystem.makeDirectories(one.keys)
+        try FileSystem.writeDurably("\(one.keys)/authority.key", "something".utf8)
+        #expect { try one.create(settings) } throws: { ($0 as? FleetError)?.code == .malformed }
+        #expect(try FileSystem.readText("\(one.keys)/authority.key") == "something")
     }
 
     /// Without a catalogue, from the store alone.
