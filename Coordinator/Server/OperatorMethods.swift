@@ -140,6 +140,7 @@ extension CoordinatorServer {
         guard job.state.isOpen else { return try await stream.finish(job) }
         for await one in news {
             switch one {
+            case .event(let event) where event.kind == .progress: try await stream.send(message: event)
             case .event(let event) where event.sequence > seen:
                 try await stream.send(message: event)
                 seen = event.sequence

@@ -99,6 +99,9 @@ public struct JobEvent: Codable, Sendable, Equatable {
         case stepDone = "step-done"
         case stepFailed = "step-failed"
         case note, outcome
+        /// How far a transfer is, in `detail` ("12.0 MB of 40.0 MB"): told by the coordinator to those who watch, recorded
+        /// nowhere, without a number of its own (0).
+        case progress
     }
 
     public var job: String

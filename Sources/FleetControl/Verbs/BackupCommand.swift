@@ -79,6 +79,7 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
         await progress.started(cluster)
         let ended = try await JobWatch.follow(job.id, control) { event in
             if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
+            if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
         }
         if ended.state == .succeeded {
             result.snapshot = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
