@@ -171,7 +171,9 @@ public enum Socket {
     private static func connectFailure(_ code: Int32) -> FleetError {
         var error = FleetError(errno: code, "connect")
         error.isRetryable = true
-        if code == ECONNREFUSED { error.hint = "is the coordinator running, and is this its address?" }
+        if code == ECONNREFUSED || code == ENOENT {
+            error.hint = "is the coordinator running, and is this its address?"
+        }
         return error
     }
 

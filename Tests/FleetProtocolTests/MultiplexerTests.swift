@@ -56,6 +56,16 @@ import Testing
         }
     }
 
+    /// A stranger gets less than the connection was made for.
+    @Test func theLimitCanBeLowered() throws {
+        var multiplexer = try listener(limit: 8)
+        multiplexer.limitPeerStreams(to: 1)
+        _ = try multiplexer.receive(open(1))
+        guard case .refused(3, _) = try multiplexer.receive(open(3)) else {
+            throw FleetError(.internalError, "not refused")
+        }
+    }
+
     @Test func creditIsEnforced() throws {
         var multiplexer = try listener()
         _ = try multiplexer.receive(open(1))
