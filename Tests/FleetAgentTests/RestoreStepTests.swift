@@ -23,7 +23,9 @@ import Testing
             work.plan.newDataDir = root + work.plan.newDataDir
             work.plan.oldDataDir = root + work.plan.oldDataDir
             work.plan.changes = work.plan.changes.map {
-                .init(path: root + $0.path, before: $0.before, after: $0.after)
+                .init(
+                    path: root + $0.path, before: $0.before,
+                    after: $0.after.replacing("/var/lib/etcd-restore", with: root + "/var/lib/etcd-restore"))
             }
             work.directories = work.directories.map { .init(old: root + $0.old, new: root + $0.new) }
             (work.instance.cacert, work.instance.cert) = (nil, nil)
@@ -151,5 +153,28 @@ import Testing
         #expect(HTTPProbe.isListening(host: "127.0.0.1", port: port))
         #expect(!HTTPProbe.isListening(host: "127.0.0.1", port: 1))
         #expect(code { _ = try HTTPProbe.status(host: "127.0.0.1", port: port, path: "/", isTLS: true) } != nil)
+    }
+
+    /// A node is one of several members where anything says so, and where nothing can tell.
+    @Test(.enabled(if: RealEtcd.isInstalled)) func oneOfSeveralMembersIsRefused() throws {
+        var node = try Node()
+        node.steps.work.instance.endpoint = "http://127.0.0.1:1"
+        node.steps.work.snapshot.facts.members = 3
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+        node.steps.work.snapshot.facts.members = nil
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+        node.steps.work.snapshot.facts.members = 1
+        #expect(code { _ = try node.steps.perform(.preflight) } == nil)
+        // A running one tells, whatever was recorded.
+        let etcd = try RealEtcd()
+        node.steps.work.instance.endpoint = etcd.client
+        node.steps.work.snapshot.facts.members = nil
+        #expect(code { _ = try node.steps.perform(.preflight) } == nil)
+        node.steps.work.snapshot.facts.members = 1
+        _ = try Subprocess.check(
+            "/usr/bin/etcdctl",
+            ["--endpoints=\(etcd.client)", "member", "add", "m2", "--peer-urls=http://127.0.0.1:1"],
+            environment: EtcdClient.environment)
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
     }
 }
