@@ -60,8 +60,13 @@ extension RestoreSteps {
     /// - Throws: `internal` rather than removing what an etcd works on.
     func removeNewData() throws(FleetError) {
         for directory in work.directories where FileSystem.exists(directory.new) {
-            let user = try ProcessTable.etcds().first { process in
-                LiveDirectory.isSame(process, process.openDataDir, work.plan.newDataDir)
+            // One that its kubelet or systemd starts again and again may have come up once more.
+            var user = try newEtcd()
+            if user != nil {
+                _ = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+                    user = try newEtcd()
+                    return user == nil
+                }
             }
             guard user == nil else {
                 throw FleetError(

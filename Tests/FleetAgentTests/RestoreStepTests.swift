@@ -177,4 +177,35 @@ import Testing
             environment: EtcdClient.environment)
         #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
     }
+
+    /// Going back with an etcd that was not healthy before: the new one is waited for all the same, or its data could
+    /// not be removed.
+    @Test func theNewPodGoesBeforeAnythingElseComesBack() throws {
+        var node = try Node(waitSeconds: 20)
+        let work = node.steps.work
+        let manifest = node.tree.root + "/manifests/etcd.yaml"
+        try node.tree.write("/manifests/etcd.yaml", Layouts.kubeadmManifest)
+        node.steps.work.launch = .staticPod(
+            manifest: manifest, manifestDirectory: node.tree.root + "/manifests", dataPath: "/no/such/directory")
+        node.steps.work.wasHealthy = false
+        _ = try node.steps.perform(.switchFiles)
+        let database = work.plan.newDataDir + "/member/snap/db"
+        try FileSystem.makeDirectories(FileSystem.parent(of: database))
+        try FileSystem.writeDurably(database, "x".utf8)
+        // A stand-in that shows the same in /proc as an etcd does, and goes a while after it is told to.
+        _ = try Subprocess.check(
+            "/bin/bash", ["-c", "exec -a etcd sleep 4 9<\(database) > /dev/null 2>&1 < /dev/null &"])
+        let isThere = {
+            try ProcessTable.etcds().contains { LiveDirectory.isSame($0, $0.openDataDir, work.plan.newDataDir) }
+        }
+        #expect(
+            try Waiting.until(3) { () throws(FleetError) in
+                try ProcessTable.etcds().contains { $0.openDataDir == work.plan.newDataDir }
+            })
+        try node.steps.undo(.switchFiles)
+        #expect(try !isThere())
+        #expect(FileSystem.exists(manifest))
+        try node.steps.undo(.restoreData)
+        #expect(!FileSystem.exists(work.plan.newDataDir))
+    }
 }
