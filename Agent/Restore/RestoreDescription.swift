@@ -9,7 +9,7 @@ extension RestoreWork {
         switch step {
         case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
         case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
-        case .preflight: return "check space, certificates, tools and that etcd has this one member"
+        case .preflight: return "check space, certificates, tools and that the cluster has this one member"
         case .restoreData:
             let wal = plan.newWalDir.map { ", WAL to \($0)" } ?? ""
             return "restore to \(plan.newDataDir)\(wal), with owner and mode of \(plan.oldDataDir)"

@@ -11,6 +11,7 @@ enum RestorePlanner {
     ) throws(FleetError) -> RestoreWork {
         let instance = found.instance
         try checkOneMember(instance)
+        if let members = restore.snapshot.facts.members { try check(members: members, "had", restore.snapshot) }
         let token = "fleet-restore-\(job.id)"
         var changes = FileChanges(found)
         let data = try move(found.dataDir, "data-dir", job.id, &changes)
@@ -127,6 +128,15 @@ enum RestorePlanner {
                 "the cluster has other members: \(others.sorted().joined(separator: ", ")) (initial-cluster)",
                 hint: "one node alone can't be restored; all members are restored together")
         }
+    }
+
+    /// - Parameter verb: "had" when the snapshot was saved, "has" now.
+    static func check(members: Int, _ verb: String, _ snapshot: SnapshotRecord) throws(FleetError) {
+        guard members > 1 else { return }
+        throw FleetError(
+            .severalMembers,
+            "the cluster \(verb) \(members) members\(verb == "had" ? " when \(snapshot.id) was saved" : "")",
+            hint: "one node alone can't be restored; all members are restored together")
     }
 
     /// Discovery of the files as they would be must find the new directories, and everything else as it is.

@@ -30,7 +30,10 @@ extension RestoreSteps {
             }
         }
         try reload()
-        if case .staticPod = work.launch, work.wasHealthy { try waitForPod(work.plan.oldDataDir) }
+        guard case .staticPod = work.launch else { return }
+        if work.wasHealthy { try waitForPod(work.plan.oldDataDir) }
+        // An etcd that failed before may never come back, but the new one has to go: its data is removed next.
+        try waitUntilNewPodIsGone()
     }
 
     /// A file that somebody else changed before we did, or after, and that says nothing of the new directories: it leads

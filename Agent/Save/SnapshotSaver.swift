@@ -82,7 +82,8 @@ struct SnapshotSaver: Sendable {
             status: status, tool: preflight.client.tool.description, etcdVersion: preflight.status.version,
             clusterID: String(preflight.status.clusterID, radix: 16),
             memberID: String(preflight.status.memberID, radix: 16), memberName: instance.name, size: file.size,
-            savedAt: started, certificates: preflight.certificates, liveKeys: keys, warnings: preflight.warnings)
+            savedAt: started, certificates: preflight.certificates, liveKeys: keys,
+            members: try? preflight.client.members().count, warnings: preflight.warnings)
         return SavedSnapshot(file: path, facts: facts, sha256: file.sha256)
     }
 

@@ -154,6 +154,29 @@ import Testing
         #expect(await outbox.nextUnacknowledged()?.sequence == 3)
     }
 
+    /// Events only tell of a job: a damaged file of theirs is kept aside, and neither the agent's start nor another job
+    /// suffers from it.
+    @Test func damagedEventsAreKeptAside() async throws {
+        let node = try Node()
+        do {
+            let outbox = Outbox(paths: node.paths)
+            for index in 1...3 { try await outbox.post("j1", .note, detail: "event \(index)") }
+            try await outbox.post("j2", .accepted)
+        }
+        let path = node.paths.events("j1")
+        let text = try FileSystem.readText(path)
+        try FileSystem.writeDurably(path, text.replacing("event 2", with: "event 2 ").utf8)
+        let runner = node.runner()
+        try await runner.start()
+        #expect(await runner.activeJobs == ["j1", "j2"])
+        #expect(FileSystem.exists(path + ".damaged"))
+        let (result, events) = try await outcome(runner, "j1")
+        #expect(result.error?.code == .interrupted)
+        #expect(events.compactMap(\.detail) == ["event 1", "event 3"])
+        // No number is given twice: the coordinator would take the second for the first.
+        #expect(events.last!.sequence > 4)
+    }
+
     @Test(.enabled(if: RealEtcd.isInstalled)) func backup() async throws {
         let node = try Node()
         let etcd = try RealEtcd()

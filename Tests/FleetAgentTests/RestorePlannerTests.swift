@@ -13,10 +13,12 @@ import Testing
             etcdVersion: "3.4.23", clusterID: "1", memberID: "2", memberName: "m", size: 20512,
             savedAt: Timestamp(milliseconds: 0), certificates: [], warnings: []))
 
-    private func plan(_ tree: NodeTree, job: String = "j1") throws -> RestoreWork {
+    private func plan(_ tree: NodeTree, job: String = "j1", members: Int? = 1) throws -> RestoreWork {
+        var record = Self.record
+        record.facts.members = members
         let job = Job(
             id: job, node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
-            operation: .restore(.init(snapshot: Self.record, dryRun: false, waitSeconds: 60)))
+            operation: .restore(.init(snapshot: record, dryRun: false, waitSeconds: 60)))
         guard case .restore(let restore) = job.operation else { fatalError("a restore") }
         return try RestorePlanner.plan(try tree.discover(), restore, job: job)
     }
@@ -29,9 +31,9 @@ import Testing
         }.joined()
     }
 
-    private func code(_ tree: NodeTree) -> FleetError.Code? {
+    private func code(_ tree: NodeTree, members: Int? = 1) -> FleetError.Code? {
         do {
-            _ = try plan(tree)
+            _ = try plan(tree, members: members)
             return nil
         } catch { return FleetError(error).code }
     }
@@ -190,6 +192,8 @@ import Testing
             Layouts.kubeadmManifest.replacing("--initial-cluster=cp1", with: "--initial-cluster=cp2=https://x:2380,cp1")
         )
         #expect(code(members) == .severalMembers)
+        // kubeadm's first control plane names only itself for ever.
+        #expect(code(try NodeTree(Layouts.kubeadm), members: 3) == .severalMembers)
         let there = try NodeTree(Layouts.kubespray)
         try there.write("/var/lib/etcd-restore-j1/x", "")
         #expect(code(there) == .alreadyExists)

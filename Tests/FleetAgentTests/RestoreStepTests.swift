@@ -23,7 +23,9 @@ import Testing
             work.plan.newDataDir = root + work.plan.newDataDir
             work.plan.oldDataDir = root + work.plan.oldDataDir
             work.plan.changes = work.plan.changes.map {
-                .init(path: root + $0.path, before: $0.before, after: $0.after)
+                .init(
+                    path: root + $0.path, before: $0.before,
+                    after: $0.after.replacing("/var/lib/etcd-restore", with: root + "/var/lib/etcd-restore"))
             }
             work.directories = work.directories.map { .init(old: root + $0.old, new: root + $0.new) }
             (work.instance.cacert, work.instance.cert) = (nil, nil)
@@ -151,5 +153,59 @@ import Testing
         #expect(HTTPProbe.isListening(host: "127.0.0.1", port: port))
         #expect(!HTTPProbe.isListening(host: "127.0.0.1", port: 1))
         #expect(code { _ = try HTTPProbe.status(host: "127.0.0.1", port: port, path: "/", isTLS: true) } != nil)
+    }
+
+    /// A node is one of several members where anything says so, and where nothing can tell.
+    @Test(.enabled(if: RealEtcd.isInstalled)) func oneOfSeveralMembersIsRefused() throws {
+        var node = try Node()
+        node.steps.work.instance.endpoint = "http://127.0.0.1:1"
+        node.steps.work.snapshot.facts.members = 3
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+        node.steps.work.snapshot.facts.members = nil
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+        node.steps.work.snapshot.facts.members = 1
+        #expect(code { _ = try node.steps.perform(.preflight) } == nil)
+        // A running one tells, whatever was recorded.
+        let etcd = try RealEtcd()
+        node.steps.work.instance.endpoint = etcd.client
+        node.steps.work.snapshot.facts.members = nil
+        #expect(code { _ = try node.steps.perform(.preflight) } == nil)
+        node.steps.work.snapshot.facts.members = 1
+        _ = try Subprocess.check(
+            "/usr/bin/etcdctl",
+            ["--endpoints=\(etcd.client)", "member", "add", "m2", "--peer-urls=http://127.0.0.1:1"],
+            environment: EtcdClient.environment)
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+    }
+
+    /// Going back with an etcd that was not healthy before: the new one is waited for all the same, or its data could
+    /// not be removed.
+    @Test func theNewPodGoesBeforeAnythingElseComesBack() throws {
+        var node = try Node(waitSeconds: 20)
+        let work = node.steps.work
+        let manifest = node.tree.root + "/manifests/etcd.yaml"
+        try node.tree.write("/manifests/etcd.yaml", Layouts.kubeadmManifest)
+        node.steps.work.launch = .staticPod(
+            manifest: manifest, manifestDirectory: node.tree.root + "/manifests", dataPath: "/no/such/directory")
+        node.steps.work.wasHealthy = false
+        _ = try node.steps.perform(.switchFiles)
+        let database = work.plan.newDataDir + "/member/snap/db"
+        try FileSystem.makeDirectories(FileSystem.parent(of: database))
+        try FileSystem.writeDurably(database, "x".utf8)
+        // A stand-in that shows the same in /proc as an etcd does, and goes a while after it is told to.
+        _ = try Subprocess.check(
+            "/bin/bash", ["-c", "exec -a etcd sleep 4 9<\(database) > /dev/null 2>&1 < /dev/null &"])
+        let isThere = {
+            try ProcessTable.etcds().contains { LiveDirectory.isSame($0, $0.openDataDir, work.plan.newDataDir) }
+        }
+        #expect(
+            try Waiting.until(3) { () throws(FleetError) in
+                try ProcessTable.etcds().contains { $0.openDataDir == work.plan.newDataDir }
+            })
+        try node.steps.undo(.switchFiles)
+        #expect(try !isThere())
+        #expect(FileSystem.exists(manifest))
+        try node.steps.undo(.restoreData)
+        #expect(!FileSystem.exists(work.plan.newDataDir))
     }
 }
