@@ -39,7 +39,7 @@ extension Catalogue {
             try row["name"]
         }
         return FleetError(
-            .notFound, "there is no cluster \(name)",
+            .notFound, "there is no cluster \(Names.isValid(name) ? name : Names.quote(name))",
             hint: known.isEmpty
                 ? "add it with: fleetctl cluster add \(Names.isValid(name) ? name : "NAME")"
                 : "known clusters: \(known.prefix(5).joined(separator: ", "))\(known.count > 5 ? ", ..." : "")")

@@ -64,7 +64,7 @@ extension Catalogue {
     func snapshot(_ id: String) throws(FleetError) -> SnapshotEntry {
         guard let found = try entry(id) else {
             throw FleetError(
-                .notFound, "there is no snapshot \(id.debugDescription)",
+                .notFound, "there is no snapshot \(Names.quote(id))",
                 hint: "list them with: fleetctl snapshot list")
         }
         return found

@@ -9,7 +9,7 @@ extension Catalogue {
         try checkOwner(request.job, node)
         let job = try job(request.job)
         guard job.kind == "backup", job.snapshot == request.snapshot else {
-            throw FleetError(.conflict, "job \(job.id) makes no snapshot \(request.snapshot.debugDescription)")
+            throw FleetError(.conflict, "job \(job.id) makes no snapshot \(Names.quote(request.snapshot))")
         }
         // A snapshot is welcome as long as the job's end is not known for certain; one that succeeded may ask for its
         // receipt again.
@@ -25,7 +25,7 @@ extension Catalogue {
         try checkOwner(request.job, node)
         let job = try job(request.job)
         guard job.kind == "restore", job.snapshot == request.snapshot, job.state.isOpen else {
-            throw FleetError(.notFound, "job \(job.id) does not restore \(request.snapshot.debugDescription) now")
+            throw FleetError(.notFound, "job \(job.id) does not restore \(Names.quote(request.snapshot)) now")
         }
     }
 

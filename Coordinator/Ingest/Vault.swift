@@ -27,7 +27,7 @@ final class Vault: Sendable {
     ///   snapshot, `malformed`, `no-space`.
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
-        guard request.facts.size > 0 else { throw FleetError(.malformed, "a snapshot of \(request.facts.size) bytes") }
+        try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
         let writer = try await blocking { [store, reserve] () throws(FleetError) in
@@ -45,7 +45,7 @@ final class Vault: Sendable {
             }
             let missing = request.facts.size - incoming.length
             let free = try store.freeSpace()
-            guard free >= missing + reserve else {
+            guard free - reserve >= missing else {
                 incoming.close()
                 throw FleetError(
                     .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
