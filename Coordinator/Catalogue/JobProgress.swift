@@ -140,7 +140,7 @@ extension Catalogue {
             """
             SELECT j.kind, j.state, j.created, j.last_heard, j.agents_word, a.number, a.counter, a.issued, a.expires,
                 EXISTS (SELECT 1 FROM snapshots s WHERE s.id = j.snapshot AND s.job = j.id
-                    AND s.condition = 'verified') AS stored
+                    AND s.condition IN ('verified', 'foreign')) AS stored
             FROM jobs j JOIN job_attempts a ON a.job = j.id WHERE j.id = ? ORDER BY a.number DESC LIMIT 1
             """, id
         ) { row throws(FleetError) in

@@ -60,7 +60,7 @@ final class Vault: Sendable {
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.
     private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
-        if let entry = try await catalogue.entry(request.snapshot), entry.condition == .verified {
+        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.soundCondition {
             return entry.record.job == request.job ? entry.record : nil
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in

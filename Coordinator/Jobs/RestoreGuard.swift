@@ -26,7 +26,7 @@ enum RestoreGuard {
         _ entry: SnapshotEntry, target: ClusterRecord, agents: [AgentRecord], _ options: Options = Options()
     ) throws(FleetError) {
         let snapshot = entry.record
-        guard entry.condition == .verified else {
+        guard entry.condition == .verified || entry.condition == .foreign else {
             throw FleetError(
                 .snapshotUnusable, "snapshot \(snapshot.id) is \(entry.condition.rawValue)",
                 hint: "choose another one: fleetctl snapshot list \(snapshot.cluster)")
@@ -35,6 +35,12 @@ enum RestoreGuard {
             guard snapshot.cluster == target.name else {
                 throw FleetError(
                     .otherCluster, "snapshot \(snapshot.id) is of cluster \(snapshot.cluster), not of \(target.name)",
+                    hint: "if that is really meant, add --from-other-cluster")
+            }
+            guard entry.condition != .foreign else {
+                throw FleetError(
+                    .otherCluster,
+                    "snapshot \(snapshot.id): \(entry.problem?.message ?? "it is of another etcd cluster")",
                     hint: "if that is really meant, add --from-other-cluster")
             }
             let own = target.identities.map(\.id)
