@@ -29,6 +29,15 @@ extension Catalogue {
         }
     }
 
+    /// - Throws: `not-found`.
+    func jobCreated(_ id: String) throws(FleetError) -> Timestamp {
+        let created: Timestamp? = try db.first("SELECT created FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            try row["created"]
+        }
+        guard let created else { throw FleetError(.notFound, "there is no job \(Names.quote(id))") }
+        return created
+    }
+
     /// Whether bytes that arrived for a job may still become its snapshot.
     func awaitsUpload(_ id: String) throws(FleetError) -> Bool {
         let state = try db.first("SELECT state FROM jobs WHERE id = ?", id) { row throws(FleetError) in

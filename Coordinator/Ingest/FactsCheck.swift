@@ -24,4 +24,21 @@ enum FactsCheck {
             throw FleetError(.malformed, "what the agent says of the snapshot is longer than \(textLimit) bytes")
         }
     }
+
+    /// How far a node's clock may be off before it is not believed.
+    static let clockTolerance = Duration.seconds(300)
+
+    /// The node's clock decides what is the latest and what `--at TIME` finds, so the time of a save is held between
+    /// the beginning of its job and now, and a warning says by how much the clock is off.
+    static func boundTime(_ facts: inout SnapshotFacts, jobCreated: Timestamp, now: Timestamp) {
+        let earliest = Timestamp(milliseconds: jobCreated.milliseconds - clockTolerance.milliseconds)
+        let latest = now.adding(clockTolerance)
+        let told = facts.savedAt
+        guard told < earliest || told > latest else { return }
+        let off = told < earliest ? jobCreated.since(told) : told.since(now)
+        facts.savedAt = told < earliest ? earliest : latest
+        facts.warnings.append(
+            "the node's clock is at least \(off.milliseconds / 1000) s \(told < earliest ? "behind" : "ahead"): "
+                + "it dated the save \(told), which is taken for \(facts.savedAt)")
+    }
 }

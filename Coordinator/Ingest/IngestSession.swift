@@ -151,9 +151,12 @@ actor IngestSession {
             try await vault.catalogue.audit(event, error: error)
             throw error
         }
+        let now = await vault.catalogue.now
+        var facts = request.facts
+        FactsCheck.boundTime(&facts, jobCreated: try await vault.catalogue.jobCreated(request.job), now: now)
         var record = SnapshotRecord(
             id: request.snapshot, cluster: upload.node.cluster, node: upload.node.node, job: request.job,
-            storedAt: await vault.catalogue.now, size: digest.length, sha256: digest.sha256, facts: request.facts,
+            storedAt: now, size: digest.length, sha256: digest.sha256, facts: facts,
             expectedClusterID: try await vault.catalogue.expectedIdentity(
                 request.facts.clusterID, cluster: upload.node.cluster))
         if let problem = record.foreignProblem {
