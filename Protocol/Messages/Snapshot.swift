@@ -48,11 +48,13 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
     public var liveKeys: Int64?
     /// For people: a version known to be bad, a certificate near its end.
     public var warnings: [String]
+    /// Voting and learning members at the time, nil where it was not learned.
+    public var members: Int?
 
     public init(
         status: SnapshotStatus, tool: String, etcdVersion: String, clusterID: String, memberID: String,
         memberName: String, size: Int64, savedAt: Timestamp, certificates: [CertificateExpiry],
-        liveKeys: Int64? = nil, warnings: [String]
+        liveKeys: Int64? = nil, warnings: [String], members: Int? = nil
     ) {
         self.status = status
         self.tool = tool
@@ -65,6 +67,7 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
         self.certificates = certificates
         self.liveKeys = liveKeys
         self.warnings = warnings
+        self.members = members
     }
 }
 
