@@ -209,7 +209,10 @@ extension Catalogue {
             event.sequence, event.time, now, try JSON.text(event))
         if let outcome = event.outcome {
             try db.run(
-                "UPDATE jobs SET outcome = coalesce(outcome, ?) WHERE id = ?", try JSON.text(outcome), event.job)
+                """
+                UPDATE jobs SET outcome = ? WHERE id = ?
+                    AND (outcome IS NULL OR json_extract(outcome, '$.result') = 'stuck')
+                """, try JSON.text(outcome), event.job)
             if let plan = outcome.plan {
                 try db.run("UPDATE restores SET plan = ? WHERE job = ?", try JSON.text(plan), event.job)
             }
