@@ -54,6 +54,14 @@ final class Vault: Sendable {
             }
             return try UploadWriter(incoming)
         }
+        // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
+        if writer.length == 0, let stored = try await stored(request) {
+            try await blocking { [store] () throws(FleetError) in
+                writer.close()
+                try store.discard(key)
+            }
+            return IngestSession(vault: self, stored: stored)
+        }
         return IngestSession(
             vault: self, writer: writer, key: key, request: request, node: node, offset: writer.length)
     }
@@ -74,8 +82,6 @@ final class Vault: Sendable {
         return found
     }
 
-    /// An upload is known by its job and by what is uploaded: the same job may save again after the agent was killed,
-    /// and bytes of two files must never be put together.
     /// Throws away what has arrived for a backup that ended without becoming a snapshot, unless its end is only the
     /// coordinator's own guess.
     func discardIncoming(ofEnded job: String) async throws(FleetError) {
@@ -85,6 +91,8 @@ final class Vault: Sendable {
         }
     }
 
+    /// An upload is known by its job and by what is uploaded: the same job may save again after the agent was killed,
+    /// and bytes of two files must never be put together.
     static func key(_ request: UploadRequest) -> String {
         let facts = (try? JSON.encode(request.facts)) ?? []
         return "\(request.job)-\(SHA256.hash(facts).prefix(8).hex)"
