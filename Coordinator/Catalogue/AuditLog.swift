@@ -13,8 +13,13 @@ struct Act {
     init(_ action: String, by actor: String, cluster: String? = nil, subject: String? = nil) {
         self.action = action
         self.actor = actor
-        self.cluster = cluster
-        self.subject = subject
+        self.cluster = cluster.map { Self.clip($0, 64) }
+        self.subject = subject.map { Self.clip($0, 64) }
+    }
+
+    /// What is refused may be of any length; no name, no id and no error worth keeping is longer than this.
+    static func clip(_ text: String, _ limit: Int) -> String {
+        text.utf8.count <= limit ? text : String(decoding: text.utf8.prefix(limit), as: UTF8.self) + "..."
     }
 }
 
@@ -76,7 +81,7 @@ extension Catalogue {
         let head = try auditHead() ?? .empty
         let event = AuditEvent(
             sequence: head.sequence + 1, time: now, actor: act.actor, action: act.action, cluster: act.cluster,
-            subject: act.subject, outcome: outcome, detail: act.detail)
+            subject: act.subject, outcome: outcome, detail: act.detail.mapValues { Act.clip($0, 2000) })
         let link = try AuditChain.Link(event, after: head)
         try db.run(
             "INSERT INTO audit_events (sequence, time, cluster, body, previous, hash) VALUES (?, ?, ?, ?, ?, ?)",

@@ -9,7 +9,7 @@ extension Catalogue {
         try checkOwner(request.job, node)
         let job = try job(request.job)
         guard job.kind == "backup", job.snapshot == request.snapshot else {
-            throw FleetError(.conflict, "job \(job.id) makes no snapshot \(request.snapshot.debugDescription)")
+            throw FleetError(.conflict, "job \(job.id) makes no snapshot \(Names.quote(request.snapshot))")
         }
         // A snapshot is welcome as long as the job's end is not known for certain; one that succeeded may ask for its
         // receipt again.
@@ -25,8 +25,17 @@ extension Catalogue {
         try checkOwner(request.job, node)
         let job = try job(request.job)
         guard job.kind == "restore", job.snapshot == request.snapshot, job.state.isOpen else {
-            throw FleetError(.notFound, "job \(job.id) does not restore \(request.snapshot.debugDescription) now")
+            throw FleetError(.notFound, "job \(job.id) does not restore \(Names.quote(request.snapshot)) now")
         }
+    }
+
+    /// - Throws: `not-found`.
+    func jobCreated(_ id: String) throws(FleetError) -> Timestamp {
+        let created: Timestamp? = try db.first("SELECT created FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            try row["created"]
+        }
+        guard let created else { throw FleetError(.notFound, "there is no job \(Names.quote(id))") }
+        return created
     }
 
     /// Whether bytes that arrived for a job may still become its snapshot.

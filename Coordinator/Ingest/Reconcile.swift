@@ -33,7 +33,7 @@ extension Vault {
             log.warning("a crash left a file in the store; it was put aside", ["path": path])
         }
         let conditions = try await catalogue.snapshotConditions()
-        for record in listing.records where conditions[record.id] != .verified {
+        for record in listing.records where conditions[record.id] != record.soundCondition {
             if conditions[record.id] != nil {
                 // It was missing or damaged: its length alone is not enough to trust it again.
                 let verdict = try await blocking { [store] () throws(FleetError) in try store.verify(record.id) }
@@ -83,8 +83,9 @@ extension Vault {
         }
         if let first = verdict.findings.first {
             try await catalogue.mark(id, first.code == .notFound ? .missing : .damaged, first, by: actor)
-        } else if known.condition != .verified {
-            try await catalogue.mark(id, .verified, nil, by: actor)
+        } else {
+            let record = known.record
+            try await catalogue.mark(id, record.soundCondition, record.foreignProblem, by: actor)
         }
         return verdict
     }

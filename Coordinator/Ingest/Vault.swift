@@ -27,7 +27,7 @@ final class Vault: Sendable {
     ///   snapshot, `malformed`, `no-space`.
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
-        guard request.facts.size > 0 else { throw FleetError(.malformed, "a snapshot of \(request.facts.size) bytes") }
+        try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
         let writer = try await blocking { [store, reserve] () throws(FleetError) in
@@ -45,7 +45,7 @@ final class Vault: Sendable {
             }
             let missing = request.facts.size - incoming.length
             let free = try store.freeSpace()
-            guard free >= missing + reserve else {
+            guard free - reserve >= missing else {
                 incoming.close()
                 throw FleetError(
                     .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
@@ -54,13 +54,21 @@ final class Vault: Sendable {
             }
             return try UploadWriter(incoming)
         }
+        // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
+        if writer.length == 0, let stored = try await stored(request) {
+            try await blocking { [store] () throws(FleetError) in
+                writer.close()
+                try store.discard(key)
+            }
+            return IngestSession(vault: self, stored: stored)
+        }
         return IngestSession(
             vault: self, writer: writer, key: key, request: request, node: node, offset: writer.length)
     }
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.
     private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
-        if let entry = try await catalogue.entry(request.snapshot), entry.condition == .verified {
+        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.soundCondition {
             return entry.record.job == request.job ? entry.record : nil
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in
@@ -74,8 +82,6 @@ final class Vault: Sendable {
         return found
     }
 
-    /// An upload is known by its job and by what is uploaded: the same job may save again after the agent was killed,
-    /// and bytes of two files must never be put together.
     /// Throws away what has arrived for a backup that ended without becoming a snapshot, unless its end is only the
     /// coordinator's own guess.
     func discardIncoming(ofEnded job: String) async throws(FleetError) {
@@ -85,6 +91,8 @@ final class Vault: Sendable {
         }
     }
 
+    /// An upload is known by its job and by what is uploaded: the same job may save again after the agent was killed,
+    /// and bytes of two files must never be put together.
     static func key(_ request: UploadRequest) -> String {
         let facts = (try? JSON.encode(request.facts)) ?? []
         return "\(request.job)-\(SHA256.hash(facts).prefix(8).hex)"

@@ -7,7 +7,8 @@ import FleetSystem
 /// What holds, whatever happens in whatever order:
 /// - The agent begins a job at most once, since every copy of it that it accepts needs a counter above the last one; a
 ///   restore is never sent with a second counter.
-/// - An outcome that the agent reported is final. `lost` and `expired` are the coordinator's own verdicts, and only an
+/// - An outcome that the agent reported is final, but for `stuck`: somebody may have helped, and the agent may have
+///   carried the job to an end after all. `lost` and `expired` are the coordinator's own verdicts, and only an
 ///   outcome of the agent replaces them.
 /// - No job stays open for ever: `tick` closes what was not heard of for as long as `Limits` says.
 /// - What comes twice changes nothing the second time.
@@ -112,7 +113,7 @@ struct JobMachine: Sendable, Equatable {
 
     private mutating func handle(_ event: JobEvent, at now: Timestamp) -> [Command] {
         accept(at: now)
-        guard event.kind == .outcome, !isAgentsWord else { return [] }
+        guard event.kind == .outcome, !isAgentsWord || state == .stuck else { return [] }
         guard let outcome = event.outcome else {
             return close(
                 .failed, FleetError(.malformed, "the agent reported an end without an outcome"), isAgentsWord: true)

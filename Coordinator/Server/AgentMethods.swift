@@ -11,7 +11,7 @@ extension CoordinatorServer {
         case Method.fetch: try await sendSnapshot(stream, node)
         default:
             throw FleetError(
-                .unknownMethod, "an agent can't ask for \(stream.method)",
+                .unknownMethod, "an agent can't ask for \(Names.quote(stream.method))",
                 hint: "upgrade the older side, or use an operator's certificate")
         }
     }

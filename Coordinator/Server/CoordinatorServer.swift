@@ -104,7 +104,7 @@ final class CoordinatorServer: Sendable {
             case .anonymous:
                 guard stream.method == Method.enroll else {
                     throw FleetError(
-                        .permissionDenied, "\(stream.method) needs a client certificate",
+                        .permissionDenied, "\(Names.quote(stream.method)) needs a client certificate",
                         hint: "enroll or log in with a token first")
                 }
                 try await enroll(stream)
@@ -123,7 +123,7 @@ final class CoordinatorServer: Sendable {
                 try await serve(stream, operator: user == 0 ? "root" : "user:\(user)")
             }
         } catch {
-            log.info("\(stream.method) failed: \(error.message)", ["code": error.code.rawValue])
+            log.info("\(Names.quote(stream.method)) failed: \(error.message)", ["code": error.code.rawValue])
             await stream.fail(error)
         }
     }

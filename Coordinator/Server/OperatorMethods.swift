@@ -47,7 +47,8 @@ extension CoordinatorServer {
         case ControlMethod.status: try await stream.finish(try await status())
         default:
             throw FleetError(
-                .unknownMethod, "this coordinator does not know \(stream.method)", hint: "upgrade the older side")
+                .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
+                hint: "upgrade the older side")
         }
     }
 

@@ -19,7 +19,10 @@ final class IncomingFile: IncomingSnapshot {
         self.key = key
         self.path = path
         // What a former process wrote may be in the page cache only; the length that is promised to the agent is not.
-        try file.sync()
+        do throws(FleetError) { try file.sync() } catch {
+            try? store.files.remove(path)
+            throw error
+        }
         state = Monitor(State(file: file, length: try file.size()))
     }
 
@@ -41,12 +44,24 @@ final class IncomingFile: IncomingSnapshot {
     }
 
     func commit(_ record: SnapshotRecord) throws(FleetError) {
-        try withFile { file, length throws(FleetError) in
-            guard length == record.size else {
-                throw FleetError(.snapshotDamaged, "\(length) bytes are not the \(record.size) of \(record.id)")
+        var isGone = false
+        do throws(FleetError) {
+            try withFile { file, length throws(FleetError) in
+                guard length == record.size else {
+                    throw FleetError(.snapshotDamaged, "\(length) bytes are not the \(record.size) of \(record.id)")
+                }
+                do throws(FleetError) { try file.sync() } catch {
+                    // fsync(2): after an error the kernel may count the pages as clean, and the next call succeeds
+                    // without having written them. What can't be trusted any more is sent again.
+                    try? store.files.remove(path)
+                    isGone = true
+                    throw error
+                }
+                try store.publish(path, as: record)
             }
-            try file.sync()
-            try store.publish(path, as: record)
+        } catch {
+            if isGone { close() }
+            throw error
         }
         close()
     }

@@ -84,10 +84,13 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
     /// SHA-256 of the whole file, lower-case hexadecimal.
     public var sha256: String
     public var facts: SnapshotFacts
+    /// The etcd cluster id that `cluster` was known by when a snapshot with another one came, and no restore explained
+    /// it. nil where the snapshot is its cluster's own.
+    public var expectedClusterID: String?
 
     public init(
         id: String, cluster: String, node: String, job: String, storedAt: Timestamp, size: Int64, sha256: String,
-        facts: SnapshotFacts
+        facts: SnapshotFacts, expectedClusterID: String? = nil
     ) {
         self.id = id
         self.cluster = cluster
@@ -97,5 +100,6 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
         self.size = size
         self.sha256 = sha256
         self.facts = facts
+        self.expectedClusterID = expectedClusterID
     }
 }

@@ -154,6 +154,17 @@ struct JobMachineTests {
         }
     }
 
+    /// Somebody looked at the node, and its agent carried the restore to an end after all.
+    @Test(arguments: [(JobOutcome.Result.succeeded, JobState.succeeded), (.rolledBack, .rolledBack), (.stuck, .stuck)])
+    func aStuckRestoreMayStillEnd(_ result: JobOutcome.Result, _ state: JobState) {
+        var machine = Self.machine(.restore, .running)
+        _ = machine.handle(Self.event(.outcome, .stuck), at: Self.start)
+        #expect(machine.handle(Self.event(.stepDone), at: Self.start).count == 1)
+        #expect(machine.state == .stuck)
+        #expect(machine.handle(Self.event(.outcome, result), at: Self.start).compactMap(Self.name) == ["close"])
+        #expect(machine.state == state)
+    }
+
     @Test func whatComesTwiceChangesNothing() {
         var machine = Self.machine(.backup, .running)
         guard case .event(let event, _) = Self.event(.outcome, .failed) else { return }

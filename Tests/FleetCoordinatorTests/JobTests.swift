@@ -126,6 +126,23 @@ struct JobTests {
         #expect(try await catalogue.auditLog().filter { $0.event.action == "restore.step" }.count == 2)
     }
 
+    @Test func aStuckRestoreThatWasFinishedLaterIsShownAsItEnded() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await catalogue.add(Fixture.record("s1"), by: "agent")
+        let job = try await catalogue.createRestore(
+            RestoreOrder(snapshot: "s1"), cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        for (sequence, result) in [(1, JobOutcome.Result.stuck), (2, .succeeded), (3, .failed)] {
+            _ = try await catalogue.receive(
+                JobEvent(
+                    job: job.id, sequence: sequence, time: job.created, kind: .outcome,
+                    outcome: JobOutcome(result: result, summary: "\(result)")), from: node)
+        }
+        let record = try await catalogue.job(job.id)
+        #expect(record.state == .succeeded)
+        #expect(record.outcome?.result == .succeeded)
+        #expect(record.error == nil)
+    }
+
     @Test func afterARestartOpenJobsGoOnOrAreClosedHonestly() async throws {
         let directory = try TemporaryDirectory()
         let clock = TestClock()

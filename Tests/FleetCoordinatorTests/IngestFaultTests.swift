@@ -1,0 +1,105 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+@Suite("Ingest: rare moments")
+struct IngestFaultTests {
+    private let node = NodeName(cluster: "a", node: "n1")
+
+    /// The connection broke while the upload was being committed, and the agent is back before the commit is done.
+    @Test func anUploadThatIsTakenOverDuringItsCommitIsStored() async throws {
+        let catalogue = try await Fixture.fleet()
+        let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let inner = try FileStore("/s", files: PowerCutFiles())
+        let store = LateStore(inner) { try inner.store(sample, key: Vault.key(request)) }
+        let vault = Vault(store: store, catalogue: catalogue, reserve: 0)
+        let session = try await vault.begin(request, from: node)
+        #expect(session.offset == sample.record.size)
+        #expect(try await session.finish(sample.digest).snapshot == job.snapshot)
+        #expect(try inner.incoming().isEmpty)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+    }
+
+    /// After a failed fsync the kernel may hold the pages for clean: a second one would succeed without having written.
+    @Test func bytesThatCouldNotBeSyncedAreNotBelievedLater() async throws {
+        let files = UnsyncedFiles()
+        let store = try FileStore("/s", files: files)
+        let sample = SampleSnapshot("s1")
+        let incoming = try store.begin("up")
+        try incoming.append(sample.bytes)
+        files.failing.withLock { $0 = true }
+        #expect(await code { try incoming.commit(sample.record) } == .system)
+        files.failing.withLock { $0 = false }
+        #expect(await code { try incoming.commit(sample.record) } == .cancelled)
+        #expect(try store.incoming().isEmpty)
+        let again = try store.begin("up")
+        #expect(again.length == 0)
+        try again.append(sample.bytes[..<600])
+        again.close()
+        files.failing.withLock { $0 = true }
+        #expect(await code { _ = try store.begin("up") } == .system)
+        files.failing.withLock { $0 = false }
+        #expect(try store.begin("up").length == 0)
+    }
+}
+
+/// Another connection's commit ends just before `begin`.
+private final class LateStore: SnapshotStore {
+    private let inner: FileStore
+    private let before: @Sendable () throws -> Void
+
+    init(_ inner: FileStore, _ before: @escaping @Sendable () throws -> Void) {
+        (self.inner, self.before) = (inner, before)
+    }
+
+    func begin(_ key: String) throws(FleetError) -> any IncomingSnapshot {
+        do { try before() } catch { throw FleetError(error) }
+        return try inner.begin(key)
+    }
+    func incoming() throws(FleetError) -> [String] { try inner.incoming() }
+    func discard(_ key: String) throws(FleetError) { try inner.discard(key) }
+    func list() throws(FleetError) -> StoreListing { try inner.list() }
+    func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
+    func delete(_ id: String) throws(FleetError) { try inner.delete(id) }
+    func verify(_ id: String) throws(FleetError) -> StoreVerdict { try inner.verify(id) }
+    func recover() throws(FleetError) -> [String] { try inner.recover() }
+    func freeSpace() throws(FleetError) -> Int64 { try inner.freeSpace() }
+}
+
+/// A file system in memory whose fsync fails on demand.
+private final class UnsyncedFiles: StoreFiles {
+    let failing = Monitor(false)
+    private let inner = PowerCutFiles()
+
+    private final class File: StoreFile {
+        let inner: any StoreFile
+        let files: UnsyncedFiles
+        init(_ inner: any StoreFile, _ files: UnsyncedFiles) { (self.inner, self.files) = (inner, files) }
+        func size() throws(FleetError) -> Int64 { try inner.size() }
+        func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) { try inner.append(bytes) }
+        func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
+            try inner.read(at: offset, into: buffer)
+        }
+        func truncate(to length: Int64) throws(FleetError) { try inner.truncate(to: length) }
+        func sync() throws(FleetError) {
+            if files.failing.withLock(\.self) { throw FleetError(.system, "input/output error") }
+            try inner.sync()
+        }
+    }
+
+    func makeDirectories(_ path: String) throws(FleetError) {}
+    func list(_ directory: String) throws(FleetError) -> [String] { try inner.list(directory) }
+    func size(_ path: String) throws(FleetError) -> Int64? { try inner.size(path) }
+    func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] { try inner.read(path, limit: limit) }
+    func openIncoming(_ path: String) throws(FleetError) -> any StoreFile { File(try inner.openIncoming(path), self) }
+    func openStored(_ path: String) throws(FleetError) -> any StoreFile { try inner.openStored(path) }
+    func rename(_ from: String, to: String) throws(FleetError) { try inner.rename(from, to: to) }
+    func writeDurably(_ path: String, _ bytes: [UInt8]) throws(FleetError) { try inner.writeDurably(path, bytes) }
+    func remove(_ path: String) throws(FleetError) { try inner.remove(path) }
+    func freeSpace(_ path: String) throws(FleetError) -> Int64 { try inner.freeSpace(path) }
+}
