@@ -90,11 +90,13 @@ actor JobRunner {
     }
 
     /// Copies the tools of a containerised etcd aside while it runs: when it has stopped, they are gone with it.
-    nonisolated func keepTools(of pid: Int32?) async {
-        guard let pid else { return }
+    nonisolated func keepTools(of instance: EtcdInstance?) async {
+        guard let instance, let pid = instance.pid else { return }
         let (copies, log) = (paths.tools, self.log)
         do throws(FleetError) {
-            try await onDisk { () throws(FleetError) in try ToolFinder.copy(from: pid, to: copies) }
+            try await onDisk { () throws(FleetError) in
+                try ToolFinder.copy(from: pid, dataDir: instance.dataDir, to: copies)
+            }
         } catch { log.error("etcd's own tools could not be copied aside", error) }
     }
 
