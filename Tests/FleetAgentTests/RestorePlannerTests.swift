@@ -233,6 +233,16 @@ import Testing
         #expect(try plan(tree).plan.newDataDir == "/var/lib/etcd/data-restore-j1")
     }
 
+    /// kubeadm writes the manifest anew from its own configuration, which knows nothing of the new directory.
+    @Test func kubeadmsOwnConfigurationIsNamed() throws {
+        let stacked = try plan(try NodeTree(Layouts.kubeadm))
+        for text in [stacked.plan.steps.last!.description, stacked.success] {
+            #expect(text.contains("kubeadm-config") && text.contains("etcd.local.dataDir"))
+            #expect(text.contains("/var/lib/etcd-restore-j1"))
+        }
+        #expect(!(try plan(try NodeTree(Layouts.kubespray)).success.contains("kubeadm")))
+    }
+
     @Test func newTokenAndIdentity() throws {
         let (a, b) = (try plan(try NodeTree(Layouts.kubespray)), try plan(try NodeTree(Layouts.kubespray), job: "j2"))
         #expect(a.plan.clusterToken != b.plan.clusterToken)
