@@ -43,9 +43,10 @@ actor Outbox {
         try await open(job)
         // The number is taken before the next await: another event may come while this one is written.
         guard let queue = queues[job] else { return }
-        let event = JobEvent(
+        let event = try JobEvent(
             job: job, sequence: queue.next, time: .now(), kind: kind, step: step, detail: detail, error: error,
-            outcome: outcome)
+            outcome: outcome
+        ).fitting()
         queues[job]?.next += 1
         queues[job]?.writing += 1
         defer { queues[job]?.writing -= 1 }

@@ -18,7 +18,8 @@ struct RestoreRun: Sendable {
             (work, boot) = try await onDisk { () throws(FleetError) in
                 let found = try discover()
                 // While its container is there: when etcd is stopped, its own tools are gone with it.
-                _ = try ToolFinder.find(pid: found.process?.pid, copies: paths.tools)
+                _ = try ToolFinder.find(
+                    pid: found.process?.pid, dataDir: found.dataDir.path, copies: paths.tools)
                 var work = try RestorePlanner.plan(found, restore, job: job)
                 if work.wasHealthy {
                     // An etcd in a loop of crashes has a process now and then too.

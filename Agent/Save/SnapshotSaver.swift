@@ -28,7 +28,7 @@ struct SnapshotSaver: Sendable {
     ///   `no-space`.
     func preflight(now: Timestamp = .now()) throws(FleetError) -> Preflight {
         let certificates = try CertificateCheck.expiries(instance, now: now)
-        let tools = try ToolFinder.find(pid: instance.pid, copies: paths.tools)
+        let tools = try ToolFinder.find(pid: instance.pid, dataDir: instance.dataDir, copies: paths.tools)
         let client = EtcdClient(
             tool: try tools.client(for: instance.version.flatMap { EtcdVersion($0) }), instance: instance)
         try client.checkHealth()
@@ -73,7 +73,7 @@ struct SnapshotSaver: Sendable {
         _ path: String, _ started: Timestamp, _ preflight: Preflight
     ) throws(FleetError) -> SavedSnapshot {
         let file = try SnapshotFile.check(path)
-        let tools = try ToolFinder.find(pid: instance.pid, copies: paths.tools)
+        let tools = try ToolFinder.find(pid: instance.pid, dataDir: instance.dataDir, copies: paths.tools)
         let version = EtcdVersion(preflight.status.version)
         let status = try SnapshotTool(tool: try tools.offline(for: version)).status(path, size: file.size)
         // At the snapshot's own revision the count is exact, whatever was written since; unless it was compacted.

@@ -1,6 +1,7 @@
 import FleetCrypto
 import FleetProtocol
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -33,13 +34,17 @@ import Testing
         }
         var paths: AgentPaths { AgentPaths(state: tree.root + "/state") }
 
-        func runner(_ failure: FleetError? = nil, _ etcd: RealEtcd? = nil) -> JobRunner {
+        func runner(
+            _ failure: FleetError? = nil, _ etcd: RealEtcd? = nil,
+            discovering: @escaping @Sendable () throws(FleetError) -> Void = {}
+        ) -> JobRunner {
             let found = try? NodeTree(Layouts.kubespray).discover()
             let instance = etcd?.instance
             return JobRunner(
                 paths: paths, gate: gate, port: Store(directory: tree.root + "/store", failure: failure), log: .silent,
                 faults: FaultInjection(point: nil)
             ) { () throws(FleetError) in
+                try discovering()
                 guard var found, let instance else { throw FleetError(.noEtcd, "none", hint: "none") }
                 found.instance = instance
                 return found
@@ -175,6 +180,71 @@ import Testing
         #expect(events.compactMap(\.detail) == ["event 1", "event 3"])
         // No number is given twice: the coordinator would take the second for the first.
         #expect(events.last!.sequence > 4)
+    }
+
+    /// Whatever a tool says and however long a file is, an event fits into a frame: one that did not would block all.
+    @Test func anEventAlwaysFits() async throws {
+        let node = try Node()
+        let outbox = Outbox(paths: node.paths)
+        let long = String(repeating: "\u{7}é", count: 200_000)
+        let error = FleetError(.childFailed, long, hint: long)
+        let lines = (0..<20_000).map { "line \($0)\n" }
+        let change = RestorePlan.FileChange(
+            path: "/f", before: lines.joined(),
+            after: lines.map { $0 == "line 9000\n" ? "changed\n" : $0 }.joined())
+        let plan = RestorePlan(
+            cluster: "c", node: "n", snapshot: "s", topology: .stacked, oldDataDir: "/o", newDataDir: "/n",
+            oldWalDir: nil,
+            newWalDir: nil, clusterToken: "t", changes: [change], steps: [.init(name: "x", description: long)])
+        try await outbox.post("j1", .note, step: long, detail: long, error: error)
+        try await outbox.post(
+            "j1", .outcome, error: error, outcome: JobOutcome(result: .failed, error: error, summary: long, plan: plan))
+        for _ in 0..<2 {
+            let event = try #require(await outbox.nextUnacknowledged())
+            #expect(try JSON.encode(event).count < 200_000)
+            #expect(event.error?.code == .childFailed)
+            #expect(event.error?.hint?.isEmpty == false)
+            if let told = event.outcome?.plan?.changes.first {
+                // The lines that change, and those around them, are what people look at.
+                #expect(told.after.contains("line 8999\nchanged\nline 9001\n"))
+                #expect(told.before?.contains("line 9000\n") == true)
+            } else {
+                #expect(event.kind == .note)
+            }
+            try await outbox.acknowledge("j1", event.sequence)
+        }
+        let outcome = try Subprocess.run("/bin/sh", ["-c", "head -c 100000 /dev/zero | tr '\\0' x >&2; echo end >&2"])
+        #expect(outcome.complaint.utf8.count <= 4 << 10 && outcome.complaint.hasSuffix("end"))
+    }
+
+    /// A disk that is full when a job ends: its outcome is written as soon as there is space, and the job counts as
+    /// under way until then.
+    @Test func anOutcomeIsWrittenWhenItCanBe() async throws {
+        let node = try Node()
+        let (state, filler) = (node.paths.state, node.paths.state + "/filler")
+        try FileSystem.makeDirectories(state)
+        guard mount("tmpfs", state, "tmpfs", 0, "size=256k,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(state, Int32(MNT_DETACH)) }
+        let runner = node.runner { () throws(FleetError) in
+            // All of the disk, page by page, and an outcome that is longer than what is left of its journal's last one.
+            let file = try Descriptor.open(filler, O_WRONLY | O_CREAT)
+            do throws(FleetError) { while true { try file.write([UInt8](repeating: 1, count: 4096)) } } catch {}
+            throw FleetError(.noEtcd, String(repeating: "a", count: 3500), hint: String(repeating: "b", count: 3500))
+        }
+        try await runner.start()
+        try await runner.accept(try node.envelope("j1", counter: 1))
+        for _ in 0..<1000 where !FileSystem.exists(filler) { try await Task.sleep(for: .milliseconds(5)) }
+        try await Task.sleep(for: .milliseconds(300))
+        while let event = await runner.outbox.nextUnacknowledged() {
+            #expect(event.outcome == nil)
+            try? await runner.acknowledge("j1", event.sequence)
+        }
+        #expect(await runner.activeJobs == ["j1"])
+        #expect(await refusal(runner, try node.envelope("j2", counter: 2)) == .busy)
+        try FileSystem.remove(filler)
+        #expect(try await outcome(runner, "j1").0.error?.code == .noEtcd)
     }
 
     @Test(.enabled(if: RealEtcd.isInstalled)) func backup() async throws {

@@ -1,5 +1,6 @@
 import FleetProtocol
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -210,6 +211,36 @@ import Testing
             Layouts.kubeadmManifest.replacing("/etc/kubernetes/pki/etcd/", with: "/var/lib/etcd/pki/"))
         for file in ["ca.crt", "server.crt", "server.key"] { try shared.write("/var/lib/etcd/pki/\(file)", "") }
         #expect(code(shared) == .missingCertificate)
+    }
+
+    /// The new directory would be beside the mount point, on another file system than the volume that is meant for it.
+    @Test func aMountPointIsRefused() throws {
+        let tree = try NodeTree(Layouts.kubespray)
+        let directory = tree.root + "/var/lib/etcd"
+        try FileSystem.makeDirectories(directory)
+        #expect(code(tree) == nil)
+        guard mount("tmpfs", directory, "tmpfs", 0, "size=64k,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(directory, Int32(MNT_DETACH)) }
+        #expect(code(tree) == .notEditable)
+        // One level higher it is as it should be.
+        try FileSystem.makeDirectories(directory + "/data")
+        try tree.write(
+            "/etc/etcd.env",
+            Layouts.kubespray["/etc/etcd.env"]!.replacing(
+                "ETCD_DATA_DIR=/var/lib/etcd", with: "ETCD_DATA_DIR=/var/lib/etcd/data"))
+        #expect(try plan(tree).plan.newDataDir == "/var/lib/etcd/data-restore-j1")
+    }
+
+    /// kubeadm writes the manifest anew from its own configuration, which knows nothing of the new directory.
+    @Test func kubeadmsOwnConfigurationIsNamed() throws {
+        let stacked = try plan(try NodeTree(Layouts.kubeadm))
+        for text in [stacked.plan.steps.last!.description, stacked.success] {
+            #expect(text.contains("kubeadm-config") && text.contains("etcd.local.dataDir"))
+            #expect(text.contains("/var/lib/etcd-restore-j1"))
+        }
+        #expect(!(try plan(try NodeTree(Layouts.kubespray)).success.contains("kubeadm")))
     }
 
     @Test func newTokenAndIdentity() throws {
