@@ -46,6 +46,25 @@ struct IngestFaultTests {
         files.failing.withLock { $0 = false }
         #expect(try store.begin("up").length == 0)
     }
+
+    @Test func aRebuildReadsWhatItTakesIn() async throws {
+        let files = PowerCutFiles()
+        let store = try FileStore("/s", files: files)
+        for id in ["s1", "s2", "s3"] { try store.store(SampleSnapshot(id)) }
+        files.flip("/s/snapshots/s1.db", byte: 5, bit: 0)
+        let catalogue = try Fixture.catalogue()
+        // A row of that id that is another snapshot's: odd, and no reason not to start.
+        try await catalogue.add(Fixture.record("s2", cluster: "z"), by: "agent")
+        try await catalogue.add(Fixture.record("s9"), by: "agent")
+        try await catalogue.script(
+            "UPDATE snapshots SET condition = 'missing'; UPDATE snapshots SET record = '{' WHERE id = 's9'")
+        let done = try await Vault(store: store, catalogue: catalogue).reconcile()
+        #expect(done.added == ["s3"])
+        #expect(done.damaged == ["s1"])
+        #expect(done.unknown.map(\.id) == ["s2", "s9"])
+        #expect(try await catalogue.snapshot("s1").condition == .damaged)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == "s3")
+    }
 }
 
 /// Another connection's commit ends just before `begin`.
