@@ -70,13 +70,7 @@ extension CoordinatorServer {
 
     /// The digest at the end is the recorded one: whoever receives the bytes compares.
     func send(_ download: Download, from start: Int64, on stream: FleetProtocol.Stream) async throws(FleetError) {
-        var offset = start
-        while true {
-            let piece = try await download.read(at: offset, count: 256 << 10)
-            if piece.isEmpty { break }
-            try await stream.send(piece)
-            offset += Int64(piece.count)
-        }
+        try await vault.send(download, from: start) { piece throws(FleetError) in try await stream.send(piece) }
         try await stream.finish(download.digest)
     }
 }

@@ -47,6 +47,31 @@ struct IngestFaultTests {
         #expect(try store.begin("up").length == 0)
     }
 
+    /// Whoever reads it first finds out, and nobody restores it afterwards.
+    @Test(arguments: ["flipped", "cut", "gone"])
+    func aSnapshotThatChangedInTheStoreIsFoundOutOnItsWay(_ how: String) async throws {
+        let files = PowerCutFiles()
+        let store = try FileStore("/s", files: files)
+        for id in ["s1", "s2"] { try store.store(SampleSnapshot(id)) }
+        let catalogue = try Fixture.catalogue()
+        let vault = Vault(store: store, catalogue: catalogue)
+        _ = try await vault.reconcile()
+        func send(_ id: String) async throws -> [UInt8] {
+            var received: [UInt8] = []
+            try await vault.send(try await vault.export(id), from: 0) { piece in received += piece }
+            return received
+        }
+        #expect(try await send("s1") == SampleSnapshot("s1").bytes)
+        switch how {
+        case "flipped": files.flip("/s/snapshots/s2.db", byte: 5, bit: 0)
+        case "cut": try files.writeDurably("/s/snapshots/s2.db", [1, 2, 3])
+        default: try files.remove("/s/snapshots/s2.db")
+        }
+        #expect(await code { _ = try await send("s2") } == (how == "gone" ? .notFound : .snapshotDamaged))
+        #expect(try await catalogue.snapshot("s2").condition == (how == "gone" ? .missing : .damaged))
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == "s1")
+    }
+
     @Test func aRebuildReadsWhatItTakesIn() async throws {
         let files = PowerCutFiles()
         let store = try FileStore("/s", files: files)
