@@ -79,7 +79,11 @@ let package = Package(
 
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
         tests(
-            "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
+            "FleetCoordinatorTests",
+            [
+                "FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetReactor", "FleetSystem",
+                "FleetTLS",
+            ]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),

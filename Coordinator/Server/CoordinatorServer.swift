@@ -114,6 +114,7 @@ final class CoordinatorServer: Sendable {
             }
         } catch {
             log.info("\(Names.quote(stream.method)) failed: \(error.message)", ["code": error.code.rawValue])
+            await recordTurnedAway(stream, error)
             await stream.fail(error)
         }
     }

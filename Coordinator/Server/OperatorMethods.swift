@@ -6,6 +6,13 @@ import FleetSystem
 /// What an operator may ask.
 extension CoordinatorServer {
     func serve(_ stream: FleetProtocol.Stream, operator actor: String) async throws(FleetError) {
+        guard let act = OperatorRequest.act(stream.method, stream.request, by: actor) else {
+            return try await answer(stream, actor)
+        }
+        try await catalogue.recording(act) { () throws(FleetError) in try await answer(stream, actor) }
+    }
+
+    private func answer(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) {
         func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
             try JSON.decode(type, from: stream.request)
         }
@@ -80,7 +87,7 @@ extension CoordinatorServer {
     private func startBackup(_ stream: FleetProtocol.Stream, _ request: BackupRequest, _ actor: String)
         async throws(FleetError)
     {
-        let agent = try await choose(request.cluster, action: "backup.start", actor)
+        let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
         let job = try await catalogue.createBackup(
             cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
         try await stream.finish(job)
@@ -104,7 +111,7 @@ extension CoordinatorServer {
             throw FleetError(
                 .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 5s and 1h")
         }
-        let agent = try await choose(request.cluster, action: "restore.start", actor)
+        let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
         let order = RestoreOrder(
             snapshot: try await snapshot(request).record.id, dryRun: request.dryRun,
             options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
@@ -119,14 +126,6 @@ extension CoordinatorServer {
     private func snapshot(_ request: RestoreRequest) async throws(FleetError) -> SnapshotEntry {
         let isID: Bool = if case .id = try SnapshotChoice(request.at) { true } else { false }
         return try await catalogue.findSnapshot(request.at, cluster: isID ? nil : request.cluster)
-    }
-
-    /// The agent that does it; that none can is audited, since somebody wanted it done.
-    private func choose(_ cluster: String, action: String, _ actor: String) async throws(FleetError) -> AgentRecord {
-        do throws(FleetError) { return try AgentChoice.choose(try await agents(cluster), cluster: cluster) } catch {
-            try await catalogue.audit(Act(action, by: actor, cluster: cluster), error: error)
-            throw error
-        }
     }
 
     private func watch(_ stream: FleetProtocol.Stream, _ name: String) async throws(FleetError) {
