@@ -26,6 +26,8 @@ extension OperatorRequest {
         case ControlMethod.addCluster, ControlMethod.agentToken: return Act(method, by: actor, cluster: target?.name)
         case ControlMethod.operatorToken, ControlMethod.exportSnapshot:
             return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
+            return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
         case ControlMethod.startBackup: return Act(method, by: actor, cluster: target?.cluster)
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:

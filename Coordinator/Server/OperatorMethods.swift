@@ -30,6 +30,15 @@ extension CoordinatorServer {
         case ControlMethod.operatorToken:
             try await stream.finish(try await token(.operator, try request(TokenRequest.self), actor))
         case ControlMethod.listOperators: try await stream.finish(try await catalogue.operators())
+        case ControlMethod.revokeAgent:
+            let target = try request(RevokeRequest.self)
+            guard let cluster = target.cluster else {
+                throw FleetError(.usage, "an agent is named by its cluster and its node")
+            }
+            try await stream.finish(try await revoke(.agent(cluster: cluster, node: target.name), actor))
+        case ControlMethod.revokeOperator:
+            let name = try request(RevokeRequest.self).name
+            try await stream.finish(try await revoke(.operator(name: name), actor))
         case ControlMethod.startBackup: try await startBackup(stream, try request(BackupRequest.self), actor)
         case ControlMethod.previewRestore: try await stream.finish(try await preview(try request(RestoreRequest.self)))
         case ControlMethod.startRestore: try await startRestore(stream, try request(RestoreRequest.self), actor)
@@ -82,6 +91,17 @@ extension CoordinatorServer {
             secret: token.secret, role: role, cluster: role == .agent ? request.name : nil,
             name: role == .operator ? request.name : nil, lifetime: .seconds(request.validSeconds), by: actor)
         return TokenReply(token: token.text, expires: record.expires)
+    }
+
+    /// Every request looks its certificate up, so an operator is not served from now on. An agent's connection is
+    /// closed: what it sends or gets just now ends too.
+    private func revoke(_ grant: Grant, _ actor: String) async throws(FleetError) -> RevokeReply {
+        let count = try await catalogue.revoke(grant, by: actor)
+        if case .agent(let cluster, let node) = grant {
+            await sessions.connection(NodeName(cluster: cluster, node: node))?.close(
+                FleetError(.certificateRevoked, "the certificate of \(cluster)/\(node) was revoked"))
+        }
+        return RevokeReply(certificates: count)
     }
 
     private func startBackup(_ stream: FleetProtocol.Stream, _ request: BackupRequest, _ actor: String)

@@ -111,6 +111,44 @@ struct ServerTests {
         await server.stop()
     }
 
+    @Test func aRevokedAgentIsCutOffAtOnce() async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let node = NodeName(cluster: "a", node: "n1")
+        let agent = try await server.dial(.agent(cluster: "a", node: "n1"))
+        let _: Acknowledgement = try await agent.call(Method.register, Fixture.registration())
+        #expect(await server.server.sessions.connected == [node])
+        let root = try await server.operate()
+        let request = RevokeRequest(cluster: "a", name: "n1")
+        let reply: RevokeReply = try await root.call(ControlMethod.revokeAgent, request)
+        #expect(reply.certificates == 1)
+        _ = await agent.closed()
+        #expect(
+            await code { _ = try await root.call(ControlMethod.revokeAgent, request, as: RevokeReply.self) }
+                == .notFound)
+        let events = try await server.events("certificate.revoke")
+        #expect(events.map(\.outcome) == [.ok, .refused])
+        #expect(try await server.events(ControlMethod.revokeAgent).isEmpty)
+        #expect(
+            await code {
+                _ = try await root.call(ControlMethod.revokeAgent, RevokeRequest(name: "n1"), as: RevokeReply.self)
+            } == .usage)
+        #expect(try await server.events(ControlMethod.revokeAgent).map(\.outcome) == [.refused])
+        await server.stop()
+    }
+
+    @Test func aRevokedOperatorIsNotServedAnyMore() async throws {
+        let server = try await TestServer()
+        let alice = try await server.dial(.operator(name: "alice"))
+        let _: FleetStatus = try await alice.call(ControlMethod.status, ListRequest())
+        let root = try await server.operate()
+        let _: RevokeReply = try await root.call(ControlMethod.revokeOperator, RevokeRequest(name: "alice"))
+        #expect(
+            await code { _ = try await alice.call(ControlMethod.status, ListRequest(), as: FleetStatus.self) }
+                == .certificateRevoked)
+        await server.stop()
+    }
+
     @Test func whoIsNotLetInIsOnRecordAsFarAsTheBudgetGoes() async throws {
         let server = try await TestServer()
         let stranger = try await server.dial(.operator(name: "mallory"), isKnown: false)
