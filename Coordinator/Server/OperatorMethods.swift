@@ -127,9 +127,9 @@ extension CoordinatorServer {
     private func startRestore(_ stream: FleetProtocol.Stream, _ request: RestoreRequest, _ actor: String)
         async throws(FleetError)
     {
-        guard (5...3600).contains(request.waitSeconds) else {
+        guard Operation.Restore.waitRange.contains(request.waitSeconds) else {
             throw FleetError(
-                .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 5s and 1h")
+                .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 10s and 1h")
         }
         let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
         let order = RestoreOrder(

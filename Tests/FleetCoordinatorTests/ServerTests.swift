@@ -111,6 +111,19 @@ struct ServerTests {
         await server.stop()
     }
 
+    /// What the coordinator takes, no agent may refuse.
+    @Test(arguments: [(5, FleetError.Code.usage), (9, .usage), (10, .noAgent), (3600, .noAgent), (3601, .usage)])
+    func waitsAreThoseThatAgentsTake(_ seconds: Int, _ expected: FleetError.Code) async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let root = try await server.operate()
+        let request = RestoreRequest(
+            cluster: "a", at: "latest", dryRun: false, fromOtherCluster: false, waitSeconds: seconds)
+        #expect(
+            await code { _ = try await root.call(ControlMethod.startRestore, request, as: JobRecord.self) } == expected)
+        await server.stop()
+    }
+
     @Test func aRevokedAgentIsCutOffAtOnce() async throws {
         let server = try await TestServer()
         _ = try await server.catalogue.addCluster("a", by: "root")
