@@ -48,11 +48,7 @@ extension Catalogue {
                 return value
             }
         } catch {
-            if isStranger, !error.isFault {
-                guard let leftOut = strangers.admit(at: now) else { throw error }
-                if leftOut > 0 { act.detail["leftOut"] = String(leftOut) }
-            }
-            try? audit(act, error: error)
+            if isStranger, !error.isFault { turnedAway(act, error) } else { try? audit(act, error: error) }
             throw error
         }
     }
@@ -64,6 +60,7 @@ extension Catalogue {
         if let error {
             act.detail["code"] = error.code.rawValue
             act.detail["error"] = error.message
+            OperatorRequest.current?.note()
         }
         do throws(FleetError) {
             try db.transaction { () throws(FleetError) in

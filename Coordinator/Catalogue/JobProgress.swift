@@ -28,12 +28,12 @@ enum EventLimits {
 }
 
 extension Catalogue {
-    /// The present attempt is about to be put on the wire. nil: it is too late for it, or the job has ended.
-    func willSend(_ id: String) throws(FleetError) -> Job? {
-        _ = try advance(id, .sending)
-        let record = try job(id)
-        guard record.state == .delivered else { return nil }
-        return try message(id)
+    /// The present attempt is about to be put on the wire. Nothing to deliver: the job has ended, or ends now because
+    /// it is too late for it.
+    func willSend(_ id: String) throws(FleetError) -> JobEffect {
+        var effect = try advance(id, .sending)
+        effect.deliver = try job(id).state == .delivered ? try message(id) : nil
+        return effect
     }
 
     /// The agent's answer to a delivery.

@@ -38,12 +38,15 @@ extension Catalogue {
         return created
     }
 
-    /// Whether bytes that arrived for a job may still become its snapshot.
+    /// Whether bytes that arrived for a job are kept for the rest. Those of a job whose end is not known are, for a
+    /// week: an agent that is away for longer saves anew.
     func awaitsUpload(_ id: String) throws(FleetError) -> Bool {
-        let state = try db.first("SELECT state FROM jobs WHERE id = ?", id) { row throws(FleetError) in
-            try row.state("state")
+        let found = try db.first("SELECT state, finished FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            let finished: Timestamp? = try row["finished"]
+            return (state: try row.state("state"), finished: finished)
         }
-        return (state ?? nil).map(Self.takesUpload) ?? false
+        guard let found, let state = found.state, Self.takesUpload(state) else { return false }
+        return found.finished.map { now < $0.adding(.seconds(7 * 86_400)) } ?? true
     }
 
     private static func takesUpload(_ state: JobState) -> Bool { state.isOpen || state == .lost || state == .expired }

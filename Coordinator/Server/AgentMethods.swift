@@ -78,11 +78,8 @@ extension CoordinatorServer {
     func send(
         _ download: Download, from start: Int64, on stream: FleetProtocol.Stream, _ progress: TransferProgress? = nil
     ) async throws(FleetError) {
-        var offset = start
-        var progress = progress
-        while true {
-            let piece = try await download.read(at: offset, count: 256 << 10)
-            if piece.isEmpty { break }
+        var (offset, progress) = (start, progress)
+        try await vault.send(download, from: start) { piece throws(FleetError) in
             try await stream.send(piece)
             offset += Int64(piece.count)
             await progress?.moved(to: offset)

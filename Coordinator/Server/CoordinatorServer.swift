@@ -124,6 +124,7 @@ final class CoordinatorServer: Sendable {
             }
         } catch {
             log.info("\(Names.quote(stream.method)) failed: \(error.message)", ["code": error.code.rawValue])
+            await recordTurnedAway(stream, error)
             await stream.fail(error)
         }
     }
@@ -175,7 +176,8 @@ final class CoordinatorServer: Sendable {
     func deliver(_ job: Job) async {
         guard let connection = await sessions.connection(NodeName(job)) else { return }
         do throws(FleetError) {
-            guard let job = try await catalogue.willSend(job.id) else { return }
+            let effect = try await catalogue.willSend(job.id)
+            guard let job = effect.deliver else { return await carryOut([effect]) }
             let envelope = try keys.signer.sign(job)
             var refusal: FleetError?
             do throws(FleetError) {

@@ -29,6 +29,7 @@ struct KeyRing: Sendable {
     ///
     /// - Returns: whether they were there already.
     /// - Throws: `malformed` where some are there and some are not, and what opening them throws.
+    @discardableResult
     static func create(in directory: String) throws(FleetError) -> Bool {
         try FileSystem.makeDirectories(directory)
         let names = [File.authorityKey, File.authority, File.jobKey]

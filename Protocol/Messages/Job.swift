@@ -53,6 +53,9 @@ public enum Operation: Codable, Sendable, Equatable {
         /// Seconds that each wait of the switch may take: the container gone, etcd healthy, the apiserver ready.
         public var waitSeconds: Int
 
+        /// What `waitSeconds` may be: shorter ones fail on a healthy node, longer ones leave a cluster down for too long.
+        public static let waitRange = 10...3600
+
         public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int) {
             self.snapshot = snapshot
             self.dryRun = dryRun

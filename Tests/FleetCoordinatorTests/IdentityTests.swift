@@ -91,6 +91,26 @@ struct IdentityTests {
         #expect(try await empty.snapshot(foreign.record.id).condition.rawValue == "foreign")
     }
 
+    /// A lost backup may still arrive; not for ever.
+    @Test func whatArrivedOfALostBackupIsKeptForAWeek() async throws {
+        let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        _ = try await catalogue.willSend(job.id)
+        try await catalogue.answered(job.id)
+        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let session = try await vault.begin(request, from: node)
+        try await session.append(sample.bytes[..<700])
+        await session.close()
+        clock.advance(.seconds(3 * 86_400))
+        _ = try await catalogue.tick(connected: [])
+        #expect(try await catalogue.job(job.id).state == .lost)
+        clock.advance(.seconds(6 * 86_400))
+        #expect(try await vault.reconcile().discarded.isEmpty)
+        clock.advance(.seconds(86_400))
+        #expect(try await vault.reconcile().discarded == [Vault.key(request)])
+        #expect(try vault.store.incoming().isEmpty)
+    }
+
     @Test func theNodesClockIsBelievedWithinBounds() async throws {
         let good = try await backUp(saved: clock.now.adding(.seconds(100)))
         #expect(good.record.facts.warnings.isEmpty)

@@ -46,6 +46,50 @@ struct IngestFaultTests {
         files.failing.withLock { $0 = false }
         #expect(try store.begin("up").length == 0)
     }
+
+    /// Whoever reads it first finds out, and nobody restores it afterwards.
+    @Test(arguments: ["flipped", "cut", "gone"])
+    func aSnapshotThatChangedInTheStoreIsFoundOutOnItsWay(_ how: String) async throws {
+        let files = PowerCutFiles()
+        let store = try FileStore("/s", files: files)
+        for id in ["s1", "s2"] { try store.store(SampleSnapshot(id)) }
+        let catalogue = try Fixture.catalogue()
+        let vault = Vault(store: store, catalogue: catalogue)
+        _ = try await vault.reconcile()
+        func send(_ id: String) async throws -> [UInt8] {
+            var received: [UInt8] = []
+            try await vault.send(try await vault.export(id), from: 0) { piece in received += piece }
+            return received
+        }
+        #expect(try await send("s1") == SampleSnapshot("s1").bytes)
+        switch how {
+        case "flipped": files.flip("/s/snapshots/s2.db", byte: 5, bit: 0)
+        case "cut": try files.writeDurably("/s/snapshots/s2.db", [1, 2, 3])
+        default: try files.remove("/s/snapshots/s2.db")
+        }
+        #expect(await code { _ = try await send("s2") } == (how == "gone" ? .notFound : .snapshotDamaged))
+        #expect(try await catalogue.snapshot("s2").condition == (how == "gone" ? .missing : .damaged))
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == "s1")
+    }
+
+    @Test func aRebuildReadsWhatItTakesIn() async throws {
+        let files = PowerCutFiles()
+        let store = try FileStore("/s", files: files)
+        for id in ["s1", "s2", "s3"] { try store.store(SampleSnapshot(id)) }
+        files.flip("/s/snapshots/s1.db", byte: 5, bit: 0)
+        let catalogue = try Fixture.catalogue()
+        // A row of that id that is another snapshot's: odd, and no reason not to start.
+        try await catalogue.add(Fixture.record("s2", cluster: "z"), by: "agent")
+        try await catalogue.add(Fixture.record("s9"), by: "agent")
+        try await catalogue.script(
+            "UPDATE snapshots SET condition = 'missing'; UPDATE snapshots SET record = '{' WHERE id = 's9'")
+        let done = try await Vault(store: store, catalogue: catalogue).reconcile()
+        #expect(done.added == ["s3"])
+        #expect(done.damaged == ["s1"])
+        #expect(done.unknown.map(\.id) == ["s2", "s9"])
+        #expect(try await catalogue.snapshot("s1").condition == .damaged)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == "s3")
+    }
 }
 
 /// Another connection's commit ends just before `begin`.

@@ -60,7 +60,7 @@ struct JobTests {
     @Test func aJobRunsToItsEnd() async throws {
         let catalogue = try await Fixture.fleet()
         let job = try await backup(catalogue)
-        let message = try #require(try await catalogue.willSend(job.id))
+        let message = try #require(try await catalogue.willSend(job.id).deliver)
         #expect(message.operation == .backup(.init(snapshot: job.snapshot)))
         #expect(try await catalogue.job(job.id).attempts.first?.delivered != nil)
         try await catalogue.answered(job.id)
@@ -75,7 +75,7 @@ struct JobTests {
         #expect(record.events == [event])
         #expect(record.outcome?.summary == "saved")
         #expect(record.finished != nil)
-        #expect(try await catalogue.willSend(job.id) == nil)
+        #expect(try await catalogue.willSend(job.id) == JobEffect())
         let log = try await catalogue.auditLog()
         #expect(log.last?.event.action == "job.end")
         #expect(log.last?.event.outcome == .ok)
@@ -167,6 +167,18 @@ struct JobTests {
         let closed = try await catalogue.registered(node, Fixture.registration(counter: 1))
         #expect(closed.map(\.closed?.state) == [.failed])
         #expect(try await catalogue.job(running.id).error?.code == .jobLost)
+    }
+
+    /// The agent connects just when it is too late: whoever watches the job is told.
+    @Test func aJobThatExpiresWhenItIsToBeSentIsClosedForThoseWhoWait() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        let job = try await backup(catalogue)
+        clock.advance(.seconds(601))
+        let effect = try await catalogue.willSend(job.id)
+        #expect(effect.deliver == nil)
+        #expect(effect.closed?.state == .expired)
+        #expect(try await catalogue.job(job.id).error?.code == .timedOut)
     }
 
     @Test func idsOfOneSecondDiffer() async throws {

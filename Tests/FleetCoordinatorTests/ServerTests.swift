@@ -1,122 +1,181 @@
 import FleetCrypto
 import FleetProtocol
 import FleetReactor
+import FleetSQLite
 import FleetSystem
 import FleetTLS
 import Testing
 
 @testable import FleetCoordinator
 
-/// Who may ask what, against a whole coordinator on loopback.
-@Suite(.timeLimit(.minutes(2))) struct ServerTests {
-    struct Running: Sendable {
-        let server: CoordinatorServer
-        let running: CoordinatorServer.Running
-        let place: TemporaryDirectory
-        var address: Address { .tcp(host: "127.0.0.1", port: running.port) }
+/// A coordinator that really listens, on loopback and on a socket, over a catalogue in memory.
+final class TestServer: Sendable {
+    let server: CoordinatorServer
+    let catalogue: Catalogue
+    private let directory: TemporaryDirectory
+    private let running: CoordinatorServer.Running
 
-        init() async throws {
-            place = try TemporaryDirectory()
-            let directory = DataDirectory(path: place.path + "/data")
-            try directory.create(.init(advertise: "127.0.0.1:7400", listen: "127.0.0.1:7400"))
-            let vault = try openVault(directory, log: .silent)
-            server = CoordinatorServer(
-                .init(
-                    listen: .tcp(host: "127.0.0.1", port: 0), advertise: .tcp(host: "127.0.0.1", port: 1),
-                    controlSocket: nil, user: 0),
-                catalogue: vault.catalogue, vault: vault, keys: try KeyRing(directory: directory.keys), log: .silent)
-            running = try await server.start()
-            _ = try await server.catalogue.addCluster("a", by: "test")
-        }
-
-        func stop() async { await server.stop(running) }
-
-        /// A client that enrolled with a token of its own.
-        func enrolled(_ role: Role, _ name: String) async throws -> TLSContext {
-            let token = JoinToken(address: address, authorityFingerprint: server.keys.authority.certificate.fingerprint)
-            _ = try await server.catalogue.createToken(
-                secret: token.secret, role: role, cluster: role == .agent ? "a" : nil,
-                name: role == .operator ? name : nil,
-                lifetime: .seconds(60), by: "test")
-            let result = try await Enrollment.redeem(token, name: name, software: "test")
-            return try TLSContext.client(
-                identity: .init(certificate: try X509Certificate(pem: result.reply.certificate), key: result.key),
-                authority: try X509Certificate(pem: result.reply.authority))
-        }
-
-        func connect(_ tls: TLSContext) async throws -> Connection {
-            try await Dialler.connect(address, tls: tls, options: .init(software: "test"))
-        }
+    init() async throws {
+        directory = try TemporaryDirectory()
+        catalogue = try Catalogue(.memory)
+        try KeyRing.create(in: directory.path + "/keys")
+        let vault = Vault(store: try FileStore("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
+        server = CoordinatorServer(
+            .init(
+                listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),
+                controlSocket: directory.path + "/control.sock", user: 0),
+            catalogue: catalogue, vault: vault, keys: try KeyRing(directory: directory.path + "/keys"), log: .silent)
+        running = try await server.start()
     }
 
-    private func refusal(_ connection: Connection, _ method: String, _ request: some Encodable & Sendable) async
-        -> FleetError.Code?
-    {
-        do { let _: Acknowledgement = try await connection.call(method, request) } catch { return error.code }
-        return nil
+    func stop() async { await server.stop(running) }
+
+    /// As root, or as whoever runs the tests.
+    func operate() async throws -> Connection {
+        try await Dialler.connect(
+            .unix(path: directory.path + "/control.sock"), tls: nil, options: .init(software: "test"))
     }
 
-    @Test func anAgentIsNoOperatorAndAnOperatorIsNoAgent() async throws {
-        let fleet = try await Running()
-        let agent = try await fleet.connect(try await fleet.enrolled(.agent, "node-1"))
-        for method in [
-            ControlMethod.listClusters, ControlMethod.startRestore, ControlMethod.exportSnapshot,
-            ControlMethod.agentToken, Method.enroll,
-        ] {
-            #expect(await refusal(agent, method, NameRequest(name: "a")) == .unknownMethod, "\(method)")
+    /// With a certificate of the fleet's authority, whether the catalogue knows of it or not.
+    func dial(_ grant: Grant, isKnown: Bool = true) async throws -> Connection {
+        let key = try PrivateKey.generateP256()
+        let keys = server.keys
+        let request = try CertificateRequest(key: key, commonName: "test").pem
+        var certificate = try keys.issue(grant, request: request)
+        if isKnown {
+            let secret = Randomness.token(20)
+            switch grant {
+            case .agent(let cluster, _):
+                _ = try await catalogue.createToken(
+                    secret: secret, role: .agent, cluster: cluster, lifetime: .seconds(60), by: "test")
+            case .operator(let name):
+                _ = try await catalogue.createToken(
+                    secret: secret, role: .operator, name: name, lifetime: .seconds(60), by: "test")
+            }
+            let name = if case .agent(_, let node) = grant { node } else { "" }
+            let pem = try await catalogue.enrol(secret: secret, name: name, from: "test") { grant throws(FleetError) in
+                let certificate = try keys.issue(grant, request: request)
+                let record = CertificateRecord(
+                    fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),
+                    notAfter: certificate.notAfter)
+                return (record, try certificate.pem())
+            }.issued
+            certificate = try X509Certificate(pem: pem)
         }
-        let operators = try await fleet.connect(try await fleet.enrolled(.operator, "alice"))
-        for method in [Method.register, Method.event, Method.upload, Method.fetch] {
-            #expect(await refusal(operators, method, NameRequest(name: "a")) == .unknownMethod, "\(method)")
-        }
-        let clusters: [ClusterRecord] = try await operators.call(ControlMethod.listClusters, ListRequest())
-        #expect(clusters.map(\.name) == ["a"])
-        await fleet.stop()
-    }
-
-    @Test func whoHasNoCertificateMayOnlyEnroll() async throws {
-        let fleet = try await Running()
-        let stranger = try await Dialler.connect(
-            fleet.address, tls: try TLSContext.enrolling(),
-            authorityFingerprint: fleet.server.keys.authority.certificate.fingerprint,
+        return try await Dialler.connect(
+            try Address("127.0.0.1:\(running.port)"),
+            tls: try TLSContext.client(
+                identity: .init(certificate: certificate, key: key), authority: keys.authority.certificate),
             options: .init(software: "test"))
-        for method in [ControlMethod.listClusters, Method.register, Method.upload, "nonsense"] {
-            #expect(await refusal(stranger, method, NameRequest(name: "a")) == .permissionDenied, "\(method)")
+    }
+
+    func events(_ action: String) async throws -> [AuditEvent] {
+        try await catalogue.auditLog().map(\.event).filter { $0.action == action }
+    }
+}
+
+@Suite("Server", .timeLimit(.minutes(1)))
+struct ServerTests {
+    @Test func everyRefusalOfAnOperatorsActIsOnRecordOnce() async throws {
+        let server = try await TestServer()
+        let connection = try await server.operate()
+        func ask(_ method: String, _ request: some Encodable & Sendable) async -> FleetError.Code? {
+            await code { _ = try await connection.call(method, request, as: Acknowledgement.self) }
         }
-        #expect(
-            await refusal(stranger, Method.enroll, EnrollRequest(token: "0", name: "n", request: "x")) == .tokenUnknown)
-        await fleet.stop()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let restore = RestoreRequest(
+            cluster: "a", at: "latest", dryRun: false, fromOtherCluster: false, waitSeconds: 60)
+        var odd = restore
+        odd.waitSeconds = 1
+        let cases: [(String, any Encodable & Sendable, FleetError.Code, cluster: String?)] = [
+            (ControlMethod.previewRestore, restore, .notFound, "a"),
+            (ControlMethod.startRestore, odd, .usage, "a"),
+            (ControlMethod.startRestore, restore, .noAgent, "a"),
+            (ControlMethod.startBackup, BackupRequest(cluster: "z"), .notFound, "z"),
+            (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 1), .usage, "a"),
+            (ControlMethod.exportSnapshot, NameRequest(name: "s1"), .notFound, nil),
+        ]
+        for (method, request, expected, cluster) in cases {
+            let before = try await server.events(method).count
+            #expect(await ask(method, request) == expected)
+            let events = try await server.events(method)
+            #expect(events.count == before + 1, "\(method)")
+            #expect(events.last?.outcome == .refused)
+            #expect(events.last?.cluster == cluster)
+        }
+        // The catalogue has recorded this one already.
+        #expect(await ask(ControlMethod.addCluster, NameRequest(name: "a")) == .alreadyExists)
+        #expect(try await server.events("cluster.add").count == 2)
+        #expect(await ask(ControlMethod.showJob, NameRequest(name: "nothing")) == .notFound)
+        #expect(try await server.events(ControlMethod.showJob).isEmpty)
+        await server.stop()
     }
 
-    @Test func aRevokedCertificateCountsForNothingAtOnce() async throws {
-        let fleet = try await Running()
-        let connection = try await fleet.connect(try await fleet.enrolled(.operator, "mallory"))
-        #expect(await refusal(connection, ControlMethod.addCluster, NameRequest(name: "b")) != .certificateRevoked)
-        _ = try await fleet.server.catalogue.revoke(.operator(name: "mallory"), by: "test")
-        #expect(await refusal(connection, ControlMethod.addCluster, NameRequest(name: "c")) == .certificateRevoked)
-        #expect(try await fleet.server.catalogue.clusters().map(\.name) == ["a", "b"])
-        await fleet.stop()
+    /// What the coordinator takes, no agent may refuse.
+    @Test(arguments: [(5, FleetError.Code.usage), (9, .usage), (10, .noAgent), (3600, .noAgent), (3601, .usage)])
+    func waitsAreThoseThatAgentsTake(_ seconds: Int, _ expected: FleetError.Code) async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let root = try await server.operate()
+        let request = RestoreRequest(
+            cluster: "a", at: "latest", dryRun: false, fromOtherCluster: false, waitSeconds: seconds)
+        #expect(
+            await code { _ = try await root.call(ControlMethod.startRestore, request, as: JobRecord.self) } == expected)
+        await server.stop()
     }
 
-    @Test func anAgentGetsNoSnapshotThatNoJobOfItsOwnNames() async throws {
-        let fleet = try await Running()
-        let agent = try await fleet.connect(try await fleet.enrolled(.agent, "node-1"))
-        let request = FetchRequest(job: "20261124-065510-aaaa", snapshot: "20261124-065510-bbbb", offset: 0)
-        #expect(await refusal(agent, Method.fetch, request) == .notFound)
+    @Test func aRevokedAgentIsCutOffAtOnce() async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let node = NodeName(cluster: "a", node: "n1")
+        let agent = try await server.dial(.agent(cluster: "a", node: "n1"))
+        let _: Acknowledgement = try await agent.call(Method.register, Fixture.registration())
+        #expect(await server.server.sessions.connected == [node])
+        let root = try await server.operate()
+        let request = RevokeRequest(cluster: "a", name: "n1")
+        let reply: RevokeReply = try await root.call(ControlMethod.revokeAgent, request)
+        #expect(reply.certificates == 1)
+        _ = await agent.closed()
         #expect(
-            await refusal(agent, Method.fetch, FetchRequest(job: "../../keys", snapshot: "../authority", offset: 0))
+            await code { _ = try await root.call(ControlMethod.revokeAgent, request, as: RevokeReply.self) }
                 == .notFound)
-        await fleet.stop()
+        let events = try await server.events("certificate.revoke")
+        #expect(events.map(\.outcome) == [.ok, .refused])
+        #expect(try await server.events(ControlMethod.revokeAgent).isEmpty)
+        #expect(
+            await code {
+                _ = try await root.call(ControlMethod.revokeAgent, RevokeRequest(name: "n1"), as: RevokeReply.self)
+            } == .usage)
+        #expect(try await server.events(ControlMethod.revokeAgent).map(\.outcome) == [.refused])
+        await server.stop()
     }
 
-    @Test func requestsThatAreNoRequests() async throws {
-        let fleet = try await Running()
-        let connection = try await fleet.connect(try await fleet.enrolled(.operator, "alice"))
-        for body in ["", "null", "[1,2", #"{"name":7}"#, String(repeating: "[", count: 100_000)] {
-            let stream = try await connection.open(ControlMethod.addCluster, Array(body.utf8), ends: true)
-            await #expect { _ = try await stream.receiveReply() } throws: { ($0 as? FleetError)?.code == .malformed }
+    @Test func aRevokedOperatorIsNotServedAnyMore() async throws {
+        let server = try await TestServer()
+        let alice = try await server.dial(.operator(name: "alice"))
+        let _: FleetStatus = try await alice.call(ControlMethod.status, ListRequest())
+        let root = try await server.operate()
+        let _: RevokeReply = try await root.call(ControlMethod.revokeOperator, RevokeRequest(name: "alice"))
+        #expect(
+            await code { _ = try await alice.call(ControlMethod.status, ListRequest(), as: FleetStatus.self) }
+                == .certificateRevoked)
+        await server.stop()
+    }
+
+    @Test func whoIsNotLetInIsOnRecordAsFarAsTheBudgetGoes() async throws {
+        let server = try await TestServer()
+        let stranger = try await server.dial(.operator(name: "mallory"), isKnown: false)
+        for _ in 0..<RefusalBudget.perMinute + 10 {
+            #expect(
+                await code {
+                    _ = try await stranger.call(ControlMethod.status, ListRequest(), as: FleetStatus.self)
+                } == .certificateUnknown)
         }
-        let _: [ClusterRecord] = try await connection.call(ControlMethod.listClusters, ListRequest())
-        await fleet.stop()
+        let events = try await server.events("identify")
+        #expect((1...2 * RefusalBudget.perMinute).contains(events.count))
+        #expect(events.first?.outcome == .refused)
+        #expect(events.first?.actor.hasPrefix("certificate:") == true)
+        #expect(events.first?.detail["method"] == ControlMethod.status)
+        await server.stop()
     }
 }
