@@ -164,7 +164,7 @@ import Testing
             raw = socket.create_connection(("127.0.0.1", \(port)))
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             peer = context.wrap_socket(raw)
-            peer.settimeout(20)
+            peer.settimeout(120)
             peer.sendall(bytes.fromhex("\(hello)"))
             pings = bytes.fromhex("\(ping)") * 4096
             try:
@@ -177,7 +177,7 @@ import Testing
                 print("not read any more")
             """
         let output = try await Blocking.run {
-            try Subprocess.run("/usr/bin/python3", ["-c", script], deadline: .seconds(60)).outputText
+            try Subprocess.run("/usr/bin/python3", ["-c", script], deadline: .seconds(240)).outputText
         }
         #expect(output == "dropped\n")
         let connection = try await Dialler.connect(address, tls: fleet.client, options: Self.options())
