@@ -1,6 +1,7 @@
 import FleetProtocol
 import FleetSystem
 import FleetTLS
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -207,5 +208,47 @@ import Testing
         #expect(FileSystem.exists(manifest))
         try node.steps.undo(.restoreData)
         #expect(!FileSystem.exists(work.plan.newDataDir))
+    }
+
+    /// When everything is restored and serves, what can't be tidied up is no reason to call it anything else.
+    @Test func leftoversDoNotSpoilTheEnd() throws {
+        let node = try Node()
+        try FileSystem.writeDurably(node.tree.root + "/hold", "a file in the way".utf8)
+        let note = try node.steps.perform(.finish)
+        #expect(note?.contains("/hold") == true)
+        #expect(!FileSystem.exists(node.steps.paths.spool("j1")))
+    }
+
+    /// A journal that can't be made: nothing was begun, so nothing is stuck.
+    @Test(.enabled(if: RealEtcd.isInstalled)) func noJournalIsAFailure() async throws {
+        let node = try Node()
+        let paths = node.steps.paths
+        try FileSystem.makeDirectories(paths.journal("j1"))
+        struct Nobody: CoordinatorPort {
+            func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+            func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        }
+        let found = try node.tree.discover()
+        let run = RestoreRun(
+            paths: paths, outbox: Outbox(paths: paths), port: Nobody(), faults: FaultInjection(point: nil),
+            discover: { () throws(FleetError) in found }, log: .silent)
+        let restore = FleetProtocol.Operation.Restore(
+            snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
+        let job = Job(
+            id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+            operation: .restore(restore))
+        let outcome = await run.begin(job, restore)
+        #expect(outcome.result == .failed && outcome.error?.hint != nil)
+    }
+
+    /// The unit of an agent sets a mask that would hide a drop-in's directory from everybody else.
+    @Test func newDirectoriesHaveTheirModeWhateverTheMask() throws {
+        let tree = try NodeTree()
+        do {
+            let mask = umask(0o077)
+            defer { umask(mask) }
+            try FileSystem.makeDirectories(tree.root + "/etcd.service.d", mode: 0o755)
+        }
+        #expect(try FileSystem.status(tree.root + "/etcd.service.d")?.mode == 0o755)
     }
 }
