@@ -1,7 +1,6 @@
 import FleetProtocol
 import FleetSystem
 import FleetTLS
-import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -239,16 +238,5 @@ import Testing
             operation: .restore(restore))
         let outcome = await run.begin(job, restore)
         #expect(outcome.result == .failed && outcome.error?.hint != nil)
-    }
-
-    /// The unit of an agent sets a mask that would hide a drop-in's directory from everybody else.
-    @Test func newDirectoriesHaveTheirModeWhateverTheMask() throws {
-        let tree = try NodeTree()
-        do {
-            let mask = umask(0o077)
-            defer { umask(mask) }
-            try FileSystem.makeDirectories(tree.root + "/etcd.service.d", mode: 0o755)
-        }
-        #expect(try FileSystem.status(tree.root + "/etcd.service.d")?.mode == 0o755)
     }
 }
