@@ -19,7 +19,6 @@ struct FileChanges {
         case .hostPath, .configKey: try setScalar(origin, value)
         case .builtIn where found.settings.configFile != nil: try appendConfigKey(flag, value)
         case .builtIn, .environment, .flag: try setInUnit(flag, origin, value)
-        case .process: throw refused(origin, flag, "it is not set in any file")
         }
     }
 

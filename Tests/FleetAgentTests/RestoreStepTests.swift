@@ -208,4 +208,35 @@ import Testing
         try node.steps.undo(.restoreData)
         #expect(!FileSystem.exists(work.plan.newDataDir))
     }
+
+    /// When everything is restored and serves, what can't be tidied up is no reason to call it anything else.
+    @Test func leftoversDoNotSpoilTheEnd() throws {
+        let node = try Node()
+        try FileSystem.writeDurably(node.tree.root + "/hold", "a file in the way".utf8)
+        let note = try node.steps.perform(.finish)
+        #expect(note?.contains("/hold") == true)
+        #expect(!FileSystem.exists(node.steps.paths.spool("j1")))
+    }
+
+    /// A journal that can't be made: nothing was begun, so nothing is stuck.
+    @Test(.enabled(if: RealEtcd.isInstalled)) func noJournalIsAFailure() async throws {
+        let node = try Node()
+        let paths = node.steps.paths
+        try FileSystem.makeDirectories(paths.journal("j1"))
+        struct Nobody: CoordinatorPort {
+            func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+            func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        }
+        let found = try node.tree.discover()
+        let run = RestoreRun(
+            paths: paths, outbox: Outbox(paths: paths), port: Nobody(), faults: FaultInjection(point: nil),
+            discover: { () throws(FleetError) in found }, log: .silent)
+        let restore = FleetProtocol.Operation.Restore(
+            snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
+        let job = Job(
+            id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+            operation: .restore(restore))
+        let outcome = await run.begin(job, restore)
+        #expect(outcome.result == .failed && outcome.error?.hint != nil)
+    }
 }
