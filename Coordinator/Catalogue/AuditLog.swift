@@ -24,7 +24,7 @@ struct Act {
 }
 
 /// Which of the log is wanted.
-struct AuditFilter: Codable, Sendable {
+struct AuditFilter: Sendable {
     var cluster: String?
     var since: Timestamp?
     /// The newest so many, given oldest first.

@@ -12,7 +12,7 @@ extension FleetError.Code {
 
 /// Whether a snapshot may be restored to a cluster. Pure.
 enum RestoreGuard {
-    struct Options: Codable, Sendable, Equatable {
+    struct Options: Sendable, Equatable {
         /// The operator said explicitly that the snapshot of another cluster is meant.
         var allowOtherCluster = false
     }
