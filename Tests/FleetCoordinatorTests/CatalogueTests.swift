@@ -169,6 +169,26 @@ struct CatalogueTests {
         #expect(event.event.detail["previous"] == "aa")
     }
 
+    /// Snapshots are there after the table was made anew for a further condition.
+    @Test func aCatalogueOfTheFirstReleaseIsTakenOver() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/c.db"
+        let former = try SQLiteConnection(.file(path))
+        try former.migrate(Array(Schema.migrations.prefix(4)))
+        let record = Fixture.record("s1")
+        try former.run("INSERT INTO clusters (name, created) VALUES ('a', 0)")
+        try former.run(
+            """
+            INSERT INTO snapshots (id, cluster, node, job, saved, stored, size, sha256, record, condition)
+            VALUES ('s1', 'a', 'n1', 'j', 0, 0, 544, '00', ?, 'damaged')
+            """, try JSON.text(record))
+        former.close()
+        let catalogue = try Fixture.catalogue(path: path)
+        #expect(try await catalogue.snapshots() == [SnapshotEntry(record: record, condition: .damaged)])
+        try await catalogue.mark("s1", .foreign, nil, by: "root")
+        #expect(await code { try await catalogue.script("UPDATE snapshots SET condition = 'odd'") } == .conflict)
+    }
+
     @Test func anUnreadableRowHidesNoOther() async throws {
         let catalogue = try await Fixture.fleet()
         try await catalogue.add(Fixture.record("s1"), by: "agent")
