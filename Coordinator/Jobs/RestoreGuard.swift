@@ -113,7 +113,7 @@ enum AgentChoice {
             guard agent.connected else {
                 return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"
             }
-            return "\(agent.node): \(agent.discoveryError?.message ?? "found no etcd")"
+            return "\(agent.node): \(agent.discoveryError.map { Act.clip($0.message, 300) } ?? "found no etcd")"
         }
         throw FleetError(
             .noAgent, "no agent of \(cluster) can do it: \(reasons.joined(separator: "; "))",
