@@ -11,7 +11,7 @@ struct JobEffect: Sendable, Equatable {
 }
 
 /// A node of the fleet: names of nodes are unique in their cluster only.
-struct NodeName: Hashable, Sendable, Codable, CustomStringConvertible {
+struct NodeName: Hashable, Sendable, CustomStringConvertible {
     var cluster: String
     var node: String
     var description: String { "\(cluster)/\(node)" }

@@ -3,7 +3,7 @@ import FleetSQLite
 import FleetSystem
 
 /// Which jobs are wanted; newest first.
-struct JobFilter: Codable, Sendable {
+struct JobFilter: Sendable {
     var cluster: String?
     var openOnly = false
     var limit = 100
@@ -38,6 +38,7 @@ extension Catalogue {
             }
             return event
         }
+        if record.kind == "restore" { record.steps = try restoreSteps(first) }
         return record
     }
 

@@ -20,9 +20,21 @@ enum FactsCheck {
         guard facts.status.revision >= 0, facts.status.totalKey >= 0, facts.liveKeys ?? 0 >= 0 else {
             throw FleetError(.malformed, "a snapshot with a negative revision or number of keys")
         }
+        guard isID(facts.clusterID), isID(facts.memberID), facts.etcdVersion.utf8.count <= 64 else {
+            throw FleetError(.malformed, "a snapshot whose cluster id, member id or etcd version is none")
+        }
         guard try JSON.encode(facts).count <= textLimit else {
             throw FleetError(.malformed, "what the agent says of the snapshot is longer than \(textLimit) bytes")
         }
+    }
+
+    /// etcd's ids are 64 bits in hexadecimal.
+    private static func isID(_ text: String) -> Bool {
+        (1...16).contains(text.utf8.count)
+            && text.utf8.allSatisfy { c in
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(c)
+                    || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(c)
+            }
     }
 
     /// How far a node's clock may be off before it is not believed.

@@ -12,7 +12,7 @@ extension FleetError.Code {
 
 /// Whether a snapshot may be restored to a cluster. Pure.
 enum RestoreGuard {
-    struct Options: Codable, Sendable, Equatable {
+    struct Options: Sendable, Equatable {
         /// The operator said explicitly that the snapshot of another cluster is meant.
         var allowOtherCluster = false
     }
@@ -113,7 +113,7 @@ enum AgentChoice {
             guard agent.connected else {
                 return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"
             }
-            return "\(agent.node): \(agent.discoveryError?.message ?? "found no etcd")"
+            return "\(agent.node): \(agent.discoveryError.map { Act.clip($0.message, 300) } ?? "found no etcd")"
         }
         throw FleetError(
             .noAgent, "no agent of \(cluster) can do it: \(reasons.joined(separator: "; "))",

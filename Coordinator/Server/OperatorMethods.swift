@@ -87,10 +87,10 @@ extension CoordinatorServer {
         }
         let token = JoinToken(
             address: configuration.advertise, authorityFingerprint: keys.authority.certificate.fingerprint)
-        let record = try await catalogue.createToken(
+        let expires = try await catalogue.createToken(
             secret: token.secret, role: role, cluster: role == .agent ? request.name : nil,
             name: role == .operator ? request.name : nil, lifetime: .seconds(request.validSeconds), by: actor)
-        return TokenReply(token: token.text, expires: record.expires)
+        return TokenReply(token: token.text, expires: expires)
     }
 
     /// Every request looks its certificate up, so an operator is not served from now on. An agent's connection is

@@ -98,12 +98,12 @@ final class FileStore: SnapshotStore {
         guard let size else {
             return FleetError(
                 .notFound, "the file of snapshot \(record.id) is not there",
-                hint: "put it back from a copy of the store, or delete the snapshot")
+                hint: "put it back from a copy of the store, or restore another snapshot")
         }
         guard size == record.size else {
             return FleetError(
                 .snapshotDamaged, "the file of snapshot \(record.id) has \(size) bytes instead of \(record.size)",
-                hint: "put it back from a copy of the store, or delete the snapshot")
+                hint: "put it back from a copy of the store, or restore another snapshot")
         }
         return nil
     }

@@ -13,6 +13,8 @@ struct HostileInputTests {
         { $0.size = .max }, { $0.size = 0 }, { $0.size = -1 }, { $0.size = (1 << 40) + 1 },
         { $0.status.totalSize = .max }, { $0.status.totalSize = -1 }, { $0.status.revision = -1 },
         { $0.status.totalKey = -1 }, { $0.liveKeys = -1 },
+        { $0.clusterID = String(repeating: "a", count: 200) }, { $0.clusterID = "" }, { $0.clusterID = "../x" },
+        { $0.memberID = "X" }, { $0.etcdVersion = String(repeating: "3", count: 200) },
         { $0.warnings = [String(repeating: "x", count: 200_000)] },
     ]
 
@@ -89,6 +91,15 @@ struct HostileInputTests {
         #expect(await size { _ = try await catalogue.addCluster(long, by: "root") } < 300)
         #expect(await size { _ = try SnapshotChoice(long) } < 300)
         #expect(await size { _ = try store.open(long) } < 300)
+        for finding in SnapshotShape.findings(
+            SnapshotHasher().result(), length: 0, sha256: long, facts: Fixture.facts())
+        {
+            #expect(finding.message.utf8.count < 300)
+        }
+        var agent = try #require(try await catalogue.agents(cluster: "a").first)
+        (agent.connected, agent.instance, agent.discoveryError) = (true, nil, FleetError(.notFound, long))
+        let agents = [agent]
+        #expect(await size { _ = try AgentChoice.choose(agents, cluster: "a") } < 500)
         let event = try #require(try await catalogue.auditLog().last?.event)
         #expect(event.action == "cluster.add")
         #expect((event.cluster?.utf8.count ?? 0) <= 100)

@@ -119,10 +119,10 @@ struct JobTests {
                     job: job.id, sequence: sequence, time: job.created, kind: kind, step: step,
                     error: kind == .stepFailed ? FleetError(.noSpace, "full") : nil), from: node)
         }
-        let restored = try #require(try await catalogue.restores(cluster: "a").first)
-        #expect(restored.steps.map(\.name) == ["stop-etcd", "switch"])
-        #expect(restored.steps.map(\.state) == [.done, .failed])
-        #expect(restored.steps.last?.error?.code == .noSpace)
+        let steps = try #require(try await catalogue.job(job.id).steps)
+        #expect(steps.map(\.name) == ["stop-etcd", "switch"])
+        #expect(steps.map(\.state) == [.done, .failed])
+        #expect(steps.last?.error?.code == .noSpace)
         #expect(try await catalogue.auditLog().filter { $0.event.action == "restore.step" }.count == 2)
     }
 
