@@ -1,4 +1,5 @@
 import FleetSystem
+import Glibc
 import Testing
 
 @Suite struct SubprocessTests {
@@ -33,9 +34,13 @@ import Testing
 
     @Test func aGrandchildThatKeepsThePipesOpenHoldsNobodyUp() async throws {
         let start = ContinuousClock.now
-        let outcome = try await Blocking.run { try Subprocess.run("/bin/sh", ["-c", "sleep 600 & echo done; exit 3"]) }
-        #expect(outcome.status == 3 && outcome.outputText == "done\n")
+        let outcome = try await Blocking.run {
+            try Subprocess.run("/bin/sh", ["-c", "sleep 600 & echo $!; exit 3"])
+        }
         #expect(ContinuousClock.now - start < .seconds(300))
+        #expect(outcome.status == 3)
+        let grandchild = try #require(pid_t(outcome.outputText.dropLast()))
+        #expect(kill(grandchild, SIGKILL) == 0)
     }
 
     @Test func tooMuchOutput() async {
