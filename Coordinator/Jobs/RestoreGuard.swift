@@ -103,13 +103,14 @@ enum AgentChoice {
                 .noAgent, "cluster \(cluster) has no agent",
                 hint: "enrol its nodes with: fleetctl agent token \(cluster)")
         }
-        let able = agents.filter { $0.connected && $0.instance != nil }
+        let able = agents.filter { $0.connected && $0.instance != nil && $0.certificate?.revoked == nil }
         let newest = able.max { a, b in
             let none = Timestamp(milliseconds: 0)
             return (a.lastSeen ?? none, b.node) < (b.lastSeen ?? none, a.node)
         }
         if let newest { return newest }
         let reasons = agents.map { agent in
+            if let revoked = agent.certificate?.revoked { return "\(agent.node) was revoked at \(revoked)" }
             guard agent.connected else {
                 return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"
             }

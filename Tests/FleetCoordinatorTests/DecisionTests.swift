@@ -101,7 +101,11 @@ struct DecisionTests {
         #expect(
             try AgentChoice.choose([agent("n1"), agent("n2", seen: "2026-11-24T07:00:00Z")], cluster: "a").node
                 == "n2")
-        for agents in [[], [never], [agent(found: false)]] {
+        var revoked = agent("n9", seen: "2026-11-24T08:00:00Z")
+        revoked.certificate = Fixture.certificate()
+        revoked.certificate?.revoked = Timestamp(milliseconds: 0)
+        #expect(try AgentChoice.choose([agent("n1"), revoked], cluster: "a").node == "n1")
+        for agents in [[], [never], [agent(found: false)], [revoked]] {
             let error = #expect(throws: FleetError.self) { try AgentChoice.choose(agents, cluster: "a") }
             #expect(error?.code == .noAgent)
         }
