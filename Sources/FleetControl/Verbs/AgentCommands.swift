@@ -62,9 +62,11 @@ let agentCommand = Command(
         ) { call in
             let control = try await Coordinator.control(call)
             let (cluster, node) = (call.argument("CLUSTER")!, call.argument("NODE")!)
-            let _: Acknowledgement = try await control.call(
+            let reply: RevokeReply = try await control.call(
                 ControlMethod.revokeAgent, RevokeRequest(cluster: cluster, name: node))
-            call.terminal.print("the agent on \(node) (\(cluster)) may not connect any more")
+            call.terminal.print(
+                "the agent on \(node) (\(cluster)) may not connect any more; certificates revoked: \(reply.certificates)"
+            )
             return .success
         },
     ])
@@ -125,9 +127,10 @@ let operatorCommand = Command(
         ) { call in
             let control = try await Coordinator.control(call)
             let name = call.argument("NAME")!
-            let _: Acknowledgement = try await control.call(
+            let reply: RevokeReply = try await control.call(
                 ControlMethod.revokeOperator, RevokeRequest(cluster: nil, name: name))
-            call.terminal.print("\(name) may not use this coordinator any more")
+            call.terminal.print(
+                "\(name) may not use this coordinator any more; certificates revoked: \(reply.certificates)")
             return .success
         },
     ])
