@@ -87,7 +87,8 @@ private func show(_ entry: SnapshotEntry, _ terminal: Terminal) {
         ("revision", "\(facts.status.revision)"),
         ("keys", "\(facts.status.totalKey) (as \(facts.tool) counts them)"), ("hash", "\(facts.status.hash)"),
         ("etcd", facts.etcdVersion), ("member", "\(facts.memberName) (\(facts.memberID))"),
-        ("etcd cluster id", facts.clusterID), ("saved with", facts.tool),
+        ("etcd cluster id", facts.clusterID), ("members", facts.members.map(String.init) ?? "not known"),
+        ("saved with", facts.tool),
     ]
     for (name, value) in rows {
         terminal.print("\(name)\(String(repeating: " ", count: 17 - name.count))\(Terminal.clean(value))")
