@@ -15,12 +15,12 @@ public protocol PageSource: Sendable {
     func read(
         at offset: Int, count: Int, _ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void
     ) throws(FleetError)
-    /// A hint that this range will be read soon, from another thread than the reader's.
-    func prepare(_ range: Range<Int>)
+    /// A hint that this range will hardly be read again.
+    func release(_ range: Range<Int>)
 }
 
 extension PageSource {
-    public func prepare(_ range: Range<Int>) {}
+    public func release(_ range: Range<Int>) {}
 }
 
 /// A snapshot file, mapped. Nothing is copied.
@@ -40,7 +40,7 @@ public final class MappedPages: PageSource {
         try body(UnsafeRawBufferPointer(rebasing: file.bytes[offset..<(offset + count)]))
     }
 
-    public func prepare(_ range: Range<Int>) { file.populate(range) }
+    public func release(_ range: Range<Int>) { file.release(range) }
 }
 
 /// A snapshot in memory, for small ones and for tests.

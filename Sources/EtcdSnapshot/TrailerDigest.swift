@@ -2,42 +2,62 @@ internal import FleetCrypto
 internal import FleetSystem
 
 /// The SHA-256 of all pages, computed on a thread of its own while the tree is walked on the caller's: the digest is
-/// sequential by nature and takes the longer of the two.
+/// sequential by nature, so it takes the longer of the two and everything else has to fit beside it.
 final class TrailerDigest: Sendable {
-    /// Bytes hashed between two looks at the page table: large enough that calls do not count, small enough that what
-    /// was made ready is still in the cache.
+    /// Bytes for one call of the hash: so many that calls do not count.
     private static let step = 1 << 20
+    /// Bytes after which the waiting thread is told how far it is.
+    private static let stride = 32 << 20
 
-    private let outcome = Monitor<Result<SnapshotReport.Digest, FleetError>?>(nil)
+    private struct State {
+        var hashed = 0
+        var result: Result<SnapshotReport.Digest, FleetError>?
+    }
+    private let state = Monitor(State())
+    private let source: any PageSource
 
     init(_ source: any PageSource, trailer: Int) {
-        let outcome = self.outcome
+        self.source = source
+        let state = self.state
         Thread.start(name: "sha256") {
             let result: Result<SnapshotReport.Digest, FleetError>
-            do throws(FleetError) { result = .success(try Self.compute(source, trailer)) } catch {
-                result = .failure(error)
-            }
-            outcome.withLock { $0 = result }
-            outcome.signal()
+            do throws(FleetError) {
+                result = .success(
+                    try Self.compute(source, trailer) { hashed in
+                        guard hashed % Self.stride == 0 else { return }
+                        state.withLock { $0.hashed = hashed }
+                        state.signal()
+                    })
+            } catch { result = .failure(error) }
+            state.withLock { $0.result = result }
+            state.signal()
         }
     }
 
-    /// Waits for it.
+    /// Waits for it, and gives the source back what was hashed meanwhile: taking half a gigabyte out of a page table
+    /// takes some 7 ms, which would otherwise come after the last byte was hashed.
     func wait() throws(FleetError) -> SnapshotReport.Digest {
+        var released = 0
         while true {
-            if let result = outcome.waiting(seconds: 60, until: { $0 != nil }, { value, _ in value }) {
-                return try result.get()
-            }
+            let from = released
+            let now = state.waiting(
+                seconds: 60, until: { $0.result != nil || $0.hashed > from }, { state, _ in state })
+            if let result = now.result { return try result.get() }
+            source.release(released..<max(released, now.hashed))
+            released = now.hashed
         }
     }
 
-    static func compute(_ source: any PageSource, _ trailer: Int) throws(FleetError) -> SnapshotReport.Digest {
+    private static func compute(
+        _ source: any PageSource, _ trailer: Int, progress: (Int) -> Void
+    ) throws(FleetError) -> SnapshotReport.Digest {
         var hasher = SHA256()
         var offset = 0
         while offset < trailer {
             let count = min(step, source.readLimit, trailer - offset)
             try source.read(at: offset, count: count) { bytes throws(FleetError) in hasher.update(bytes) }
             offset += count
+            progress(offset)
         }
         let computed = hasher.finalize()
         var stored: [UInt8] = []

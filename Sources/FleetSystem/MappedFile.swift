@@ -34,14 +34,15 @@ public struct MappedFile: ~Copyable, @unchecked Sendable {
         if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
     }
 
-    /// Puts a range into this process's page table ahead of its use, so that readers do not stop at every few pages.
-    /// Only a hint: a kernel before 5.14 does not know it, and then reading does the same more slowly.
-    public borrowing func populate(_ range: Range<Int>) {
-        guard let base = bytes.baseAddress, !range.isEmpty else { return }
-        let pageSize = sysconf(Int32(_SC_PAGESIZE))
-        let start = range.lowerBound / pageSize * pageSize
-        let end = min(range.upperBound, bytes.count)
+    /// Takes a range out of this process's page table: a large mapping is torn down in pieces while others still read,
+    /// instead of all at once at the end. What is read there again comes back by itself.
+    public borrowing func release(_ range: Range<Int>) {
+        guard let base = bytes.baseAddress else { return }
+        let pageSize = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let start = (range.lowerBound + pageSize - 1) / pageSize * pageSize
+        let end = min(range.upperBound, bytes.count) / pageSize * pageSize
         guard start < end else { return }
-        _ = madvise(UnsafeMutableRawPointer(mutating: base) + start, end - start, 22)  // MADV_POPULATE_READ
+        // madvise(2): for a shared mapping of a file, MADV_DONTNEED loses nothing.
+        _ = madvise(UnsafeMutableRawPointer(mutating: base) + start, end - start, MADV_DONTNEED)
     }
 }
