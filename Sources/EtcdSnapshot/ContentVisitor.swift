@@ -8,7 +8,7 @@ struct ContentVisitor: EntryVisitor {
     private(set) var cluster = ClusterBuckets()
     private var isKeys = false
 
-    init(_ source: any PageSource) { keys = KeyBucket(source) }
+    init(_ index: LiveIndex) { keys = KeyBucket(index) }
 
     mutating func begin(_ bucket: BucketRoot) {
         checksum.update(bucket.rawName)

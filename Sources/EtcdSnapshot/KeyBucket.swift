@@ -10,7 +10,7 @@ struct KeyBucket {
     /// Of the last entry; 0 without any.
     private(set) var lastRevision: Int64 = 0
 
-    init(_ source: any PageSource) { index = LiveIndex(source) }
+    init(_ index: LiveIndex) { self.index = index }
 
     mutating func visit(_ entry: borrowing Entry, _ findings: inout Findings) throws(FleetError) {
         defer { count += 1 }

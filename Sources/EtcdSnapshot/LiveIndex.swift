@@ -35,7 +35,7 @@ struct LiveIndex {
     /// True when even `bitLimit` bits leave too many keys for one pass.
     private(set) var isOverfull = false
 
-    init(_ source: any PageSource, slotLimit: Int = Self.slotLimit) {
+    init(_ source: any PageSource, slotLimit: Int) {
         self.source = source
         self.slotLimit = slotLimit
         slots = [Slot](repeating: .empty, count: min(slotLimit, 1 << 12))

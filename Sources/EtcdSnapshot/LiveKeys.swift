@@ -25,7 +25,7 @@ extension SnapshotReader {
         prefix: [UInt8] = [], _ body: (LiveKey) throws(FleetError) -> Void
     ) throws(FleetError) {
         guard let bucket = try keyBucket() else { return }
-        var index = LiveIndex(source)
+        var index = LiveIndex(source, slotLimit: slotLimit)
         var marks = Bitmap()
         repeat {
             index = try fill(index, bucket, prefix)

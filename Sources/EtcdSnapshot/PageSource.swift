@@ -3,7 +3,7 @@ public import FleetSystem
 /// The bytes of a snapshot, wherever they are: a mapped file, or a repository that puts pages together on request.
 ///
 /// The contract: `length` never changes, and the same range always gives the same bytes. Reads are nested (the walk
-/// holds a branch page while it reads the pages below), at most some 70 deep, and the bytes of an outer read stay
+/// holds a branch page while it reads the pages below), at most some 40 deep, and the bytes of an outer read stay
 /// valid until its `body` returns. Ranges asked for lie within `length` and are at most `readLimit` long.
 public protocol PageSource: Sendable {
     /// Bytes of the snapshot, the digest at its end included.

@@ -77,7 +77,7 @@ private struct Comparison {
 
     func run(_ each: Each) throws(FleetError) {
         let (oldKeys, newKeys) = (try old.keyBucket(), try new.keyBucket())
-        var before = LiveIndex(old.source)
+        var before = LiveIndex(old.source, slotLimit: old.slotLimit)
         while true {
             if let oldKeys { before = try old.fill(before, oldKeys, prefix) }
             var after = before.sibling(new.source)

@@ -7,6 +7,8 @@ public import FleetSystem
 public struct SnapshotReader: Sendable {
     public let layout: Layout
     let source: any PageSource
+    /// Slots of a `LiveIndex`; tests make it small to see several passes.
+    var slotLimit = LiveIndex.slotLimit
     /// What was wrong already with the meta pages and the length.
     let first: Findings
 
@@ -46,7 +48,7 @@ public struct SnapshotReader: Sendable {
         walk.findings = first
         var collector = BucketCollector()
         try walk.walk(BucketRoot(name: "(root)", rawName: [], place: .page(layout.root)), &collector)
-        var content = ContentVisitor(source)
+        var content = ContentVisitor(LiveIndex(source, slotLimit: slotLimit))
         for bucket in collector.buckets {
             content.begin(bucket)
             try walk.walk(bucket, &content)

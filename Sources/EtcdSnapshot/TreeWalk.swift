@@ -24,7 +24,7 @@ protocol EntryVisitor {
 /// overlap, the bytes handed to the visitor are never more than the file has.
 struct TreeWalk {
     /// A tree of 8 GB is 5 deep; bbolt has no limit of its own.
-    static let depthLimit = 64
+    static let depthLimit = 32
 
     let source: any PageSource
     let layout: Layout

@@ -39,7 +39,7 @@ public struct CRC32C: Sendable {
     }()
 
     /// Without the instruction. Takes and returns the register as it stands.
-    static func portable(_ register: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
+    package static func portable(_ register: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
         var register = register
         var i = 0
         table.withUnsafeBufferPointer { table in
