@@ -38,7 +38,7 @@ struct LiveIndex {
     init(_ source: any PageSource, slotLimit: Int) {
         self.source = source
         self.slotLimit = slotLimit
-        slots = [Slot](repeating: .empty, count: min(slotLimit, 1 << 12))
+        slots = [Slot](repeating: .empty, count: min(slotLimit, 1 << 8))
     }
 
     static func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {

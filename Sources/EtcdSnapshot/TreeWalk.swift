@@ -59,7 +59,12 @@ struct TreeWalk {
                 if header.id != 0 || header.overflow != 0 {
                     findings.add(.page, page: page, bucket: bucket.name, "an inline bucket with a page id or overflow")
                 }
-                try leaf(bytes, header.count, page, offset, bucket.name, Bounds(), &visitor)
+                let used = try leaf(bytes, header.count, page, offset, bucket.name, Bounds(), &visitor)
+                if used != bytes.count {
+                    findings.add(
+                        .bounds, page: page, bucket: bucket.name,
+                        "an inline bucket of \(bytes.count) bytes uses \(used)")
+                }
             }
         }
     }
@@ -174,7 +179,6 @@ struct TreeWalk {
     }
 
     /// Returns how many bytes of the page are used.
-    @discardableResult
     private mutating func leaf(
         _ page: UnsafeRawBufferPointer, _ count: Int, _ id: UInt64, _ offset: Int, _ bucket: String, _ bounds: Bounds,
         _ visitor: inout some EntryVisitor
