@@ -17,19 +17,9 @@ static inline int fleet_crc32c_is_supported(void) {
     return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c >> 20 & 1) != 0;
 }
 
-__attribute__((target("sse4.2")))
-static inline uint32_t fleet_crc32c(uint32_t state, const void *bytes, size_t count) {
-    const unsigned char *next = (const unsigned char *)bytes;
-    uint64_t wide = state;
-    for (; count >= 8; count -= 8, next += 8) {
-        uint64_t word;
-        memcpy(&word, next, 8);
-        wide = __builtin_ia32_crc32di(wide, word);
-    }
-    state = (uint32_t)wide;
-    for (; count > 0; count--) state = __builtin_ia32_crc32qi(state, *next++);
-    return state;
-}
+#define FLEET_CRC_WORD(state, word) ((uint32_t)__builtin_ia32_crc32di(state, word))
+#define FLEET_CRC_BYTE(state, byte) __builtin_ia32_crc32qi(state, byte)
+#define FLEET_CRC_TARGET __attribute__((target("sse4.2")))
 
 #elif defined(__aarch64__)
 
@@ -38,24 +28,59 @@ static inline uint32_t fleet_crc32c(uint32_t state, const void *bytes, size_t co
 // arch/arm64/include/uapi/asm/hwcap.h: HWCAP_CRC32 is bit 7.
 static inline int fleet_crc32c_is_supported(void) { return (getauxval(AT_HWCAP) >> 7 & 1) != 0; }
 
-__attribute__((target("crc")))
-static inline uint32_t fleet_crc32c(uint32_t state, const void *bytes, size_t count) {
+#define FLEET_CRC_WORD(state, word) __builtin_arm_crc32cd(state, word)
+#define FLEET_CRC_BYTE(state, byte) __builtin_arm_crc32cb(state, byte)
+#define FLEET_CRC_TARGET __attribute__((target("crc")))
+
+#else
+
+static inline int fleet_crc32c_is_supported(void) { return 0; }
+
+#endif
+
+// Bytes of each of the three lanes below.
+#define FLEET_CRC_LANE 512
+
+static inline uint64_t fleet_word(const unsigned char *bytes) {
+    uint64_t word;
+    memcpy(&word, bytes, 8);
+    return word;
+}
+
+// What `state` becomes through FLEET_CRC_LANE zero bytes: a row of 256 for each of its bytes.
+static inline uint32_t fleet_crc32c_shift(uint32_t state, const uint32_t *shift) {
+    return shift[state & 255] ^ shift[256 + (state >> 8 & 255)] ^ shift[512 + (state >> 16 & 255)]
+        ^ shift[768 + (state >> 24)];
+}
+
+#if defined(FLEET_CRC_TARGET)
+
+// The instruction takes one word a cycle but gives its result three cycles later, so three lanes run side by side and
+// are joined: a checksum is linear, so a lane's state is carried over the bytes behind it by `shift`, 4 x 256 numbers.
+FLEET_CRC_TARGET
+static inline uint32_t fleet_crc32c(uint32_t state, const void *bytes, size_t count, const uint32_t *shift) {
     const unsigned char *next = (const unsigned char *)bytes;
-    for (; count >= 8; count -= 8, next += 8) {
-        uint64_t word;
-        memcpy(&word, next, 8);
-        state = __builtin_arm_crc32cd(state, word);
+    for (; count >= 3 * FLEET_CRC_LANE; count -= 3 * FLEET_CRC_LANE, next += 3 * FLEET_CRC_LANE) {
+        uint32_t second = 0, third = 0;
+        for (size_t i = 0; i < FLEET_CRC_LANE; i += 8) {
+            state = FLEET_CRC_WORD(state, fleet_word(next + i));
+            second = FLEET_CRC_WORD(second, fleet_word(next + FLEET_CRC_LANE + i));
+            third = FLEET_CRC_WORD(third, fleet_word(next + 2 * FLEET_CRC_LANE + i));
+        }
+        state = fleet_crc32c_shift(state, shift) ^ second;
+        state = fleet_crc32c_shift(state, shift) ^ third;
     }
-    for (; count > 0; count--) state = __builtin_arm_crc32cb(state, *next++);
+    for (; count >= 8; count -= 8, next += 8) state = FLEET_CRC_WORD(state, fleet_word(next));
+    for (; count > 0; count--) state = FLEET_CRC_BYTE(state, *next++);
     return state;
 }
 
 #else
 
-static inline int fleet_crc32c_is_supported(void) { return 0; }
-static inline uint32_t fleet_crc32c(uint32_t state, const void *bytes, size_t count) {
+static inline uint32_t fleet_crc32c(uint32_t state, const void *bytes, size_t count, const uint32_t *shift) {
     (void)bytes;
     (void)count;
+    (void)shift;
     return state;
 }
 

@@ -1,7 +1,7 @@
 private import CChecksum
 
 /// CRC-32C (Castagnoli), reflected, as iSCSI, ext4 and etcd compute it, fed piece by piece: "123456789" gives e3069283.
-/// Uses the processor's instruction where there is one (SSE4.2, ARMv8 CRC): about 10 GB/s, else about 2 GB/s.
+/// Uses the processor's instruction where there is one (SSE4.2, ARMv8 CRC): some 20 GB/s, else some 2 GB/s.
 public struct CRC32C: Sendable {
     private var register: UInt32 = ~0
 
@@ -11,9 +11,13 @@ public struct CRC32C: Sendable {
     public var value: UInt32 { ~register }
 
     public mutating func update(_ bytes: UnsafeRawBufferPointer) {
-        register =
-            Self.hasInstruction
-            ? fleet_crc32c(register, bytes.baseAddress, bytes.count) : Self.portable(register, bytes)
+        guard Self.hasInstruction else {
+            register = Self.portable(register, bytes)
+            return
+        }
+        register = Self.shift.withUnsafeBufferPointer {
+            fleet_crc32c(register, bytes.baseAddress, bytes.count, $0.baseAddress)
+        }
     }
 
     public mutating func update(_ bytes: [UInt8]) { bytes.withUnsafeBytes { update($0) } }
@@ -25,6 +29,19 @@ public struct CRC32C: Sendable {
     }
 
     private static let hasInstruction = fleet_crc32c_is_supported() != 0
+
+    /// Row k, column b: what a register whose byte k is b and that is 0 otherwise becomes through a lane of zeros. It is
+    /// linear, so eight bits of a byte are enough to know.
+    private static let shift: [UInt32] = {
+        let zeros = [UInt8](repeating: 0, count: Int(FLEET_CRC_LANE))
+        var table = [UInt32](repeating: 0, count: 1024)
+        for bit in 0..<32 {
+            let alone = zeros.withUnsafeBytes { portable(UInt32(1) << UInt32(bit), $0) }
+            let row = bit / 8 * 256
+            for byte in 0..<256 where byte >> (bit % 8) & 1 == 1 { table[row + byte] ^= alone }
+        }
+        return table
+    }()
 
     /// Row k, column b: byte b followed by k zero bytes ("slicing by eight", Kounavis and Berry, 2005).
     private static let table: [UInt32] = {

@@ -133,8 +133,8 @@ func withTrailer(_ bytes: [UInt8]) -> [UInt8] { bytes + SHA256.hash(bytes) }
 
     @Test func checksums() {
         #expect(CRC32C.checksum(Array("123456789".utf8)) == 0xE306_9283)
-        let bytes = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-        for cut in [0, 1, 7, 8, 9, 500, 1000] {
+        let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        for cut in [0, 1, 7, 8, 9, 500, 1535, 1536, 1537, 4608, 9999, 10_000] {
             var pieces = CRC32C()
             pieces.update(Array(bytes[..<cut]))
             pieces.update(Array(bytes[cut...]))
