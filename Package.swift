@@ -83,7 +83,8 @@ let package = Package(
         tests(
             "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),
-        tests("EtcdSnapshotTests", ["EtcdSnapshot", "FleetCrypto", "FleetSystem"]),
+        tests(
+            "EtcdSnapshotTests", ["EtcdSnapshot", "FleetCommandLine", "FleetControl", "FleetCrypto", "FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
         tests("FleetLabTests", ["FleetSystem"]),
