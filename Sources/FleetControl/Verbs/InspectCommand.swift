@@ -43,7 +43,8 @@ private func print(_ report: SnapshotReport, _ terminal: Terminal) {
         ("sha256", digest(report)),
     ]
     if let hashKV = report.hashKV {
-        rows.append(("hashkv", "\(hashKV.hash) at revision \(hashKV.revision), compacted to \(hashKV.compactRevision)"))
+        let compacted = hashKV.compactRevision < 0 ? "never compacted" : "compacted to \(hashKV.compactRevision)"
+        rows.append(("hashkv", "\(hashKV.hash) at revision \(hashKV.revision), \(compacted)"))
     }
     rows.append(("cluster version", report.clusterVersion ?? "not set"))
     if let version = report.storageVersion { rows.append(("storage version", version)) }
