@@ -13,12 +13,12 @@ enum Freelist {
             return walk.findings.add(.freelist, page: id, "the list of free pages is not in the file")
         }
         let start = Int(id) * layout.pageSize
-        let used = walk.reached
         var overflow: UInt32 = 0
         try walk.source.read(at: start, count: layout.pageSize) { page throws(FleetError) in
             overflow = PageHeader(page).overflow
         }
         guard walk.claim(id, overflow, nil) else { return }
+        let used = walk.reached
         var free = Bitmap(count: layout.readable)
         let length = min((Int(overflow) + 1) * layout.pageSize, walk.source.readLimit)
         try walk.source.read(at: start, count: length) { page throws(FleetError) in

@@ -3,8 +3,8 @@ internal import FleetSystem
 /// Which entries of the bucket `key` are the newest of their user key, found while the entries go by in the order of
 /// their revisions.
 ///
-/// An open hash table of places, not of keys: 32 bytes a user key, however long the key. It holds at most 1.5 million
-/// keys (64 MB); a snapshot with more is gone through several times, each time for the keys whose hashes begin with
+/// An open hash table of places, not of keys: 32 bytes a user key, however long the key. It holds at most 786,000
+/// keys (32 MB, twice that while it grows); a snapshot with more is gone through several times, each time for the keys whose hashes begin with
 /// other bits. Hashes are seeded anew in every process, so no file can be made to collide.
 struct LiveIndex {
     struct Slot {
@@ -21,9 +21,9 @@ struct LiveIndex {
         var position: Int { Int(ordinal >> 1) }
     }
 
-    static let slotLimit = 1 << 21
-    /// So many passes at most, for some 96 million keys: more than etcd's greatest quota has room for.
-    static let bitLimit = 6
+    static let slotLimit = 1 << 20
+    /// So many passes at most, for some 100 million keys: more than etcd's greatest quota has room for.
+    static let bitLimit = 7
 
     private let source: any PageSource
     private let slotLimit: Int

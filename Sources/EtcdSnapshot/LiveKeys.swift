@@ -18,9 +18,9 @@ public struct LiveKey: Sendable, Equatable {
 extension SnapshotReader {
     /// Calls `body` for every live key that begins with `prefix`, in the order of modification (the order of the file).
     ///
-    /// Cost: two walks over the bucket, more beyond 1.5 million keys with this prefix; one bit an entry and 32 bytes a
-    /// key, 64 MB at most. A damaged part of the tree is passed over: `report()` says whether there is one.
-    /// - Throws: `limit` for more than some 96 million keys, what the source throws, and what `body` throws.
+    /// Cost: two walks over the bucket, more beyond 786,000 keys with this prefix; one bit an entry and
+    /// at most 64 MB for the keys. A damaged part of the tree is passed over: `report()` says whether there is one.
+    /// - Throws: `limit` for more than some 100 million keys, what the source throws, and what `body` throws.
     public func forEachLiveKey(
         prefix: [UInt8] = [], _ body: (LiveKey) throws(FleetError) -> Void
     ) throws(FleetError) {

@@ -40,7 +40,7 @@ public struct SnapshotDiff: Codable, Sendable, Equatable {
     /// Cost: at least one walk over each bucket and, for keys that are in both with the same revisions, a look at both
     /// values; 64 MB for each of the two at most, whatever their size. Damaged parts of a tree are passed over.
     /// - Parameter each: called for every difference, in no order.
-    /// - Throws: `limit` for more than some 96 million keys, what the sources throw, and what `each` throws.
+    /// - Throws: `limit` for more than some 100 million keys, what the sources throw, and what `each` throws.
     public init(
         from old: SnapshotReader, to new: SnapshotReader, prefix: [UInt8] = [],
         _ each: (Change, LiveKey) throws(FleetError) -> Void = { _, _ in }

@@ -29,7 +29,7 @@ public struct SnapshotReader: Sendable {
 
     /// Reads all of it: status as etcd gives it, everything else that a snapshot says, and every check there is.
     ///
-    /// Memory: one bit a page and an entry, 32 bytes a live key up to 64 MB.
+    /// Memory: one bit a page and an entry, and at most 64 MB for the keys, in several walks if there are more.
     /// - Throws: only what the source throws; all that is wrong with the content is in the report.
     public func report() throws(FleetError) -> SnapshotReport {
         let digest = layout.trailer.map { TrailerDigest(source, trailer: $0) }

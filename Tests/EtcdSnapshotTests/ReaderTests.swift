@@ -71,7 +71,7 @@ func withTrailer(_ bytes: [UInt8]) -> [UInt8] { bytes + SHA256.hash(bytes) }
         #expect(try whole.report().liveKeys == 1500)
         #expect(try whole.liveKeys() == small.liveKeys())
         #expect(try SnapshotDiff(from: small, to: whole).unchanged == 1500)
-        small.slotLimit = 16
+        small.slotLimit = 8
         let tooMany = try small.report()
         #expect(tooMany.liveKeys == nil && tooMany.hashKV == nil && tooMany.findings.map(\.kind) == [.limit])
         #expect(throws: FleetError.self) { try small.liveKeys() }
