@@ -30,8 +30,14 @@ public struct SnapshotReader: Sendable {
     /// Reads all of it: status as etcd gives it, everything else that a snapshot says, and every check there is.
     ///
     /// Memory: one bit a page and an entry, and at most 64 MB for the keys, in several walks if there are more.
+    /// Time: that of the SHA-256, which is computed on a second thread meanwhile.
+    /// - Parameter computed: SHA-256 of all bytes before the last 32, from somebody who has hashed them anyway, as they
+    ///   arrived; it is then not computed again, and only the tree takes time.
     /// - Throws: only what the source throws; all that is wrong with the content is in the report.
-    public func report() throws(FleetError) -> SnapshotReport {
+    public func report(computed: [UInt8]? = nil) throws(FleetError) -> SnapshotReport {
+        if let computed, let trailer = layout.trailer {
+            return try contents().with(try TrailerDigest.compare(source, trailer, computed))
+        }
         let digest = layout.trailer.map { TrailerDigest(source, trailer: $0) }
         let result: SnapshotReport
         do throws(FleetError) { result = try contents() } catch {

@@ -59,7 +59,12 @@ final class TrailerDigest: Sendable {
             offset += count
             progress(offset)
         }
-        let computed = hasher.finalize()
+        return try compare(source, trailer, hasher.finalize())
+    }
+
+    static func compare(
+        _ source: any PageSource, _ trailer: Int, _ computed: [UInt8]
+    ) throws(FleetError) -> SnapshotReport.Digest {
         var stored: [UInt8] = []
         try source.read(at: trailer, count: 32) { bytes throws(FleetError) in stored = Array(bytes) }
         return SnapshotReport.Digest(stored: stored.hex, computed: computed.hex, ok: stored == computed)

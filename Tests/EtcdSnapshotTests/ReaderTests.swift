@@ -25,6 +25,15 @@ func withTrailer(_ bytes: [UInt8]) -> [UInt8] { bytes + SHA256.hash(bytes) }
         #expect(raw.isSound && raw.sha256 == nil && raw.hash == found.hash && raw.hashKV == found.hashKV)
     }
 
+    @Test func aDigestThatIsKnownIsNotComputedAgain() throws {
+        let pages = SampleEtcd.rich().build()
+        let reader = try SnapshotReader(MemoryPages(withTrailer(pages)))
+        #expect(try reader.report(computed: SHA256.hash(pages)) == reader.report())
+        let wrong = try reader.report(computed: SHA256.hash([1]))
+        #expect(wrong.sha256?.ok == false && wrong.findings.map(\.kind) == [.trailer])
+        #expect(try SnapshotReader(MemoryPages(pages)).report(computed: SHA256.hash(pages)).sha256 == nil)
+    }
+
     @Test func eitherMetaIsEnough() throws {
         for pageSize in [1024, 4096, 65536] {
             let pages = SampleEtcd.rich(pageSize: pageSize).build()
