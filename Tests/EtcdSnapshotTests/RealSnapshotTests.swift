@@ -127,6 +127,30 @@ struct Choices: RandomNumberGenerator {
         #expect(full.alarms.map(\.alarm) == ["NOSPACE"] && full.alarms.map(\.member) == full.members.map(\.id))
     }
 
+    /// What 'snapshot restore' makes of a snapshot is a raw database: changed members, pages behind the counted ones.
+    @Test(arguments: EtcdPrograms.installed)
+    func restoredDatabases(programs: EtcdPrograms) throws {
+        let etcd = try RealEtcd(programs)
+        for i in 0..<30 { try etcd.call(["put", "k\(i % 7)", String(repeating: "v", count: i * 400)]) }
+        try etcd.call(["del", "k3"])
+        try etcd.call(["compact", "12", "--physical"])
+        let path = try etcd.save()
+        let before = try SnapshotReader(path: path).report()
+        let target = etcd.directory + "/restored"
+        _ = try Subprocess.check(
+            programs.statusTool, ["snapshot", "restore", path, "--data-dir", target], environment: RealEtcd.environment)
+        let raw = target + "/member/snap/db"
+        let after = try SnapshotReader(path: raw).report()
+        #expect(after.findings == [] && after.sha256 == nil)
+        #expect(try programs.status(raw) == status(after))
+        #expect(after.liveKeys == before.liveKeys && after.liveKeys == 6)
+        if programs.version != "3.4" {
+            #expect(after.hashKV == before.hashKV && after.members.map(\.name) == ["default"])
+        }
+        let diff = try SnapshotDiff(from: SnapshotReader(path: path), to: SnapshotReader(path: raw))
+        #expect(diff.total == SnapshotDiff.Counts() && diff.unchanged == 6)
+    }
+
     /// What this reader holds to be damaged must at least be read by etcd's tool in the same way where it can be.
     @Test(arguments: EtcdPrograms.installed)
     func filesMadeByHandAreReadAlike(programs: EtcdPrograms) throws {
