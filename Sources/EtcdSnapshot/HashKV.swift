@@ -3,18 +3,10 @@ internal import FleetSystem
 /// etcd's HashKV (`mvcc/hash.go`, `etcdctl endpoint hashkv`): CRC-32C over "key", then key and value of every entry in
 /// order, but for those that a compaction may or may not have removed yet. Two members, or a snapshot and its source,
 /// have the same data if both the revision and the compact revision are equal, and the hash is.
-public struct HashKV: Codable, Sendable, Equatable {
-    public var hash: UInt32
+struct HashKV: Equatable {
+    var hash: UInt32
     /// The revision it is of: the newest.
-    public var revision: Int64
-    /// -1 where nothing was ever compacted.
-    public var compactRevision: Int64
-
-    public init(hash: UInt32, revision: Int64, compactRevision: Int64) {
-        self.hash = hash
-        self.revision = revision
-        self.compactRevision = compactRevision
-    }
+    var revision: Int64
 }
 
 struct HashKVPass: EntryVisitor {

@@ -9,6 +9,7 @@ struct KeyBucket {
     private(set) var count = 0
     /// Of the last entry; 0 without any.
     private(set) var lastRevision: Int64 = 0
+    private var lastSub: Int64?
 
     init(_ index: LiveIndex) { self.index = index }
 
@@ -46,8 +47,6 @@ struct KeyBucket {
             record.key, message: (entry.valueOffset, entry.value.count), position: count,
             isTombstone: revision.isTombstone)
     }
-
-    private var lastSub: Int64?
 
     /// Takes the passes that are still to be made for the live entries, and marks them all. nil with a finding where
     /// there are more keys than this is made for.

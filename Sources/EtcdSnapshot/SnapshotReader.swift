@@ -79,8 +79,7 @@ public struct SnapshotReader: Sendable {
         var pass = HashKVPass(compactRevision: compact, live: live.marks, hasLive: live.count > 0)
         var walk = TreeWalk(source, layout)
         try walk.walk(bucket, &pass)
-        return HashKV(
-            hash: pass.checksum.value, revision: max(content.keys.lastRevision, compact, 1), compactRevision: compact)
+        return HashKV(hash: pass.checksum.value, revision: max(content.keys.lastRevision, compact, 1))
     }
 
     private func check(_ facts: ClusterFacts, _ buckets: [BucketRoot], _ findings: inout Findings) {

@@ -26,7 +26,11 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
     public var liveKeys: Int64?
     /// nil for a raw database, which has none.
     public var sha256: Digest?
-    public var hashKV: HashKV?
+    /// CRC-32C over the keys as `etcdctl endpoint hashkv` gives it, to be compared with a member's only where
+    /// `hashRevision` and `compactRevision` are equal too. nil with a finding, as `liveKeys`, or without keys at all.
+    public var hashKV: UInt32?
+    /// The revision that `hashKV` is of: the newest, or the compacted one where nothing newer is left.
+    public var hashRevision: Int64?
     public var pageSize: Int
     /// Bytes of the file.
     public var fileSize: Int64
@@ -63,7 +67,8 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
         totalSize = layout.totalSize
         liveKeys = live.map(Int64.init)
         self.sha256 = sha256
-        self.hashKV = hashKV
+        self.hashKV = hashKV?.hash
+        hashRevision = hashKV?.revision
         pageSize = layout.pageSize
         self.fileSize = Int64(fileSize)
         clusterVersion = facts.clusterVersion

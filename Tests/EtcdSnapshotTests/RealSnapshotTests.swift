@@ -29,9 +29,9 @@ struct Choices: RandomNumberGenerator {
         #expect(found.findings == [], about)
         #expect(found.sha256?.ok == true, about)
         #expect(try etcd.programs.status(path) == status(found), about)
-        #expect(found.hashKV?.hash == hash.hash && found.hashKV?.revision == hash.revision, about)
+        #expect(found.hashKV == hash.hash && found.hashRevision == hash.revision, about)
         // A server that never compacted says -1; proto3's default for one that does not say.
-        #expect(max(found.hashKV?.compactRevision ?? 0, 0) == max(hash.compactRevision, 0), about)
+        #expect(max(found.compactRevision ?? 0, 0) == max(hash.compactRevision, 0), about)
         let count = try etcd.call(["get", "", "--prefix", "--keys-only", "-w", "fields"], user: user)
         let live = count.split(separator: "\n").first { $0.hasPrefix("\"Count\"") }?.split(separator: " ").last
         #expect(found.liveKeys == live.flatMap { Int64($0) }, about)

@@ -42,9 +42,9 @@ private func print(_ report: SnapshotReport, _ terminal: Terminal) {
         ("size", "\(report.totalSize) bytes (\(Human.bytes(report.totalSize))) in pages of \(report.pageSize)"),
         ("sha256", digest(report)),
     ]
-    if let hashKV = report.hashKV {
-        let compacted = hashKV.compactRevision < 0 ? "never compacted" : "compacted to \(hashKV.compactRevision)"
-        rows.append(("hashkv", "\(hashKV.hash) at revision \(hashKV.revision), \(compacted)"))
+    if let hashKV = report.hashKV, let revision = report.hashRevision {
+        let compacted = report.compactRevision.map { "compacted to \($0)" } ?? "never compacted"
+        rows.append(("hashkv", "\(hashKV) at revision \(revision), \(compacted)"))
     }
     rows.append(("cluster version", report.clusterVersion ?? "not set"))
     if let version = report.storageVersion { rows.append(("storage version", version)) }
