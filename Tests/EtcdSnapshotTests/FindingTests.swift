@@ -146,6 +146,20 @@ import Testing
         #expect(try report(none.build()).findings.map(\.kind) == [.bucket, .bucket])
     }
 
+    /// JSON as deep as it is long, on a thread with a stack of 1 MB, where the coordinator reads snapshots.
+    @Test func jsonOfAnyDepth() async throws {
+        for opening in [#"{"peerURLs":"#, "[", #"{"a":"#] {
+            let text = String(repeating: opening, count: 60_000 / opening.utf8.count)
+            var writer = BoltWriter()
+            writer.add("key", [])
+            writer.add("meta", [(Array("confState".utf8), Array(("{\"a\":" + text).utf8))])
+            writer.add("members", [(Array("1f".utf8), Array(text.utf8))])
+            let bytes = writer.build()
+            let found = try await Blocking.run { try report(bytes).findings }
+            #expect(found.map(\.kind) == [.encoding, .encoding])
+        }
+    }
+
     @Test func onlyTheFirstAreListed() throws {
         var writer = BoltWriter()
         writer.add("key", (0..<1000).map { (big(UInt64($0) + 2), [1]) })
