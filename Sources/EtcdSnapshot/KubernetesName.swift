@@ -1,0 +1,30 @@
+/// What a key of kube-apiserver is about: `/registry/KIND/NAMESPACE/NAME`, `/registry/KIND/NAME` for what has no
+/// namespace, `/registry/GROUP/KIND/...` for custom resources (a group has a dot in it), and two words for `services/specs`
+/// and `services/endpoints` (k8s.io/apiserver, `registry/generic`; pkg/registry/core).
+public struct KubernetesName: Hashable, Comparable, Sendable {
+    /// "pods", "services/specs", "cert-manager.io/certificates"; the key's first words where it is not of Kubernetes.
+    public var kind: String
+    /// "" for what has no namespace.
+    public var namespace: String
+
+    public init(kind: String, namespace: String) {
+        self.kind = kind
+        self.namespace = namespace
+    }
+
+    public init(key: some Collection<UInt8>) {
+        var words = key.split(separator: UInt8(ascii: "/"), maxSplits: 5).map { String(decoding: $0, as: UTF8.self) }[
+            ...]
+        guard words.first == "registry", words.count > 1, key.first == UInt8(ascii: "/") else {
+            self.init(kind: "(other)", namespace: "")
+            return
+        }
+        words = words.dropFirst()
+        var kind = words.removeFirst()
+        let isPair = kind.contains(".") || (kind == "services" && ["specs", "endpoints"].contains(words.first))
+        if isPair, words.count > 1 { kind += "/" + words.removeFirst() }
+        self.init(kind: kind, namespace: words.count > 1 ? words[words.startIndex] : "")
+    }
+
+    public static func < (a: Self, b: Self) -> Bool { (a.kind, a.namespace) < (b.kind, b.namespace) }
+}
