@@ -34,6 +34,7 @@ let package = Package(
         .systemLibrary(name: "CLinux"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
         library("FleetSystem", ["CLinux"]),
@@ -42,6 +43,7 @@ let package = Package(
         library("FleetTLS", ["COpenSSL", "FleetSystem", "FleetCrypto"]),
         library("FleetYAML", ["CYAML", "FleetSystem"]),
         library("FleetSQLite", ["CSQLite", "FleetSystem", "FleetCrypto"]),
+        library("FleetRepository", exclude: ["FORMAT.md"], ["CZstd", "FleetSystem", "FleetCrypto"]),
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
         library(
             "FleetProtocol", path: "Protocol", exclude: ["README.md"],
@@ -73,7 +75,8 @@ let package = Package(
         .executableTarget(
             name: "fleet-bench",
             dependencies: [
-                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetSystem", "FleetTLS",
+                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetRepository", "FleetSystem",
+                "FleetTLS",
             ],
             path: "ops/bench/fleet-bench", swiftSettings: settings),
 
