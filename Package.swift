@@ -58,8 +58,8 @@ let package = Package(
         library(
             "FleetCoordinator", path: "Coordinator",
             [
-                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetProtocol",
-                "FleetCommandLine",
+                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetRepository",
+                "FleetProtocol", "FleetCommandLine",
             ]),
         library(
             "FleetControl",
@@ -81,8 +81,14 @@ let package = Package(
             path: "ops/bench/fleet-bench", swiftSettings: settings),
 
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
+        library("RepositoryTestFiles", path: "Tests/RepositoryTestFiles", ["FleetRepository", "FleetSystem"]),
+        tests("FleetRepositoryTests", ["FleetRepository", "RepositoryTestFiles", "FleetCrypto", "FleetSystem"]),
         tests(
-            "FleetCoordinatorTests", ["FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetSystem"]),
+            "FleetCoordinatorTests",
+            [
+                "FleetCoordinator", "FleetSQLite", "FleetRepository", "RepositoryTestFiles", "FleetProtocol",
+                "FleetCrypto", "FleetSystem",
+            ]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),

@@ -5,8 +5,9 @@ import FleetSystem
 let initCommand = Command(
     "init", "Set up a new coordinator",
     discussion: """
-        Makes the fleet's certificate authority, the key that signs jobs, and the settings. Run it once, as the user that
-        the service runs as. Keep a copy of the directory's keys: agents obey no other.
+        Makes the fleet's certificate authority, the key that signs jobs, the encrypted snapshot repository, and the
+        settings. Run it once, as the user that the service runs as. Keep a copy of the directory's keys: agents obey no
+        other, and snapshots can't be read without them or the recovery key that is printed here, once.
         """,
     options: [
         .init(
@@ -32,8 +33,9 @@ let initCommand = Command(
     let advertise = try Address(text, defaultPort: 7400)
     let listen = try Address(call.value("listen") ?? "*:\(port)")
     let directory = CoordinatorProgram.directory(call)
-    try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
+    let recovery = try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
     call.terminal.print("\(directory.path) is set up; agents and operators will connect to \(advertise)")
+    showRecoveryKey(recovery, call.terminal)
     call.terminal.note(
         """
         next:

@@ -1,11 +1,12 @@
+import FleetRepository
 import FleetSystem
 
 /// The coordinator's directory and what lies where in it. All of it belongs to one user and is closed to others.
 ///
 ///     settings.json   where it listens and is found
-///     keys/           the authority and the job-signing key
+///     keys/           the authority, the job-signing key, and the key that opens the store
 ///     catalogue.db    inventory and history
-///     store/          the snapshots
+///     store/          the snapshots: an encrypted repository
 ///     lock            held by the process that serves
 struct DataDirectory: Sendable {
     let path: String
@@ -24,8 +25,10 @@ struct DataDirectory: Sendable {
 
     /// Makes the directory, with keys and settings; the settings come last, so a directory that has them is complete.
     ///
+    /// - Returns: the recovery key of the repository, which is kept nowhere.
     /// - Throws: `already-exists` for one that is set up: its keys are what every agent has pinned.
-    func create(_ settings: Settings) throws(FleetError) {
+    @discardableResult
+    func create(_ settings: Settings) throws(FleetError) -> RepositoryKey {
         guard !FileSystem.exists(settingsFile), !FileSystem.exists(catalogue) else {
             throw FleetError(
                 .alreadyExists, "\(path) is set up already",
@@ -34,8 +37,10 @@ struct DataDirectory: Sendable {
         try FileSystem.makeDirectories(path)
         let lock = try self.lock()
         try KeyRing.create(in: keys)
+        let recovery = try createRepository()
         try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
         _ = consume lock
+        return recovery
     }
 
     /// - Throws: `not-found` where `init` never ran.

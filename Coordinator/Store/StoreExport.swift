@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 private import Glibc
 

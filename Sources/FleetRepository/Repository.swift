@@ -38,6 +38,8 @@ public final class Repository: Sendable {
         core = RepositoryCore(root: root, files: files, dataKey: try Self.config(root, files).dataKey(key))
     }
 
+    init(_ core: RepositoryCore) { self.core = core }
+
     static func config(_ root: String, _ files: any RepositoryFiles) throws(FleetError) -> RepositoryConfig {
         let path = configPath(root)
         do throws(FleetError) {
@@ -48,6 +50,12 @@ public final class Repository: Sendable {
     /// Wraps the data key for another key of that role; the former key of the role opens nothing any more.
     public func replaceKey(_ role: RepositoryKey.Role, with key: RepositoryKey) throws(FleetError) {
         let config = try Self.config(core.root, core.files).replacing(role, with: key, core.dataKey)
+        try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
+    }
+
+    /// Wraps the data key for one more key.
+    public func addKey(_ key: RepositoryKey) throws(FleetError) {
+        let config = try Self.config(core.root, core.files).adding(key, core.dataKey)
         try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
     }
 
@@ -129,4 +137,9 @@ public final class Repository: Sendable {
     }
 
     public func freeSpace() throws(FleetError) -> Int64 { try core.files.freeSpace(core.root) }
+}
+
+extension Repository {
+    /// Paths of the packs that a snapshot needs.
+    public func packPaths(_ head: SnapshotHead) -> [String] { head.packs.map { core.path($0.id) } }
 }

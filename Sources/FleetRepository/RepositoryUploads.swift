@@ -59,12 +59,7 @@ extension Repository {
     private func parent(
         lineage: String, member: String, _ heads: inout [String: SnapshotHead]
     ) throws(FleetError) -> ResolvedSnapshot? {
-        let ids = try self.ids()
-        for id in Set(heads.keys).subtracting(ids) { heads[id] = nil }
-        for id in ids where heads[id] == nil {
-            heads[id] = try? head(id)
-            heads[id]?.payload = []
-        }
+        try refresh(&heads)
         let candidates = heads.values.filter { $0.lineage == lineage }.sorted {
             ($0.member == member ? 1 : 0, $0.created, $0.id) > ($1.member == member ? 1 : 0, $1.created, $1.id)
         }

@@ -13,7 +13,8 @@ struct FaultTests {
         } expecting: { fleet, result in
             #expect(result.status == 0, "\(result.output)\(result.errors)")
             #expect(result.output.contains("one  ok"))
-            let journal = try await fleet.exec("hub", "journalctl", "-u", "fleet-coordinator", "-o", "cat", "--no-pager")
+            let journal = try await fleet.exec(
+                "hub", "journalctl", "-u", "fleet-coordinator", "-o", "cat", "--no-pager")
             #expect(journal.contains("serving on"))
         }
     }

@@ -46,7 +46,7 @@ public struct RepositoryKey: Sendable {
     ///
     /// - Throws: `malformed`, without a word of what was typed.
     public init(text: String) throws(FleetError) {
-        let typed = text.lowercased()
+        let typed = String(text.lowercased().filter { !$0.isWhitespace })
         guard let role = Role.allCases.first(where: { typed.contains("fleet-\($0.rawValue)-") }) else {
             throw FleetError(
                 .malformed, "this is no key of a repository",
@@ -55,7 +55,7 @@ public struct RepositoryKey: Sendable {
         let start = typed.range(of: "fleet-\(role.rawValue)-")
         var (bits, width) = (UInt64(0), 0)
         var bytes: [UInt8] = []
-        for character in typed.utf8.dropFirst(start) where character > 32 && character != UInt8(ascii: "-") {
+        for character in typed.utf8.dropFirst(start) where character != UInt8(ascii: "-") {
             let upper = character >= UInt8(ascii: "a") ? character - 32 : character
             guard let value = Self.alphabet.firstIndex(of: upper) else {
                 throw FleetError(.malformed, "the key has a character that keys don't have", hint: "type it again")

@@ -48,7 +48,7 @@ struct RepositoryConfig: Codable, Sendable, Equatable {
             }
             guard let opened else { continue }
             let dataKey = try SymmetricKey(opened)
-            guard mac == (try code(dataKey)) else { throw damaged("the repository's config was changed") }
+            guard try isAuthentic(dataKey) else { throw damaged("the repository's config was changed") }
             return dataKey
         }
         throw FleetError(
@@ -62,6 +62,12 @@ struct RepositoryConfig: Codable, Sendable, Equatable {
     {
         var config = self
         config.slots.removeAll { $0.role == role }
+        return try config.adding(key, dataKey)
+    }
+
+    /// The same data key for one more key.
+    func adding(_ key: RepositoryKey, _ dataKey: SymmetricKey) throws(FleetError) -> RepositoryConfig {
+        var config = self
         config.slots.append(slot(for: key, dataKey))
         config.mac = try config.code(dataKey)
         return config
@@ -87,6 +93,8 @@ struct RepositoryConfig: Codable, Sendable, Equatable {
     }
 
     private func context(_ role: RepositoryKey.Role) -> [UInt8] { Array("\(repository) \(role.rawValue)".utf8) }
+
+    func isAuthentic(_ dataKey: SymmetricKey) throws(FleetError) -> Bool { mac == (try code(dataKey)) }
 
     private func code(_ dataKey: SymmetricKey) throws(FleetError) -> String {
         var bare = self

@@ -60,11 +60,12 @@ final class PackWriter: Sendable {
         return file
     }
 
-    /// The blocks from `first` on, all of which are written.
-    func blocks(from first: Int) throws(FleetError) -> [BlockEntry] {
+    /// The blocks from `first` on, or of a range, all of which are written.
+    func blocks(from first: Int, to end: Int? = nil) throws(FleetError) -> [BlockEntry] {
         try state.attempt { state throws(FleetError) in
-            let blocks = state.blocks[first...].compactMap { $0 }
-            guard blocks.count == state.blocks.count - first else {
+            let wanted = state.blocks[first..<(end ?? state.blocks.count)]
+            let blocks = wanted.compactMap { $0 }
+            guard blocks.count == wanted.count else {
                 throw FleetError(.internalError, "a block was planned and never written")
             }
             return blocks
@@ -73,9 +74,9 @@ final class PackWriter: Sendable {
 
     func sync() throws(FleetError) { try state.attempt { state throws(FleetError) in try state.file?.sync() } }
 
-    /// The pack as it is now, for readers.
-    func snapshot(table: [PackID]) throws(FleetError) -> PackFile {
-        let index = PackIndex(packs: table, blocks: try blocks(from: 0))
+    /// The pack's first blocks as it is now, for readers; nil for all.
+    func snapshot(table: [PackID], blocks count: Int? = nil) throws(FleetError) -> PackFile {
+        let index = PackIndex(packs: table, blocks: try blocks(from: 0, to: count))
         return PackFile(id, path: core.path(id), files: core.files, sealing: sealing, index: index)
     }
 

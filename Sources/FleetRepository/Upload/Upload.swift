@@ -32,9 +32,13 @@ public final class Upload {
     private var failure: FleetError?
 
     /// What the log has.
-    private var logged = (pages: 0, blocks: 0, ids: 0, end: Int64(SealedFile.headerLength), length: Int64(0))
+    private var logged = (
+        pages: 0, blocks: 0, ids: 0, end: Int64(SealedFile.headerLength), length: Int64(0),
+        tail: [UInt8]()
+    )
     private var regionsSinceCheckpoint = 0
-    let hold: PackHold
+    /// Until it is let go of, whatever it refers to is not collected.
+    private var hold: PackHold?
 
     /// After so many new or so many received bytes, what is there is made durable.
     private static let checkpointRegions = 4
@@ -74,7 +78,7 @@ public final class Upload {
         pipeline = BlockPipeline(core, writer: writer, parent: parent, level: Self.level)
         logged = (
             map.count, blocks.count, ids.count, blocks.last?.end ?? logged.end,
-            Int64(map.count * pageLength + tail.count)
+            Int64(map.count * pageLength + tail.count), tail
         )
     }
 
@@ -198,12 +202,12 @@ public final class Upload {
                 pageCount: map.count, runs: runs.bytes, tail: tail), end: logged.end)
         logged = (
             map.count, logged.blocks + blocks.count, ids.count, blocks.last?.end ?? logged.end,
-            Int64(map.count * pageLength + tail.count)
+            Int64(map.count * pageLength + tail.count), tail
         )
         regionsSinceCheckpoint = 0
     }
 
-    /// Gives all bytes that are there, in order.
+    /// Gives all bytes that are there, in order; after an error, those that are durable.
     public func readBack(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
         if failure == nil { try guarded { () throws(FleetError) in try makeCheckpoint() } }
         let reader = try reader(upTo: logged.length)
@@ -221,10 +225,10 @@ public final class Upload {
 
     private func reader(upTo length: Int64) throws(FleetError) -> PageReader {
         let packs = PackSet(core)
-        packs.add(try writer.snapshot(table: opening.table))
+        packs.add(try writer.snapshot(table: opening.table, blocks: logged.blocks))
         let map = PageMap(map.prefix(Int(length) / pageLength))
         return PageReader(
-            map: map, table: opening.table, tail: Array(tail.prefix(Int(length) % pageLength)), packs: packs)
+            map: map, table: opening.table, tail: logged.tail, packs: packs)
     }
 
     /// What `Repository.commit` needs of it: all pages stored, the pack complete and durable.
@@ -244,6 +248,7 @@ public final class Upload {
         if failure == nil { try? guarded { () throws(FleetError) in try makeCheckpoint() } }
         pipeline.settle()
         writer.close()
+        hold = nil
         if failure == nil { failure = FleetError(.cancelled, "the upload was closed", retryable: true) }
     }
 
@@ -251,6 +256,7 @@ public final class Upload {
     func abandon() {
         pipeline.settle()
         writer.close()
+        hold = nil
         failure = FleetError(.cancelled, "the upload was closed", retryable: true)
     }
 
