@@ -26,6 +26,8 @@ struct PageID: Equatable, Sendable, Hashable {
     var high: UInt64
     var low: UInt64
     static let length = 16
+    /// Equal to a page's own with the probability of any two pages' being equal.
+    static let none = PageID(high: 0, low: 0)
 }
 
 /// Where the content of a page is: the pack's number in some table, and the page's number in the pack, counted in the

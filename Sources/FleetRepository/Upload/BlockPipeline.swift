@@ -10,10 +10,10 @@ final class BlockPipeline: Sendable {
     private let core: RepositoryCore
     private let writer: PackWriter
     /// The predecessor, and its packs' numbers in the upload's table.
-    private let parent: PageReader?
+    private let parent: Predecessor?
     private let level: Int
 
-    init(_ core: RepositoryCore, writer: PackWriter, parent: PageReader?, level: Int) {
+    init(_ core: RepositoryCore, writer: PackWriter, parent: Predecessor?, level: Int) {
         self.core = core
         self.writer = writer
         self.parent = parent
@@ -56,8 +56,9 @@ final class BlockPipeline: Sendable {
         if let parent {
             for base in bases {
                 // The upload's table begins with its own pack.
-                let pack = try parent.packs.pack(parent.table[base.pack - 1])
-                try parent.packs.append(pack, base, below: block.depth, to: &prefix)
+                let packs = parent.reader.packs
+                let pack = try packs.pack(parent.reader.table[base.pack - 1])
+                try packs.append(pack, base, below: block.depth, to: &prefix)
             }
         }
         let compressed = try raw.span.withUnsafeBytes { (raw) throws(FleetError) in
@@ -73,12 +74,12 @@ final class BlockPipeline: Sendable {
     /// The runs of stored pages that a block's bases are, without those that lie too deep.
     private func bases(of block: PlannedBlock, slots: Int) throws(FleetError) -> [BaseRun] {
         guard let parent, block.depth > 0 else { return [] }
+        let reader = parent.reader
         var (runs, total): ([BaseRun], Int) = ([], 0)
         func add(_ position: Int) throws(FleetError) {
-            guard position < parent.map.count, total < BlockEntry.maximumBasePages else { return }
-            let location = parent.map[position]
-            let (pack, number, _) = try parent.place(position)
-            guard pack.index.blocks[number].depth < block.depth else { return }
+            guard total < BlockEntry.maximumBasePages, let depth = try parent.depth(position), depth < block.depth
+            else { return }
+            let location = reader.map[position]
             total += 1
             let (table, ordinal) = (Int(location.pack) + 1, Int(location.ordinal))
             if let last = runs.last, last.pack == table, last.ordinal + last.count == ordinal {
@@ -89,9 +90,9 @@ final class BlockPipeline: Sendable {
         }
         for page in block.bases {
             let start = Int(page) * slots
-            guard start < parent.map.count else { continue }
-            let overflow = try parent.page(start).withUnsafeBytes { BoltPage(bytes: $0).overflow }
-            for position in start..<min(start + (1 + overflow) * slots, parent.map.count) { try add(position) }
+            guard start < reader.map.count else { continue }
+            let overflow = try reader.page(start).withUnsafeBytes { BoltPage(bytes: $0).overflow }
+            for position in start..<min(start + (1 + overflow) * slots, reader.map.count) { try add(position) }
         }
         for position in block.positions { try add(position) }
         return runs

@@ -14,7 +14,7 @@ public final class Upload {
     private let writer: PackWriter
     private let pipeline: BlockPipeline
     private let fingerprinter: Fingerprinter
-    let parent: PageReader?
+    private let parent: Predecessor?
     /// With the numbers of the upload's table: the own pack is 0, the predecessor's follow.
     private let parentMap: PageMap
     private let parentIDs: ContiguousArray<PageID>
@@ -37,12 +37,14 @@ public final class Upload {
         tail: [UInt8]()
     )
     private var regionsSinceCheckpoint = 0
+    private var lastCheckpoint = ContinuousClock.now
     /// Until it is let go of, whatever it refers to is not collected.
     private var hold: PackHold?
 
-    /// After so many new or so many received bytes, what is there is made durable.
+    /// After so many new or received bytes, or so long, what is there is made durable.
     private static let checkpointRegions = 4
     private static let checkpointLength: Int64 = 256 << 20
+    private static let checkpointInterval = Duration.seconds(10)
     /// Blocks that wait for a processor, at most: bounds memory.
     private static let pendingBlocks = Region.capacity / BlockEntry.maximumPlainPages
     private static let level = 3
@@ -57,12 +59,12 @@ public final class Upload {
         self.core = core
         self.opening = opening
         self.log = log
-        self.parent = parent
+        self.parent = try parent.map { reader throws(FleetError) in try Predecessor(reader) }
         self.hold = hold
         fingerprinter = core.fingerprinter()
         parentMap = PageMap(
             (parent?.map ?? []).map { PageLocation(pack: $0.pack + 1, ordinal: $0.ordinal) })
-        parentIDs = try Self.ids(of: parent)
+        parentIDs = try self.parent?.fingerprints() ?? []
         (map, ids, tail) = ([], [], [])
         var (blocks, length): ([BlockEntry], Int64) = ([], 0)
         for checkpoint in checkpoints {
@@ -75,28 +77,11 @@ public final class Upload {
                 &runs, to: &map, count: checkpoint.pageCount, parent: parentMap, packs: opening.table.count)
         }
         writer = try PackWriter(opening.table[0], blocks: blocks, length: length, core)
-        pipeline = BlockPipeline(core, writer: writer, parent: parent, level: Self.level)
+        pipeline = BlockPipeline(core, writer: writer, parent: self.parent, level: Self.level)
         logged = (
             map.count, blocks.count, ids.count, blocks.last?.end ?? logged.end,
             Int64(map.count * pageLength + tail.count), tail
         )
-    }
-
-    private static func ids(of parent: PageReader?) throws(FleetError) -> ContiguousArray<PageID> {
-        guard let parent else { return [] }
-        var byPack: [UInt32: ContiguousArray<PageID>] = [:]
-        for location in parent.map where byPack[location.pack] == nil {
-            byPack[location.pack] = try parent.packs.pack(parent.table[Int(location.pack)]).ids()
-        }
-        var ids = ContiguousArray<PageID>()
-        ids.reserveCapacity(parent.map.count)
-        var (current, list): (UInt32, ContiguousArray<PageID>) = (.max, [])
-        for location in parent.map {
-            if location.pack != current { (current, list) = (location.pack, byPack[location.pack]!) }
-            guard location.ordinal < list.count else { throw damaged("a page without a fingerprint") }
-            ids.append(list[Int(location.ordinal)])
-        }
-        return ids
     }
 
     /// Bytes that are there; at the beginning, all of them are durable.
@@ -123,6 +108,7 @@ public final class Upload {
             tail += rest
             let isDue =
                 regionsSinceCheckpoint >= Self.checkpointRegions || length - logged.length >= Self.checkpointLength
+                || ContinuousClock.now - lastCheckpoint >= Self.checkpointInterval
             if isDue { try makeCheckpoint() }
         }
     }
@@ -164,11 +150,9 @@ public final class Upload {
         guard !region.isEmpty else { return }
         let region = self.region
         self.region = Region()
-        if tree == nil, let parent { tree = try RevisionTree(parent) }
+        if tree == nil, let parent { tree = try RevisionTree(parent.reader) }
         let planner = BlockPlanner(tree: tree) { [parent] position throws(FleetError) in
-            guard let parent, position < parent.map.count else { return nil }
-            let (pack, block, _) = try parent.place(position)
-            return pack.index.blocks[block].depth
+            try parent?.depth(position)
         }
         var ordinals = [UInt32](repeating: 0, count: region.positions.count)
         for block in try planner.plan(region) {
@@ -205,6 +189,7 @@ public final class Upload {
             Int64(map.count * pageLength + tail.count), tail
         )
         regionsSinceCheckpoint = 0
+        lastCheckpoint = .now
     }
 
     /// Gives all bytes that are there, in order; after an error, those that are durable.
