@@ -9,6 +9,7 @@ import Glibc
 let repositoryCommand = Command(
     "repository", "Import snapshots into a repository, or export one, and say what it took",
     subcommands: [
+        repositoryOpenCommand,
         Command(
             "init", "Make a repository",
             arguments: [.init("DIRECTORY", "where"), .init("KEYFILE", "its new master key")]
