@@ -13,7 +13,7 @@ final class RepositoryCore: Sendable {
     let dataKey: SymmetricKey
     let zstd = Zstd()
     let pool = WorkPool()
-    let cache = BlockCache(limit: 64 << 20)
+    let cache = BlockCache(limit: 88 << 20)
 
     init(root: String, files: any RepositoryFiles, dataKey: SymmetricKey) {
         self.root = root

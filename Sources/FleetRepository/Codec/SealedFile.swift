@@ -40,7 +40,8 @@ struct SealedFile: Sendable {
     func seal(_ bytes: [UInt8], _ name: String) -> [UInt8] { bytes.withUnsafeBytes { seal($0, name) } }
 
     func open(_ bytes: some Collection<UInt8>, _ name: String) throws(FleetError) -> [UInt8] {
-        let opened = Array(bytes).withUnsafeBytes { AESGCM.open($0, key: key, authenticating: Array(name.utf8)) }
+        let bytes = (bytes as? [UInt8]) ?? Array(bytes)
+        let opened = bytes.withUnsafeBytes { AESGCM.open($0, key: key, authenticating: Array(name.utf8)) }
         guard let opened else { throw damaged("\(name) is not what was written") }
         return opened
     }

@@ -9,8 +9,8 @@ final class DecodedBlock: Sendable {
 /// Decoded blocks that were used last, up to a number of bytes: one for a repository, however many snapshots are read.
 /// Of several that want the same block, one decodes it and the others wait.
 ///
-/// Blocks that are only looked into as bases have a quarter of the room: they come in crowds, and would drive out those
-/// whose pages are being read, which are dear to decode again.
+/// Blocks that are only looked into as bases have half of the room: they come in crowds, and would drive out those whose
+/// pages are being read, which are dear to decode again.
 final class BlockCache: Sendable {
     struct Key: Hashable, Sendable {
         var pack: PackID
@@ -72,9 +72,9 @@ final class BlockCache: Sendable {
         state.entries[key]!.block = block
         state.bytes += block.bytes.count
         if entry.isBase { state.baseBytes += block.bytes.count }
-        if state.baseBytes > limit / 4 { evict(&state, bases: true, but: key, until: limit / 4 / 8 * 7) }
-        if state.bytes - state.baseBytes > limit / 4 * 3 {
-            evict(&state, bases: false, but: key, until: limit / 4 * 3 / 8 * 7)
+        if state.baseBytes > limit / 2 { evict(&state, bases: true, but: key, until: limit / 2 / 8 * 7) }
+        if state.bytes - state.baseBytes > limit / 2 * 3 {
+            evict(&state, bases: false, but: key, until: limit / 2 / 8 * 7)
         }
     }
 

@@ -1,7 +1,7 @@
 import FleetSystem
 
-/// A pack as a reader knows it: its index, and how to get at its records. The file is opened for each read: a snapshot
-/// may need hundreds of packs, and a process may have many snapshots open.
+/// A pack as a reader knows it: its index, and how to get at its records. The file is opened with the first block and
+/// stays open as long as this lives: a snapshot needs few packs.
 final class PackFile: Sendable {
     static let footerLength = 24
     private static let footerMagic = Array("FLTPEND1".utf8)
@@ -16,6 +16,7 @@ final class PackFile: Sendable {
     let length: Int64?
     private let path: String
     private let files: any RepositoryFiles
+    private let opened = Monitor<(any RepositoryFile)?>(nil)
 
     /// A pack that is being written.
     init(
@@ -121,12 +122,20 @@ final class PackFile: Sendable {
         } catch { throw error.during("pack \(id)") }
     }
 
+    private func file() throws(FleetError) -> any RepositoryFile {
+        try opened.attempt { opened throws(FleetError) in
+            if let opened { return opened }
+            let file = try files.openStored(path)
+            opened = file
+            return file
+        }
+    }
+
     /// A block's compressed bytes.
     func block(_ number: Int) throws(FleetError) -> [UInt8] {
         do throws(FleetError) {
             let entry = index.blocks[number]
-            let file = try files.openStored(path)
-            return try sealing.open(try file.read(at: entry.offset, count: entry.length), "block \(number)")
+            return try sealing.open(try file().read(at: entry.offset, count: entry.length), "block \(number)")
         } catch { throw error.during("pack \(id)") }
     }
 

@@ -2,23 +2,34 @@ import FleetSystem
 
 /// A pack's 16 random bytes: its file's name in hexadecimal, and the salt of its key.
 struct PackID: Hashable, Sendable, Comparable, CustomStringConvertible {
-    let bytes: [UInt8]
+    // Two numbers, big-endian in the bytes: they are compared and hashed for every block that is read.
+    private let high: UInt64
+    private let low: UInt64
 
-    init(_ bytes: some Collection<UInt8>) { self.bytes = Array(bytes) }
+    /// Of 16 bytes.
+    init(_ bytes: some Collection<UInt8>) {
+        precondition(bytes.count == 16)
+        high = bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        low = bytes.dropFirst(8).reduce(0) { $0 << 8 | UInt64($1) }
+    }
 
     /// nil for a file name that is not one of a pack.
     init?(fileName: String) {
         guard fileName.hasSuffix(Self.ending), let bytes = [UInt8](hex: fileName.dropLast(Self.ending.count)),
             bytes.count == 16
         else { return nil }
-        self.bytes = bytes
+        self.init(bytes)
+        guard self.fileName == fileName else { return nil }
     }
 
+    var bytes: [UInt8] {
+        [high, low].flatMap { number in (0..<8).map { UInt8(truncatingIfNeeded: number >> (56 - 8 * $0)) } }
+    }
     private static let ending = ".pack"
     var description: String { bytes.hex }
     var fileName: String { bytes.hex + Self.ending }
 
-    static func < (a: PackID, b: PackID) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
+    static func < (a: PackID, b: PackID) -> Bool { a.high != b.high ? a.high < b.high : a.low < b.low }
 }
 
 /// A fingerprint of a page's content; see `Fingerprinter`.

@@ -23,6 +23,7 @@ final class PackSet: Sendable {
             let entry = pack.index.blocks[number]
             let compressed = try pack.block(number)
             var prefix: [UInt8] = []
+            prefix.reserveCapacity(entry.bases.reduce(0) { $0 + $1.count } * pageLength)
             for base in entry.bases {
                 try append(try self.pack(pack.index.packs[base.pack]), base, below: entry.depth, to: &prefix)
             }

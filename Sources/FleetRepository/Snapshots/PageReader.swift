@@ -34,9 +34,10 @@ final class PageReader: Sendable {
         return (pack, block, Int(location.ordinal) - pack.starts[block])
     }
 
+    /// Only to look into: for a base, or to find one.
     func page(_ position: Int) throws(FleetError) -> ArraySlice<UInt8> {
         let (pack, number, page) = try place(position)
-        let block = try packs.decoded(pack, number)
+        let block = try packs.decoded(pack, number, asBase: true)
         return block.bytes[(page * pageLength)..<((page + 1) * pageLength)]
     }
 
@@ -46,7 +47,7 @@ final class PageReader: Sendable {
         let count = Int(min(Int64(buffer.count), length - offset))
         decodeAhead(of: Int(offset) / pageLength, through: (Int(offset) + count) / pageLength)
         var done = 0
-        var (block, key): (DecodedBlock?, (PackID, Int)?) = (nil, nil)
+        var last: (block: DecodedBlock, number: UInt32, pages: Range<Int>)?
         while done < count {
             let place = Int(offset) + done
             let position = place / pageLength
@@ -57,14 +58,16 @@ final class PageReader: Sendable {
                 done += rest.count
                 continue
             }
-            let (pack, number, page) = try self.place(position)
-            if key == nil || key! != (pack.id, number) {
-                block = try packs.decoded(pack, number)
-                key = (pack.id, number)
+            let location = map[position]
+            if last == nil || last!.number != location.pack || !last!.pages.contains(Int(location.ordinal)) {
+                let (pack, number, _) = try self.place(position)
+                last = (
+                    try packs.decoded(pack, number), location.pack, pack.starts[number]..<pack.starts[number + 1]
+                )
             }
-            let start = page * pageLength + place % pageLength
+            let start = (Int(location.ordinal) - last!.pages.lowerBound) * pageLength + place % pageLength
             let length = min(target.count, pageLength - place % pageLength)
-            block!.bytes.withUnsafeBytes { bytes in
+            last!.block.bytes.withUnsafeBytes { bytes in
                 target.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<(start + length)]))
             }
             done += length
@@ -85,10 +88,13 @@ final class PageReader: Sendable {
         guard let range else { return }
         packs.core.pool.submit { [self] in
             var seen: Set<BlockCache.Key> = []
+            var last: (number: UInt32, pages: Range<Int>)?
             for position in range {
-                guard let (pack, number, _) = try? place(position),
-                    seen.insert(BlockCache.Key(pack: pack.id, block: number)).inserted
-                else { continue }
+                let location = map[position]
+                if let last, last.number == location.pack, last.pages.contains(Int(location.ordinal)) { continue }
+                guard let (pack, number, _) = try? place(position) else { continue }
+                last = (location.pack, pack.starts[number]..<pack.starts[number + 1])
+                guard seen.insert(BlockCache.Key(pack: pack.id, block: number)).inserted else { continue }
                 packs.core.pool.submit { _ = try? self.packs.decoded(pack, number) }
             }
         }

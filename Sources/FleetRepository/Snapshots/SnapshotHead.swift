@@ -65,6 +65,7 @@ public struct SnapshotHead: Sendable {
             packs.append(PackReference(id: PackID(try input.raw(16)), length: Int64(try input.count(limit: 1 << 50))))
         }
         let own = try input.block()
+        guard own.isEmpty || own.count == 16 else { throw damaged("a pack's name is not one") }
         let tail = try input.block()
         let head = SnapshotHead(
             id: id, lineage: lineage, member: member, created: created, length: length,

@@ -53,6 +53,7 @@ final class BlockPipeline: Sendable {
         for page in block.pages { raw += region.page(page) }
         let bases = try bases(of: block, slots: slots)
         var prefix: [UInt8] = []
+        prefix.reserveCapacity(bases.reduce(0) { $0 + $1.count } * pageLength)
         if let parent {
             for base in bases {
                 // The upload's table begins with its own pack.

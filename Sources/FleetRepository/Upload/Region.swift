@@ -17,7 +17,7 @@ final class Region: @unchecked Sendable {
         /// The head is the unit's first page here.
         var hasHead: Bool
     }
-    static let capacity = 4096
+    static let capacity = 3072
 
     private(set) var positions: [Int] = []
     private(set) var ids: [PageID] = []

@@ -46,7 +46,7 @@ public final class Upload {
     private static let checkpointLength: Int64 = 256 << 20
     private static let checkpointInterval = Duration.seconds(10)
     /// Blocks that wait for a processor, at most: bounds memory.
-    private static let pendingBlocks = Region.capacity / BlockEntry.maximumPlainPages
+    private static let pendingBlocks = Region.capacity / BlockEntry.maximumPlainPages / 2
     private static let level = 3
     /// A page of the current region, whose place is not known yet.
     private static let pending = UInt32.max

@@ -65,8 +65,12 @@ let repositoryCommand = Command(
                     try snapshot.read(at: offset, into: bytes)
                 }
                 if count == 0 { break }
-                hasher.update(buffer[..<count])
-                try file.write(buffer[..<count])
+                let whole = buffer.span
+                try whole.withUnsafeBytes { (bytes) throws(FleetError) in
+                    let piece = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+                    hasher.update(piece)
+                    try file.write(piece)
+                }
                 offset += Int64(count)
             }
             guard hasher.finalize().hex == String(decoding: snapshot.head.payload, as: UTF8.self) else {
