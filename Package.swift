@@ -87,7 +87,7 @@ let package = Package(
             "FleetCoordinatorTests",
             [
                 "FleetCoordinator", "FleetSQLite", "FleetRepository", "RepositoryTestFiles", "FleetProtocol",
-                "FleetCrypto", "FleetSystem",
+                "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSystem",
             ]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),

@@ -24,19 +24,9 @@ enum CrossCheck {
         // A configuration file may have been changed since etcd read it; the open database tells.
         if let open = process.openDataDir, let setting = settings["data-dir"] {
             let host = try launch.hostPath(setting.value, "--data-dir")
-            guard try !isSame(process, open, host, files) else { return }
+            guard !LiveDirectory.isSame(process, open, host) else { return }
             throw differ(launch, process, "data-dir", open, "\(setting.origin) leads to \(host) on the host")
         }
-    }
-
-    /// The directory that the process has open and the one that a restart would use are one and the same.
-    private static func isSame(
-        _ process: EtcdProcess, _ open: String, _ host: String, _ files: NodeFiles
-    ) throws(FleetError) -> Bool {
-        guard let theirs = try FileSystem.status("/proc/\(process.pid)/root\(open)/member"),
-            let ours = try files.status(host + "/member")
-        else { return false }
-        return (theirs.device, theirs.inode) == (ours.device, ours.inode)
     }
 
     private static func differ(

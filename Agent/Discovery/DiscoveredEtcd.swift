@@ -103,7 +103,7 @@ public struct DiscoveredEtcd: Sendable {
                         : "set --\(flag), so that the agent can reach etcd as its own clients do")
             }
             let path = try launch.hostPath(setting.value, "--\(flag)")
-            guard try files.exists(path) else {
+            if try !files.exists(path), try files.couldHold(path) {
                 throw FleetError(
                     .missingCertificate, "\(path), which \(setting.origin) names, does not exist",
                     hint: "put the file back, or correct the path")

@@ -15,7 +15,18 @@ struct EtcdProcess: Sendable, Equatable {
     var openDataDir: String?
 
     func belongs(to unit: String) -> Bool {
-        sharesNamespace && controlGroups.contains { $0.split(separator: "/").contains(Substring(unit)) }
+        sharesNamespace && controlGroups.contains { Self.isGroup($0, of: unit) }
+    }
+
+    /// systemd puts a unit into its slices ("/system.slice/etcd.service"), below a group of the whole machine where that
+    /// is a container. Below user@UID.service everybody makes groups as they like, whatever they are called.
+    private static func isGroup(_ path: String, of unit: String) -> Bool {
+        let parts = path.split(separator: "/")
+        guard let end = parts.firstIndex(of: Substring(unit)) else { return false }
+        let above = parts[..<end]
+        let slices = above.reversed().prefix { $0.hasSuffix(".slice") }
+        guard let outermost = slices.last, !above.contains(where: { $0.hasPrefix("user@") }) else { return false }
+        return outermost == "system.slice" || slices.count == above.count && outermost != "user.slice"
     }
 }
 
@@ -48,8 +59,6 @@ enum ProcessTable {
             return (pid, arguments)
         }
     }
-
-    static func isRunning(_ pid: Int32, startTime start: UInt64) -> Bool { startTime(pid) == start }
 
     /// Field 22 of /proc/PID/stat (proc(5)), in clock ticks since the boot; nil for a process that has ended, a zombie
     /// included.

@@ -6,7 +6,9 @@ enum EtcdVersionProbe {
     static func version(_ found: DiscoveredEtcd) -> (value: String, source: String)? {
         guard found.files.isLive else { return nil }
         var binaries: [String] = []
-        if let process = found.process { binaries.append("/proc/\(process.pid)/exe") }
+        if let process = found.process, ProcessTrust.holds(process.pid, dataDir: found.dataDir.path) {
+            binaries.append("/proc/\(process.pid)/exe")
+        }
         if case .unit = found.launch.kind { binaries.append(found.launch.executable.text) }
         for binary in binaries where binary.hasPrefix("/") {
             // A binary of an image may need libraries that the host has not; then the next source is asked.

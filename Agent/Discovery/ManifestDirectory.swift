@@ -23,10 +23,13 @@ struct ManifestDirectory: Sendable {
         for name in try files.list(path) where !name.hasPrefix(".") {
             let file = path + "/" + name
             guard try files.status(file)?.kind != .directory else { continue }
-            let bytes = try files.read(file)
-            do throws(FleetError) { manifests.append(try PodManifest(bytes, file: file)) } catch {
-                guard error.code == .unreadableManifest else { throw error }
-                broken.append(error)
+            do throws(FleetError) { manifests.append(try PodManifest(try files.read(file), file: file)) } catch {
+                switch error.code {
+                // It went between the listing and the reading; or it is a link to nowhere.
+                case .notFound: continue
+                case .unreadableManifest: broken.append(error)
+                default: throw error
+                }
             }
         }
     }

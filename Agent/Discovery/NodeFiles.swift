@@ -13,6 +13,13 @@ public struct NodeFiles: Sendable {
 
     var isLive: Bool { root == "/" }
 
+    /// False where a file's absence says nothing: a copy of a node often leaves out whole directories, those of the
+    /// private keys first of all.
+    func couldHold(_ path: String) throws(FleetError) -> Bool {
+        if isLive || !overlay.isEmpty { return true }
+        return try exists(FileSystem.parent(of: path))
+    }
+
     /// The node's path without symbolic links. What does not exist resolves to itself.
     ///
     /// - Throws: `malformed` for a loop of links.

@@ -13,7 +13,6 @@ public struct Setting: Sendable, Equatable {
             case hostPath(volume: String)
             /// etcd's own default: it is set nowhere.
             case builtIn
-            case process
         }
         public var kind: Kind
         /// As the node names it; nil for what is written in no file.
@@ -52,7 +51,6 @@ extension Setting.Origin: CustomStringConvertible {
             case .configKey(let name): name
             case .hostPath(let volume): "hostPath of volume \(volume)"
             case .builtIn: "etcd's default"
-            case .process: "the running process"
             }
         guard let file else { return how }
         return "\(file):\(line) (\(how))"

@@ -25,7 +25,8 @@ struct EtcdTools: Sendable, Equatable {
     }
 
     /// What tells the status of a snapshot file and restores it: below 3.5 etcdctl, from 3.5 etcdutl where there is
-    /// one, from 3.6 only etcdutl (etcdctl lost both commands). It must be of the snapshot's minor version or newer.
+    /// one, from 3.6 only etcdutl (etcdctl lost both commands). It must be of the snapshot's minor version or newer, and
+    /// one of the same minor version goes before any other.
     ///
     /// - Parameter version: of the etcd that the snapshot was saved from, or that is to run on what is restored.
     /// - Throws: `no-tool`, saying what was there.
@@ -34,14 +35,17 @@ struct EtcdTools: Sendable, Equatable {
             let can = tool.kind == .etcdutl || (tool.version.major, tool.version.minor) < (3, 6)
             return can && (version.map(tool.version.isSameMinorOrNewer) ?? true)
         }
-        if let tool = best(able.filter { $0.kind == .etcdutl }, version) ?? best(able, version) { return tool }
+        let isOld = version.map { ($0.major, $0.minor) < (3, 5) } ?? false
+        if let tool = best(able, version, before: isOld ? .etcdctl : .etcdutl) { return tool }
         throw missing(version.map { "etcdutl \($0.major).\($0.minor) or newer" } ?? "etcdutl")
     }
 
-    private func best(_ candidates: [EtcdTool], _ version: EtcdVersion?) -> EtcdTool? {
-        func rank(_ tool: EtcdTool) -> (Int, EtcdVersion) {
+    private func best(
+        _ candidates: [EtcdTool], _ version: EtcdVersion?, before kind: EtcdTool.Kind = .etcdctl
+    ) -> EtcdTool? {
+        func rank(_ tool: EtcdTool) -> (Int, Int, EtcdVersion) {
             let same = version.map { tool.version.major == $0.major && tool.version.minor == $0.minor } ?? false
-            return (same ? 1 : 0, tool.version)
+            return (same ? 1 : 0, tool.kind == kind ? 1 : 0, tool.version)
         }
         return candidates.max { rank($0) < rank($1) }
     }

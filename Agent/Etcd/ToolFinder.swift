@@ -8,9 +8,11 @@ enum ToolFinder {
 
     /// Blocks. Tools that don't run or don't tell their version are left out.
     ///
-    /// - Parameter pid: the running etcd, nil when there is none.
-    static func find(pid: Int32?, copies: String) throws(FleetError) -> EtcdTools {
-        if let pid { try copy(from: pid, to: copies) }
+    /// - Parameters:
+    ///   - pid: the running etcd, nil when there is none.
+    ///   - dataDir: the one that it must work in, on the host, for its tools to be executed.
+    static func find(pid: Int32?, dataDir: String? = nil, copies: String) throws(FleetError) -> EtcdTools {
+        if let pid { try copy(from: pid, dataDir: dataDir, to: copies) }
         var tools: [EtcdTool] = []
         for kind in EtcdTool.Kind.allCases {
             if let path = directories.map({ "\($0)/\(kind.rawValue)" }).first(where: FileSystem.exists),
@@ -37,10 +39,10 @@ enum ToolFinder {
 
     /// From the root that etcd itself runs in, unless that is the host's. Links are followed inside that root: one
     /// that leads out of a container is not the host's business.
-    private static func copy(from pid: Int32, to directory: String) throws(FleetError) {
+    static func copy(from pid: Int32, dataDir: String?, to directory: String) throws(FleetError) {
         let root = "/proc/\(pid)/root"
         guard let theirs = try? FileSystem.status(root), let ours = try? FileSystem.status("/"),
-            (theirs.device, theirs.inode) != (ours.device, ours.inode)
+            (theirs.device, theirs.inode) != (ours.device, ours.inode), ProcessTrust.holds(pid, dataDir: dataDir)
         else { return }
         let files = NodeFiles(root: root)
         for kind in EtcdTool.Kind.allCases {

@@ -8,6 +8,7 @@ struct BackupRun: Sendable {
     let backup: FleetProtocol.Operation.Backup
     let outbox: Outbox
     let port: any CoordinatorPort
+    let faults: FaultInjection
     let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
 
     func run() async -> JobOutcome {
@@ -43,7 +44,9 @@ struct BackupRun: Sendable {
     ) async throws(FleetError) -> Value {
         try await outbox.post(job, .stepStarted, step: name)
         do throws(FleetError) {
+            faults.passing(name, .before)
             let value = try await body()
+            faults.passing(name, .after)
             try await outbox.post(job, .stepDone, step: name)
             return value
         } catch {

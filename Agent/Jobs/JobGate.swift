@@ -29,7 +29,7 @@ struct JobGate: Sendable {
             case .backup(let backup): Identifier.isValid(backup.snapshot)
             case .restore(let restore):
                 Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
-                    && (10...3600).contains(restore.waitSeconds)
+                    && Operation.Restore.waitRange.contains(restore.waitSeconds)
             }
         guard Identifier.isValid(job.id), isValid else {
             throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")

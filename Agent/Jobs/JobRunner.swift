@@ -90,11 +90,13 @@ actor JobRunner {
     }
 
     /// Copies the tools of a containerised etcd aside while it runs: when it has stopped, they are gone with it.
-    nonisolated func keepTools(of pid: Int32?) async {
-        guard let pid else { return }
+    nonisolated func keepTools(of instance: EtcdInstance?) async {
+        guard let instance, let pid = instance.pid else { return }
         let (copies, log) = (paths.tools, self.log)
         do throws(FleetError) {
-            _ = try await onDisk { () throws(FleetError) in try ToolFinder.find(pid: pid, copies: copies) }
+            try await onDisk { () throws(FleetError) in
+                try ToolFinder.copy(from: pid, dataDir: instance.dataDir, to: copies)
+            }
         } catch { log.error("etcd's own tools could not be copied aside", error) }
     }
 
@@ -104,7 +106,8 @@ actor JobRunner {
         switch job.operation {
         case .backup(let backup):
             let run = BackupRun(
-                paths: paths, job: job.id, backup: backup, outbox: outbox, port: port, discover: discover)
+                paths: paths, job: job.id, backup: backup, outbox: outbox, port: port, faults: faults,
+                discover: discover)
             await end(job.id, await run.run(), log)
         case .restore(let restore):
             isRestoring = !restore.dryRun
@@ -119,13 +122,23 @@ actor JobRunner {
         } else {
             log.info("job \(outcome.result.rawValue): \(outcome.summary)")
         }
-        do throws(FleetError) { try await outbox.post(job, .outcome, error: outcome.error, outcome: outcome) } catch {
-            // The next start finds a job without an outcome and tells of it then.
-            log.error("the outcome could not be written down", error)
-        }
+        await tell(job, outcome, log)
         guard outcome.result != .stuck else { return }
         isRestoring = false
         current = nil
+    }
+
+    /// Writes the outcome down, however often that has to be tried: without it the coordinator would hold the job to be
+    /// under way for days, and it is until then.
+    private func tell(_ job: String, _ outcome: JobOutcome, _ log: Log) async {
+        var backoff = Backoff()
+        while true {
+            do throws(FleetError) {
+                return try await outbox.post(job, .outcome, error: outcome.error, outcome: outcome)
+            } catch { log.error("the outcome could not be written down and will be tried again", error) }
+            // Nobody cancels this; the agent's end does, and its next start finds a job without an outcome.
+            do { try await Task.sleep(for: backoff.next()) } catch { return }
+        }
     }
 
     // MARK: the agent's start
@@ -137,28 +150,37 @@ actor JobRunner {
         let paths = self.paths
         let jobs = try await onDisk { () throws(FleetError) in try FileSystem.list(paths.jobs) }
         var unfinished: [String] = []
+        var cutOff: [String] = []
         for job in jobs {
             let hasJournal = try await onDisk { () throws(FleetError) in FileSystem.exists(paths.journal(job)) }
             let outcome = try await outbox.outcome(of: job)
             if hasJournal {
                 if outcome == nil || outcome?.result == .stuck { unfinished.append(job) }
             } else if outcome == nil {
-                try await outbox.post(
-                    job, .outcome,
-                    outcome: JobOutcome(
-                        result: .failed,
-                        error: FleetError(
-                            .interrupted, "the agent ended while it was at this job",
-                            hint: "nothing was changed on the node; start the job again", retryable: true),
-                        summary: "cut off by the agent's end; nothing was changed"))
+                cutOff.append(job)
             }
         }
+        for job in cutOff { await tellOfCut(job) }
         let keep = Set(unfinished)
         try await onDisk { () throws(FleetError) in try Spool.clean(paths, keeping: keep) }
         guard !unfinished.isEmpty else { return }
         current = unfinished[0]
         isRestoring = true
         Task { await resume(unfinished) }
+    }
+
+    /// A full disk must not keep the agent from its start: then it is told later.
+    private func tellOfCut(_ job: String) async {
+        let log = self.log.with("job", job)
+        let outcome = JobOutcome(
+            result: .failed,
+            error: FleetError(
+                .interrupted, "the agent ended while it was at this job",
+                hint: "nothing was changed on the node; start the job again", retryable: true),
+            summary: "cut off by the agent's end; nothing was changed")
+        do throws(FleetError) { try await outbox.post(job, .outcome, outcome: outcome) } catch {
+            Task { await tell(job, outcome, log) }
+        }
     }
 
     private func resume(_ jobs: [String]) async {

@@ -43,9 +43,10 @@ actor Outbox {
         try await open(job)
         // The number is taken before the next await: another event may come while this one is written.
         guard let queue = queues[job] else { return }
-        let event = JobEvent(
+        let event = try JobEvent(
             job: job, sequence: queue.next, time: .now(), kind: kind, step: step, detail: detail, error: error,
-            outcome: outcome)
+            outcome: outcome
+        ).fitting()
         queues[job]?.next += 1
         queues[job]?.writing += 1
         defer { queues[job]?.writing -= 1 }
@@ -102,9 +103,9 @@ actor Outbox {
     private func open(_ job: String) async throws(FleetError) {
         guard queues[job] == nil else { return }
         let paths = self.paths
-        let journal = try await onDisk { () throws(FleetError) in
+        let (journal, gap) = try await onDisk { () throws(FleetError) in
             try FileSystem.makeDirectories(paths.job(job))
-            return try Journal<Entry>(paths.events(job))
+            return try Self.journal(paths.events(job))
         }
         // Opened twice at once, the first stands.
         guard queues[job] == nil else { return }
@@ -115,10 +116,30 @@ actor Outbox {
                 queue.pending.append(event)
                 queue.next = event.sequence + 1
                 if event.outcome != nil { queue.hasOutcome = true }
-            case .acknowledged(let sequence): queue.pending.removeAll { $0.sequence <= sequence }
+            case .acknowledged(let sequence):
+                queue.pending.removeAll { $0.sequence <= sequence }
+                queue.next = max(queue.next, sequence + 1)
             }
         }
+        queue.next += gap
         queues[job] = queue
+    }
+
+    /// A damaged file is kept aside under another name and what is whole in it goes on: events only tell of a job, so
+    /// a lost one must not keep the agent from its start.
+    ///
+    /// - Returns: also how many numbers to leave out, since the events that are lost may have had them.
+    private static func journal(_ path: String) throws(FleetError) -> (Journal<Entry>, gap: Int) {
+        do throws(FleetError) { return (try Journal<Entry>(path), 0) } catch {
+            guard error.code == .journalDamaged else { throw error }
+        }
+        let (records, lost) = try Journal<Entry>.salvage(path)
+        var lines: [UInt8] = []
+        for record in records { lines += try Journal<Entry>.line(record) }
+        let aside = path + ".damaged"
+        try FileSystem.copyDurably(path, to: aside, mode: 0o600)
+        try FileSystem.writeDurably(path, lines)
+        return (try Journal<Entry>(path), lost)
     }
 
     private func wake() {

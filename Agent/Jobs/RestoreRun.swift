@@ -18,19 +18,38 @@ struct RestoreRun: Sendable {
             (work, boot) = try await onDisk { () throws(FleetError) in
                 let found = try discover()
                 // While its container is there: when etcd is stopped, its own tools are gone with it.
-                _ = try ToolFinder.find(pid: found.process?.pid, copies: paths.tools)
-                return (try RestorePlanner.plan(found, restore, job: job), try BootIdentity.current())
+                _ = try ToolFinder.find(
+                    pid: found.process?.pid, dataDir: found.dataDir.path, copies: paths.tools)
+                var work = try RestorePlanner.plan(found, restore, job: job)
+                if work.wasHealthy {
+                    // An etcd in a loop of crashes has a process now and then too.
+                    let client = try RestoreSteps(work: work, paths: paths).client()
+                    do throws(FleetError) { try client.checkHealth() } catch { work.wasHealthy = false }
+                }
+                return (work, try BootIdentity.current())
             }
         } catch { return JobOutcome(result: .refused, error: error, summary: "not begun: \(error.message)") }
         if restore.dryRun {
             return JobOutcome(result: .succeeded, summary: "planned; nothing was changed", plan: work.plan)
         }
+        let journal: Journal<RestoreEntry>
         do throws(FleetError) {
-            let journal = try await onDisk { () throws(FleetError) in
+            journal = try await onDisk { () throws(FleetError) in
                 let journal = try Journal<RestoreEntry>(paths.journal(job.id))
                 try journal.append(.planned(work, boot: boot))
                 return journal
             }
+        } catch {
+            // Empty, it would be taken for a restore that has to go on.
+            try? await onDisk { () throws(FleetError) in try FileSystem.remove(paths.journal(job.id)) }
+            return JobOutcome(
+                result: .failed,
+                error: FleetError(
+                    error.code, "the restore's journal can't be written: \(error.message)",
+                    hint: "nothing was changed; \(error.hint ?? "correct the cause"), then restore again"),
+                summary: "failed before anything was changed", plan: work.plan)
+        }
+        do throws(FleetError) {
             return try await drive(journal, work, RestoreMachine(steps: work.steps, boot: boot))
         } catch { return broken(error) }
     }
@@ -82,7 +101,12 @@ struct RestoreRun: Sendable {
 
     private func outcome(_ verdict: RestoreMachine.Verdict, _ error: FleetError?, _ work: RestoreWork) -> JobOutcome {
         switch verdict {
-        case .succeeded: JobOutcome(result: .succeeded, summary: work.success, plan: work.plan)
+        case .succeeded:
+            JobOutcome(
+                result: .succeeded,
+                summary: work.success
+                    + (RestoreSteps(work: work, paths: paths).leftovers.map { "; warning: \($0)" } ?? ""),
+                plan: work.plan)
         case .failed:
             JobOutcome(result: .failed, error: error, summary: "failed before anything was changed", plan: work.plan)
         case .rolledBack:

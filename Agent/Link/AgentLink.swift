@@ -1,3 +1,4 @@
+import FleetCrypto
 import FleetProtocol
 import FleetReactor
 import FleetSystem
@@ -10,9 +11,6 @@ actor AgentLink: CoordinatorPort {
     private var connection: Connection?
     private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
     private var lastWaiter = 0
-
-    /// How long a transfer waits for a connection before the job gives up.
-    private static let patience = Duration.seconds(3600)
 
     init(identity: AgentIdentity, log: Log) {
         self.identity = identity
@@ -82,24 +80,23 @@ actor AgentLink: CoordinatorPort {
 
     // MARK: transfers
 
-    /// Does `body` with a connection, again and again while it fails for want of one. What the coordinator itself calls
-    /// passing (no space now, say) is tried a few times only: somebody waits for the answer.
+    /// Does `body` with a connection, again and again while it fails for want of one.
     private func retrying<Value: Sendable>(
         _ act: String, _ body: @Sendable (Connection) async throws(FleetError) -> Value
     ) async throws(FleetError) -> Value {
-        let deadline = ContinuousClock.now + Self.patience
-        var backoff = Backoff()
-        var refusals = 0
+        var patience = Patience(now: .now)
         while true {
-            let connection = try await connected(until: deadline)
+            let connection = try await connected(until: patience.deadline)
+            let pause: Duration
             do throws(FleetError) { return try await body(connection) } catch {
-                if await !connection.isClosed { refusals += 1 }
-                guard error.isRetryable, error.code != .cancelled, refusals < 3, ContinuousClock.now < deadline else {
+                let isLost = await connection.isClosed
+                guard let next = patience.pause(after: error, connectionLost: isLost, now: .now) else {
                     throw error.during(act)
                 }
+                pause = next
                 log.warning("\(act) was interrupted and will go on: \(error.message)", ["code": error.code.rawValue])
             }
-            do { try await Task.sleep(for: backoff.next()) } catch { throw FleetError(error) }
+            do { try await Task.sleep(for: pause) } catch { throw FleetError(error) }
         }
     }
 
@@ -108,7 +105,7 @@ actor AgentLink: CoordinatorPort {
             if let connection, await !connection.isClosed { return connection }
             guard ContinuousClock.now < deadline else {
                 throw FleetError(
-                    .timedOut, "there was no connection to the coordinator for \(Int(Self.patience.seconds)) s",
+                    .timedOut, "there was no connection to the coordinator for \(Int(Patience.limit.seconds)) s",
                     hint: "check the network and the coordinator")
             }
             if Task.isCancelled { throw FleetError(.cancelled, "cancelled", retryable: true) }

@@ -21,7 +21,7 @@ struct Inventory: Sendable {
             do throws(FleetError) {
                 request.instance = try await onDisk { () throws(FleetError) in try Discovery.discover().instance }
             } catch { request.discoveryError = error }
-            await runner.keepTools(of: request.instance?.pid)
+            await runner.keepTools(of: request.instance)
         }
         do throws(FleetError) { request.lastCounter = try await runner.lastCounter() } catch {
             // Then every job is refused here, so the coordinator need not go on above anything.

@@ -58,7 +58,8 @@ private func sendEvents(_ runner: JobRunner, _ connection: Connection, _ log: Lo
         }
         do throws(FleetError) {
             do throws(FleetError) {
-                let _: Acknowledgement = try await connection.call(Method.event, event)
+                // An earlier version of the agent may have written down a longer one than can be sent.
+                let _: Acknowledgement = try await connection.call(Method.event, try event.fitting())
             } catch {
                 // The coordinator knows no such job, or finds the event malformed: sending it for ever helps nobody.
                 guard error.code == .notFound || error.code == .malformed, await !connection.isClosed else {

@@ -45,7 +45,7 @@ extension RestoreSteps {
     /// On the way back.
     func returnControlPlane() throws(FleetError) {
         try returnManifests()
-        if work.wasRunning { try waitForControlPlane() }
+        if work.wasHealthy { try waitForControlPlane() }
         try removeHoldingDirectory()
     }
 

@@ -40,7 +40,11 @@ extension RestoreSteps {
             process.belongs(to: name) && !LiveDirectory.isSame(process, process.openDataDir, work.plan.oldDataDir)
         }
         if wrong { _ = try stopEtcd() }
-        guard work.wasRunning else { return }
+        guard work.wasHealthy else {
+            // It goes on failing as it did before; to wait for it would be to wait for ever.
+            try Systemctl.run(["start", "--no-block", name], seconds: work.waitSeconds)
+            return
+        }
         try start(name)
         try waitForUnit(name, work.plan.oldDataDir)
         try waitUntilHealthy()
@@ -55,13 +59,10 @@ extension RestoreSteps {
             try ProcessTable.etcds().contains { LiveDirectory.isSame($0, inner, directory) }
         }
         if try !Waiting.until(max(1, work.waitSeconds / 2), runs) {
-            try FileSystem.makeDirectories(work.holdingDirectory)
-            try FileSystem.rename(manifest, to: held(manifest))
-            let flags = try containerFlags(held(manifest))
-            _ = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+            let flags = try containerFlags(manifest)
+            try push(manifest) { () throws(FleetError) in
                 try ProcessTable.etcds().allSatisfy { Array($0.arguments.dropFirst()) != flags }
             }
-            try returnEtcdManifest()
             guard try Waiting.until(work.waitSeconds, runs) else {
                 throw FleetError(
                     .notStarted, "the kubelet did not start etcd on \(directory) within \(work.waitSeconds) s",
@@ -69,6 +70,37 @@ extension RestoreSteps {
             }
         }
         try waitUntilHealthy()
+    }
+
+    /// On the way back, when the manifest is the old one again.
+    func waitUntilNewPodIsGone() throws(FleetError) {
+        guard case .staticPod(let manifest, _, _) = work.launch else { return }
+        func isGone() throws(FleetError) -> Bool { try newEtcd() == nil }
+        if try Waiting.until(max(1, work.waitSeconds / 2), isGone) { return }
+        try push(manifest, isGone)
+        guard try isGone() else {
+            throw FleetError(
+                .notStopped, "the kubelet did not stop the etcd on \(work.plan.newDataDir)",
+                hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
+        }
+    }
+
+    /// A process that works in the new directory, as it shows itself or as its manifest says.
+    func newEtcd() throws(FleetError) -> EtcdProcess? {
+        try ProcessTable.etcds().first { process in
+            if LiveDirectory.isSame(process, process.openDataDir, work.plan.newDataDir) { return true }
+            guard case .staticPod(_, _, let inner) = work.launch else { return false }
+            return LiveDirectory.isSame(process, inner, work.plan.newDataDir)
+        }
+    }
+
+    /// Makes a kubelet act that did not notice a change: the manifest leaves its directory until `isGone`, then it is
+    /// back.
+    private func push(_ manifest: String, _ isGone: () throws(FleetError) -> Bool) throws(FleetError) {
+        try FileSystem.makeDirectories(work.holdingDirectory)
+        try FileSystem.rename(manifest, to: held(manifest))
+        _ = try Waiting.until(work.waitSeconds, isGone)
+        try returnEtcdManifest()
     }
 
     /// After a crash between the two moves of a push.

@@ -1,7 +1,7 @@
 private import Glibc
 
 /// A switch for drills: with `FLEET_AGENT_CRASH_AT=stop-etcd:before` (or `:after`) in its environment the agent kills
-/// itself at exactly that point of the next restore that comes by, `undo-switch-files:before` on the way back. What
+/// itself at exactly that point of the next job that comes by, `undo-switch-files:before` on the way back. What
 /// such a crash leaves behind is what a power cut at that moment would leave; the next start goes on from it.
 ///
 /// "before" is after the journal says that the step began and before it does anything; "after" is when it has done all
@@ -15,8 +15,9 @@ struct FaultInjection: Sendable {
 
     init(point: String?) { self.point = point }
 
-    func passing(_ step: RestoreStep, _ moment: Moment, undoing: Bool = false) {
-        guard point == "\(undoing ? "undo-" : "")\(step.rawValue):\(moment.rawValue)" else { return }
+    /// - Parameter step: "switch-files", "undo-switch-files", of a backup "save".
+    func passing(_ step: String, _ moment: Moment) {
+        guard point == "\(step):\(moment.rawValue)" else { return }
         kill(getpid(), SIGKILL)
         pause()
     }

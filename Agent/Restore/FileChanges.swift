@@ -16,11 +16,9 @@ struct FileChanges {
     /// - Throws: `not-editable`.
     mutating func set(_ flag: String, _ origin: Setting.Origin, to value: String) throws(FleetError) {
         switch origin.kind {
-        case .hostPath: try setScalar(origin, value) { $0.range == origin.range }
-        case .configKey(let key): try setConfigKey(origin, key, value)
+        case .hostPath, .configKey: try setScalar(origin, value)
         case .builtIn where found.settings.configFile != nil: try appendConfigKey(flag, value)
         case .builtIn, .environment, .flag: try setInUnit(flag, origin, value)
-        case .process: throw refused(origin, flag, "it is not set in any file")
         }
     }
 
@@ -46,25 +44,17 @@ struct FileChanges {
         return changes.sorted { $0.path < $1.path }
     }
 
-    private mutating func setScalar(
-        _ origin: Setting.Origin, _ value: String, where isMeant: (YAMLNode) -> Bool
-    ) throws(FleetError) {
+    private mutating func setScalar(_ origin: Setting.Origin, _ value: String) throws(FleetError) {
         let file = origin.file!
         let bytes = try found.files.read(file)
         for document in try YAML.documents(bytes, file: file) {
-            guard let node = Self.find(document, isMeant) else { continue }
+            guard let node = Self.find(document, { $0.range == origin.range }) else { continue }
             let edited = try YAML.replacing(node, with: value, in: bytes, file: file)
             let end = edited.count - (bytes.count - node.range.upperBound)
             edits[file, default: []].append((node.range, Array(edited[node.range.lowerBound..<end])))
             return
         }
         throw refused(origin, "the value", "it is not there any more")
-    }
-
-    private mutating func setConfigKey(
-        _ origin: Setting.Origin, _ key: String, _ value: String
-    ) throws(FleetError) {
-        try setScalar(origin, value) { $0.range == origin.range }
     }
 
     private mutating func appendConfigKey(_ flag: String, _ value: String) throws(FleetError) {

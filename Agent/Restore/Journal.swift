@@ -5,11 +5,20 @@ private import Glibc
 /// `append` returns when the line is on the disk. A last line that was cut off by a crash is as if it had never been
 /// begun; damage before it is an error, since then nobody knows where the node stands.
 ///
-/// One driver appends at a time; which thread it is on does not matter.
+/// A line that could not be written whole is taken back at once: the next one would follow its torn bytes, and what
+/// was a full disk would be a damaged journal.
 final class Journal<Record: Codable & Sendable>: Sendable {
+    private struct End {
+        /// Bytes of whole records, all on the disk.
+        var length: Int64
+        /// What kept a torn line from being taken back; from then on nothing is appended.
+        var failure: FleetError?
+    }
+
     /// What was in it when it was opened.
     let recovered: [Record]
     private let file: Descriptor
+    private let end: Monitor<End>
 
     /// Opens or makes it; what a crash left of a last line is cut off.
     ///
@@ -22,15 +31,47 @@ final class Journal<Record: Codable & Sendable>: Sendable {
         try file.seek(to: Int64(whole))
         if isNew { try FileSystem.syncDirectory(FileSystem.parent(of: path)) }
         self.file = file
+        end = Monitor(End(length: Int64(whole)))
         recovered = records
     }
 
     /// The records of a journal that is not to be continued.
     static func records(_ path: String) throws(FleetError) -> [Record] { try read(path).records }
 
+    /// What is whole in a damaged journal, and how many bytes are not.
+    static func salvage(_ path: String) throws(FleetError) -> (records: [Record], lost: Int) {
+        var result: (records: [Record], lost: Int) = ([], 0)
+        for line in try FileSystem.read(path, limit: limit).split(separator: UInt8(ascii: "\n")) {
+            if let record = decode(line) { result.records.append(record) } else { result.lost += line.count }
+        }
+        return result
+    }
+
+    /// - Throws: when the record is not in the journal; what is in it stays readable, and the next may be tried.
     func append(_ record: Record) throws(FleetError) {
-        try file.write(try Self.line(record))
-        try file.sync()
+        let line = try Self.line(record)
+        let failure: FleetError? = end.withLock { end in
+            if let failure = end.failure { return failure }
+            do throws(FleetError) {
+                try file.write(line)
+                try file.sync()
+                end.length += Int64(line.count)
+                return nil
+            } catch {
+                end.failure = takeBack(to: end.length)
+                return error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private func takeBack(to length: Int64) -> FleetError? {
+        do throws(FleetError) {
+            try file.truncate(to: length)
+            try file.seek(to: length)
+            try file.sync()
+            return nil
+        } catch { return error.during("a torn record could not be taken back") }
     }
 
     static func line(_ record: Record) throws(FleetError) -> [UInt8] {
@@ -40,8 +81,10 @@ final class Journal<Record: Codable & Sendable>: Sendable {
         return Array(padded.utf8) + [UInt8(ascii: " ")] + json + [UInt8(ascii: "\n")]
     }
 
+    private static var limit: Int { 64 << 20 }
+
     private static func read(_ path: String) throws(FleetError) -> (records: [Record], length: Int) {
-        let bytes = try FileSystem.read(path, limit: 64 << 20)
+        let bytes = try FileSystem.read(path, limit: limit)
         var records: [Record] = []
         var start = 0
         while start < bytes.count {

@@ -36,13 +36,7 @@ extension RestoreSteps {
         }
         try checkSpace()
         try checkHoldingDirectory()
-        let client = try client()
-        // An etcd that does not answer can't tell; its configuration has been asked already.
-        if let members = try? client.members(), members.count > 1 {
-            throw FleetError(
-                .severalMembers, "the cluster has \(members.count) members",
-                hint: "one node alone can't be restored; all members are restored together")
-        }
+        try checkOneMember()
         return CertificateCheck.warnings(certificates, now: .now()).first
     }
 
@@ -66,8 +60,13 @@ extension RestoreSteps {
     /// - Throws: `internal` rather than removing what an etcd works on.
     func removeNewData() throws(FleetError) {
         for directory in work.directories where FileSystem.exists(directory.new) {
-            let user = try ProcessTable.etcds().first { process in
-                LiveDirectory.isSame(process, process.openDataDir, work.plan.newDataDir)
+            // One that its kubelet or systemd starts again and again may have come up once more.
+            var user = try newEtcd()
+            if user != nil {
+                _ = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+                    user = try newEtcd()
+                    return user == nil
+                }
             }
             guard user == nil else {
                 throw FleetError(
@@ -88,6 +87,22 @@ extension RestoreSteps {
             tool: try tools.client(for: work.instance.version.flatMap { EtcdVersion($0) }), instance: work.instance)
     }
 
+    /// The files that start a member may name only that one for ever: kubeadm's first control plane does. So the snapshot
+    /// and the running etcd are asked, and where neither can tell, nothing is done.
+    private func checkOneMember() throws(FleetError) {
+        let recorded = work.snapshot.facts.members
+        if let recorded { try RestorePlanner.check(members: recorded, "had", work.snapshot) }
+        let live: [EtcdClient.Member]
+        do throws(FleetError) { live = try client().members() } catch {
+            guard recorded == nil else { return }
+            throw FleetError(
+                .severalMembers,
+                "nothing tells how many members the cluster has: the snapshot does not, and etcd does not answer",
+                hint: "restore a snapshot that 'fleetctl snapshot show' has a member count of, or start etcd first")
+        }
+        try RestorePlanner.check(members: live.count, "has", work.snapshot)
+    }
+
     /// Twice the database, since etcd copies it on, and two preallocated log files of 64 MB.
     private func checkSpace() throws(FleetError) {
         // A journal that can't be written any more would leave the node in the middle.
@@ -98,7 +113,9 @@ extension RestoreSteps {
         }
         let needed = 2 * work.snapshot.size + 160 << 20
         for directory in work.directories {
-            let place = FileSystem.parent(of: directory.new)
+            // What is missing above it will be made.
+            var place = FileSystem.parent(of: directory.new)
+            while !FileSystem.exists(place) { place = FileSystem.parent(of: place) }
             let free = try FileSystem.freeSpace(place)
             guard free >= needed else {
                 throw FleetError(

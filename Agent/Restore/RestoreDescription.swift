@@ -9,7 +9,7 @@ extension RestoreWork {
         switch step {
         case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
         case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
-        case .preflight: return "check space, certificates, tools and that etcd has this one member"
+        case .preflight: return "check space, certificates, tools and that the cluster has this one member"
         case .restoreData:
             let wal = plan.newWalDir.map { ", WAL to \($0)" } ?? ""
             return "restore to \(plan.newDataDir)\(wal), with owner and mode of \(plan.oldDataDir)"
@@ -24,7 +24,8 @@ extension RestoreWork {
         case .verify:
             return "check health, member id \(String(memberID, radix: 16)), revision, keys and alarms"
         case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
-        case .finish: return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is"
+        case .finish:
+            return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"
         }
     }
 
@@ -37,6 +38,22 @@ extension RestoreWork {
 
     /// One line for an outcome.
     var success: String {
-        "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); old data kept in \(plan.oldDataDir)"
+        "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); \(oldData)\(kubeadmNote)"
+    }
+
+    /// `kubeadm upgrade` writes etcd's manifest anew from the cluster's configuration, which still names the old
+    /// directory: etcd would start on the data from before the restore, and nobody would be told.
+    private var kubeadmNote: String {
+        guard plan.topology == .stacked else { return "" }
+        // The field is what the manifest mounts, not a directory below it.
+        let directory = directories.first?.new ?? plan.newDataDir
+        return "; before the next kubeadm upgrade set etcd.local.dataDir to \(directory) in ClusterConfiguration "
+            + "(kubectl -n kube-system edit configmap kubeadm-config), or it starts etcd on the old data again"
+    }
+
+    /// A restore may follow the loss of the directory; then there is nothing that could be kept.
+    var oldData: String {
+        FileSystem.exists(plan.oldDataDir)
+            ? "old data kept in \(plan.oldDataDir)" : "\(plan.oldDataDir) was gone before"
     }
 }

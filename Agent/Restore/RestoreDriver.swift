@@ -22,27 +22,31 @@ struct RestoreDriver: Sendable {
             case .write(let entry): try await write(entry, &machine)
             case .perform(let step):
                 await report(.stepStarted, step, nil, nil)
+                let note: String?
                 do throws(FleetError) {
-                    faults.passing(step, .before)
-                    let note = try await perform(step)
-                    faults.passing(step, .after)
-                    try await write(.done(step, note: note), &machine)
-                    await report(.stepDone, step, note, nil)
+                    faults.passing(step.rawValue, .before)
+                    note = try await perform(step)
+                    faults.passing(step.rawValue, .after)
                 } catch {
                     try await write(.failed(step, error), &machine)
                     await report(.stepFailed, step, nil, error)
+                    continue
                 }
+                // Not a failure of the step when this fails: the step was done, and only the journal can't say so.
+                try await write(.done(step, note: note), &machine)
+                await report(.stepDone, step, note, nil)
             case .undo(let step):
                 do throws(FleetError) {
-                    faults.passing(step, .before, undoing: true)
+                    faults.passing("undo-\(step.rawValue)", .before)
                     try await onDisk { () throws(FleetError) in try steps.undo(step) }
-                    faults.passing(step, .after, undoing: true)
-                    try await write(.undone(step), &machine)
-                    await report(.note, step, "\(step.rawValue) was taken back", nil)
+                    faults.passing("undo-\(step.rawValue)", .after)
                 } catch {
                     try await write(.undoFailed(step, error), &machine)
                     await report(.stepFailed, step, "could not be taken back", error)
+                    continue
                 }
+                try await write(.undone(step), &machine)
+                await report(.note, step, "\(step.rawValue) was taken back", nil)
             }
         }
     }

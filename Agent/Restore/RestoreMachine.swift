@@ -37,17 +37,13 @@ struct RestoreMachine: Sendable, Equatable {
     private var position = 0
     private var isUnderWay = false
     /// Steps that were begun and not undone, in order.
-    private(set) var begun: [RestoreStep] = []
+    private var begun: [RestoreStep] = []
+    /// Something of the running cluster was touched, whether or not it is back by now.
+    private var hasSwitched = false
 
     init(steps: [RestoreStep], boot: BootIdentity) {
         self.steps = steps
         self.boot = boot
-    }
-
-    /// The phase of the step that is next; nil on the way back and at the end.
-    var phase: RestoreStep.Phase? {
-        guard case .forward = course, position < steps.count else { return nil }
-        return steps[position].phase
     }
 
     func next() -> Action {
@@ -65,9 +61,6 @@ struct RestoreMachine: Sendable, Equatable {
             return isUnderWay ? .undo(step) : .write(.undoStarted(step))
         }
     }
-
-    /// Something of the running cluster was touched, whether or not it is back by now.
-    private(set) var hasSwitched = false
 
     mutating func apply(_ record: RestoreEntry) {
         switch record {

@@ -11,9 +11,10 @@ enum RestorePlanner {
     ) throws(FleetError) -> RestoreWork {
         let instance = found.instance
         try checkOneMember(instance)
+        if let members = restore.snapshot.facts.members { try check(members: members, "had", restore.snapshot) }
         let token = "fleet-restore-\(job.id)"
         var changes = FileChanges(found)
-        let data = try move(found.dataDir, "data-dir", job.id, &changes)
+        let data = try move(found.dataDir, "data-dir", job.id, found.files, &changes)
         var directories = [data.root]
         var newWalDir: String?
         if let wal = found.walDir {
@@ -67,7 +68,7 @@ enum RestorePlanner {
                 clusterToken: token, changes: files, steps: []),
             snapshot: restore.snapshot, job: job.id, expires: job.expires, waitSeconds: restore.waitSeconds,
             instance: instance, launch: launch, controlPlane: controlPlane, directories: directories,
-            owner: owner, wasRunning: found.process != nil, holdingDirectory: holding, memberID: member,
+            owner: owner, wasHealthy: found.process != nil, holdingDirectory: holding, memberID: member,
             clusterID: MemberIdentity.cluster(members: [member]),
             steps: steps)
         work.plan.steps = steps.map { .init(name: $0.rawValue, description: work.description(of: $0)) }
@@ -90,8 +91,10 @@ enum RestorePlanner {
     }
 
     private static func move(
-        _ directory: DiscoveredEtcd.Directory, _ flag: String, _ job: String, _ changes: inout FileChanges
+        _ directory: DiscoveredEtcd.Directory, _ flag: String, _ job: String, _ files: NodeFiles,
+        _ changes: inout FileChanges
     ) throws(FleetError) -> Moved {
+        try checkPlace(directory, files)
         guard let volume = directory.volume else {
             let new = newName(directory.path, job: job)
             try changes.set(flag, directory.origin, to: new)
@@ -101,6 +104,22 @@ enum RestorePlanner {
         let new = newName(old, job: job)
         try changes.set(flag, directory.origin, to: new)
         return Moved(path: normalised(new + volume.below), root: .init(old: old, new: new))
+    }
+
+    /// The new directory comes beside the old one, so that has to be on the same file system: where the old one is itself
+    /// what is mounted, or a link to it, the new data would fill another disk than the one that is meant for it.
+    private static func checkPlace(_ directory: DiscoveredEtcd.Directory, _ files: NodeFiles) throws(FleetError) {
+        let root = directory.volume.map { normalised($0.node.text!) } ?? directory.path
+        // What is gone, after a lost disk say, is nowhere.
+        guard let old = try files.status(root), let beside = try files.status(FileSystem.parent(of: root)),
+            old.device != beside.device
+        else { return }
+        throw FleetError(
+            .notEditable,
+            "\(root) is a file system of its own: the restored data would lie beside it, on that of "
+                + FileSystem.parent(of: root),
+            hint: "mount the volume one level higher and let \(directory.origin) name a directory on it, "
+                + "restart etcd, then try again")
     }
 
     /// A WAL directory on the data's own volume moves with it; any other gets a new place of its own.
@@ -115,7 +134,7 @@ enum RestorePlanner {
             try changes.set("wal-dir", wal.origin, to: data.path + below)
             return Moved(path: data.path + below, root: data.root)
         }
-        return try move(wal, "wal-dir", job, &changes)
+        return try move(wal, "wal-dir", job, found.files, &changes)
     }
 
     private static func checkOneMember(_ instance: EtcdInstance) throws(FleetError) {
@@ -127,6 +146,15 @@ enum RestorePlanner {
                 "the cluster has other members: \(others.sorted().joined(separator: ", ")) (initial-cluster)",
                 hint: "one node alone can't be restored; all members are restored together")
         }
+    }
+
+    /// - Parameter verb: "had" when the snapshot was saved, "has" now.
+    static func check(members: Int, _ verb: String, _ snapshot: SnapshotRecord) throws(FleetError) {
+        guard members > 1 else { return }
+        throw FleetError(
+            .severalMembers,
+            "the cluster \(verb) \(members) members\(verb == "had" ? " when \(snapshot.id) was saved" : "")",
+            hint: "one node alone can't be restored; all members are restored together")
     }
 
     /// Discovery of the files as they would be must find the new directories, and everything else as it is.

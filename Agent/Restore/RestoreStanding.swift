@@ -27,7 +27,7 @@ extension RestoreSteps {
         } else {
             parts.append("etcd does not run")
         }
-        parts.append("the old data is whole in \(work.plan.oldDataDir)")
+        parts.append(work.oldData)
         return parts.joined(separator: "; ")
     }
 }

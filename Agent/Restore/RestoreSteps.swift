@@ -19,7 +19,7 @@ struct RestoreSteps: Sendable {
         case .startEtcd: try startNewEtcd()
         case .verify: try verify()
         case .startControlPlane: try startControlPlane()
-        case .finish: try finish()
+        case .finish: finish()
         }
     }
 
@@ -37,9 +37,16 @@ struct RestoreSteps: Sendable {
         }
     }
 
-    private func finish() throws(FleetError) -> String? {
-        try FileSystem.removeTree(paths.spool(work.job))
-        try removeHoldingDirectory()
-        return nil
+    /// Everything is restored and serves: what can't be tidied up is told and changes nothing of that.
+    private func finish() -> String? {
+        try? FileSystem.removeTree(paths.spool(work.job))
+        try? removeHoldingDirectory()
+        return leftovers
+    }
+
+    /// What there is to remove by hand, nil when there is nothing.
+    var leftovers: String? {
+        let paths = [paths.spool(work.job), work.holdingDirectory].filter { !$0.isEmpty && FileSystem.exists($0) }
+        return paths.isEmpty ? nil : "could not remove \(paths.joined(separator: ", ")): remove it by hand"
     }
 }

@@ -35,8 +35,8 @@ struct RestoreWork: Codable, Sendable, Equatable {
     var directories: [NewDirectory]
     /// Of new directories whose old one is gone.
     var owner: Owner
-    /// An etcd ran when the plan was made: then one has to run again after a rollback.
-    var wasRunning: Bool
+    /// etcd was healthy when the restore was begun: then it has to be again after a rollback.
+    var wasHealthy: Bool
     /// Outside the manifests directory, on its file system: manifests that are away, files before they are renamed.
     var holdingDirectory: String
     var memberID: UInt64

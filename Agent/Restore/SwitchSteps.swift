@@ -20,6 +20,7 @@ extension RestoreSteps {
         for change in work.plan.changes {
             let now = try content(change.path)
             if now == change.before { continue }
+            if now != change.after, isOthersAndOld(now) { continue }
             guard now == change.after else { throw changedMeanwhile(change.path) }
             if let before = change.before {
                 try write(change.path, before)
@@ -29,7 +30,17 @@ extension RestoreSteps {
             }
         }
         try reload()
-        if case .staticPod = work.launch, work.wasRunning { try waitForPod(work.plan.oldDataDir) }
+        guard case .staticPod = work.launch else { return }
+        if work.wasHealthy { try waitForPod(work.plan.oldDataDir) }
+        // An etcd that failed before may never come back, but the new one has to go: its data is removed next.
+        try waitUntilNewPodIsGone()
+    }
+
+    /// A file that somebody else changed before we did, or after, and that says nothing of the new directories: it leads
+    /// to the old data as it stands, so going back needs nothing of it, and their change is left alone.
+    private func isOthersAndOld(_ now: String?) -> Bool {
+        guard let now else { return false }
+        return ![work.plan.newDataDir, work.plan.newWalDir].contains { $0.map(now.contains) ?? false }
     }
 
     /// nil where there is no file.

@@ -28,7 +28,7 @@ struct SnapshotSaver: Sendable {
     ///   `no-space`.
     func preflight(now: Timestamp = .now()) throws(FleetError) -> Preflight {
         let certificates = try CertificateCheck.expiries(instance, now: now)
-        let tools = try ToolFinder.find(pid: instance.pid, copies: paths.tools)
+        let tools = try ToolFinder.find(pid: instance.pid, dataDir: instance.dataDir, copies: paths.tools)
         let client = EtcdClient(
             tool: try tools.client(for: instance.version.flatMap { EtcdVersion($0) }), instance: instance)
         try client.checkHealth()
@@ -73,7 +73,7 @@ struct SnapshotSaver: Sendable {
         _ path: String, _ started: Timestamp, _ preflight: Preflight
     ) throws(FleetError) -> SavedSnapshot {
         let file = try SnapshotFile.check(path)
-        let tools = try ToolFinder.find(pid: instance.pid, copies: paths.tools)
+        let tools = try ToolFinder.find(pid: instance.pid, dataDir: instance.dataDir, copies: paths.tools)
         let version = EtcdVersion(preflight.status.version)
         let status = try SnapshotTool(tool: try tools.offline(for: version)).status(path, size: file.size)
         // At the snapshot's own revision the count is exact, whatever was written since; unless it was compacted.
@@ -82,12 +82,13 @@ struct SnapshotSaver: Sendable {
             status: status, tool: preflight.client.tool.description, etcdVersion: preflight.status.version,
             clusterID: String(preflight.status.clusterID, radix: 16),
             memberID: String(preflight.status.memberID, radix: 16), memberName: instance.name, size: file.size,
-            savedAt: started, certificates: preflight.certificates, liveKeys: keys, warnings: preflight.warnings)
+            savedAt: started, certificates: preflight.certificates, liveKeys: keys,
+            members: try? preflight.client.members().count, warnings: preflight.warnings)
         return SavedSnapshot(file: path, facts: facts, sha256: file.sha256)
     }
 
     /// The database, a tenth for what is written meanwhile, and 64 MiB that stay free in any case.
-    private func checkSpace(for size: Int64) throws(FleetError) {
+    func checkSpace(for size: Int64) throws(FleetError) {
         try FileSystem.makeDirectories(paths.spool)
         let needed = size + size / 10 + 64 << 20
         let free = try FileSystem.freeSpace(paths.spool)

@@ -13,13 +13,18 @@ struct Act {
     init(_ action: String, by actor: String, cluster: String? = nil, subject: String? = nil) {
         self.action = action
         self.actor = actor
-        self.cluster = cluster
-        self.subject = subject
+        self.cluster = cluster.map { Self.clip($0, 64) }
+        self.subject = subject.map { Self.clip($0, 64) }
+    }
+
+    /// What is refused may be of any length; no name, no id and no error worth keeping is longer than this.
+    static func clip(_ text: String, _ limit: Int) -> String {
+        text.utf8.count <= limit ? text : String(decoding: text.utf8.prefix(limit), as: UTF8.self) + "..."
     }
 }
 
 /// Which of the log is wanted.
-struct AuditFilter: Codable, Sendable {
+struct AuditFilter: Sendable {
     var cluster: String?
     var since: Timestamp?
     /// The newest so many, given oldest first.
@@ -43,11 +48,7 @@ extension Catalogue {
                 return value
             }
         } catch {
-            if isStranger, !error.isFault {
-                guard let leftOut = strangers.admit(at: now) else { throw error }
-                if leftOut > 0 { act.detail["leftOut"] = String(leftOut) }
-            }
-            try? audit(act, error: error)
+            if isStranger, !error.isFault { turnedAway(act, error) } else { try? audit(act, error: error) }
             throw error
         }
     }
@@ -59,6 +60,7 @@ extension Catalogue {
         if let error {
             act.detail["code"] = error.code.rawValue
             act.detail["error"] = error.message
+            OperatorRequest.current?.note()
         }
         do throws(FleetError) {
             try db.transaction { () throws(FleetError) in
@@ -76,7 +78,7 @@ extension Catalogue {
         let head = try auditHead() ?? .empty
         let event = AuditEvent(
             sequence: head.sequence + 1, time: now, actor: act.actor, action: act.action, cluster: act.cluster,
-            subject: act.subject, outcome: outcome, detail: act.detail)
+            subject: act.subject, outcome: outcome, detail: act.detail.mapValues { Act.clip($0, 2000) })
         let link = try AuditChain.Link(event, after: head)
         try db.run(
             "INSERT INTO audit_events (sequence, time, cluster, body, previous, hash) VALUES (?, ?, ?, ?, ?, ?)",
@@ -115,33 +117,52 @@ extension Catalogue {
 
     /// What is known of the chain without walking all of it: each call goes on where the last one ended. What was
     /// changed before that since this process started is found by `verifyAudit` only.
-    func auditSummary() throws(FleetError) -> AuditVerdict {
+    nonisolated func auditSummary(pageSize: Int = 200) async throws(FleetError) -> AuditVerdict {
+        let known = try await rememberedWalk()
+        if known.firstBreak != nil { return known.finish(recorded: try await auditHead()) }
+        let (walk, head) = try await go(on: known, from: known.sequence, pageSize)
+        await remember(walk)
+        return walk.finish(recorded: head)
+    }
+
+    /// Walks the whole chain. Events that are appended meanwhile are walked too.
+    nonisolated func verifyAudit(pageSize: Int = 1000) async throws(FleetError) -> AuditVerdict {
+        // From the very beginning: a row numbered 0 or less is not ours either.
+        let (walk, head) = try await go(on: AuditWalk(), from: .min, pageSize)
+        return walk.finish(recorded: head)
+    }
+
+    /// To the end or the first break. Between pages other work goes on, and the hashing is not the catalogue's.
+    private nonisolated func go(
+        on walk: AuditWalk, from start: Int64, _ pageSize: Int
+    ) async throws(FleetError) -> (AuditWalk, AuditChain.Head?) {
+        var (walk, sequence) = (walk, start)
+        while true {
+            let page = try await auditPage(after: sequence, count: pageSize)
+            walk = try await blocking { [walk] () throws(FleetError) in
+                var walk = walk
+                for link in page.links { walk.feed(link) }
+                return walk
+            }
+            // The last page and the head it is compared with were read together.
+            if page.links.count < pageSize || walk.firstBreak != nil { return (walk, page.head) }
+            sequence = page.links.last?.sequence ?? sequence
+        }
+    }
+
+    /// The walk as far as it came, if the chain still has what it ended at.
+    private func rememberedWalk() throws(FleetError) -> AuditWalk {
         if let last = summary.lastHash {
             let stored: [UInt8]? = try db.first("SELECT hash FROM audit_events WHERE sequence = ?", summary.sequence) {
                 row throws(FleetError) in try row["hash"]
             }
             if stored != last { summary = AuditWalk() }
         }
-        while summary.firstBreak == nil {
-            let page = try auditPage(after: summary.sequence, count: 1000)
-            for link in page.links { summary.feed(link) }
-            if page.links.count < 1000 { break }
-        }
-        return summary.finish(recorded: try auditHead())
+        return summary
     }
 
-    /// Walks the whole chain. Between pages other work goes on, and events that are appended meanwhile are walked too.
-    nonisolated func verifyAudit(pageSize: Int = 1000) async throws(FleetError) -> AuditVerdict {
-        var walk = AuditWalk()
-        // From the very beginning: a row numbered 0 or less is not ours either.
-        var sequence = Int64.min
-        while true {
-            let page = try await auditPage(after: sequence, count: pageSize)
-            for link in page.links { walk.feed(link) }
-            // The last page and the head it is compared with were read together.
-            if page.links.count < pageSize || walk.firstBreak != nil { return walk.finish(recorded: page.head) }
-            sequence = page.links.last?.sequence ?? sequence
-        }
+    private func remember(_ walk: AuditWalk) {
+        if walk.firstBreak != nil || walk.sequence >= summary.sequence { summary = walk }
     }
 
     private static func link(_ row: SQLiteRow) throws(FleetError) -> AuditChain.Link {

@@ -60,7 +60,8 @@ extension Catalogue {
             let count = try db.run(
                 "UPDATE certificates SET revoked = ? WHERE revoked IS NULL AND \(condition)", now, values.0, values.1)
             guard count > 0 else {
-                throw FleetError(.notFound, "\(event.subject ?? "") has no certificate that could be revoked")
+                throw FleetError(
+                    .notFound, "\(Names.quote(event.subject ?? "")) has no certificate that could be revoked")
             }
             event.detail["count"] = String(count)
             return count

@@ -39,7 +39,7 @@ extension Catalogue {
             try row["name"]
         }
         return FleetError(
-            .notFound, "there is no cluster \(name)",
+            .notFound, "there is no cluster \(Names.isValid(name) ? name : Names.quote(name))",
             hint: known.isEmpty
                 ? "add it with: fleetctl cluster add \(Names.isValid(name) ? name : "NAME")"
                 : "known clusters: \(known.prefix(5).joined(separator: ", "))\(known.count > 5 ? ", ..." : "")")
@@ -48,33 +48,6 @@ extension Catalogue {
     /// Inside a transaction.
     func insertCluster(_ name: String) throws(FleetError) {
         try db.run("INSERT INTO clusters (name, created) VALUES (?, ?)", name, now)
-    }
-
-    /// Inside a transaction: what a stored snapshot says of its cluster. A new id is an event of its own, since it is
-    /// expected after a restore and alarming without one: the agent may stand beside the etcd of another cluster.
-    func noteIdentity(_ record: SnapshotRecord) throws(FleetError) {
-        let id = record.facts.clusterID
-        let known = try identities(record.cluster)
-        guard !known.contains(where: { $0.id == id }) else { return }
-        try db.run(
-            "INSERT INTO etcd_identities (cluster, id, first_seen, snapshot) VALUES (?, ?, ?, ?)", record.cluster, id,
-            record.facts.savedAt, record.id)
-        var event = Act("cluster.identity", by: "coordinator", cluster: record.cluster, subject: record.id)
-        event.detail["etcdClusterID"] = id
-        event.detail["previous"] = known.last?.id
-        let elsewhere: [String] = try db.all(
-            "SELECT cluster FROM etcd_identities WHERE id = ? AND cluster <> ? ORDER BY cluster", id, record.cluster
-        ) { row throws(FleetError) in try row["cluster"] }
-        if !elsewhere.isEmpty { event.detail["alsoSeenIn"] = elsewhere.joined(separator: ",") }
-        try append(event, .ok)
-    }
-
-    func identities(_ cluster: String) throws(FleetError) -> [EtcdIdentity] {
-        try db.all(
-            "SELECT id, first_seen, snapshot FROM etcd_identities WHERE cluster = ? ORDER BY first_seen, rowid", cluster
-        ) { row throws(FleetError) in
-            EtcdIdentity(id: try row["id"], firstSeen: try row["first_seen"], snapshot: try row["snapshot"])
-        }
     }
 
     private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {

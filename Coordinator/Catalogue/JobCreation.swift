@@ -8,7 +8,7 @@ extension FleetError.Code {
 }
 
 /// A restore as an operator asks for it.
-struct RestoreOrder: Codable, Sendable {
+struct RestoreOrder: Sendable {
     var snapshot: String
     var dryRun = false
     var options = RestoreGuard.Options()

@@ -11,19 +11,29 @@ struct JobEffect: Sendable, Equatable {
 }
 
 /// A node of the fleet: names of nodes are unique in their cluster only.
-struct NodeName: Hashable, Sendable, Codable, CustomStringConvertible {
+struct NodeName: Hashable, Sendable, CustomStringConvertible {
     var cluster: String
     var node: String
     var description: String { "\(cluster)/\(node)" }
 }
 
+/// What one job may tell: an agent that went wild must not fill the coordinator's disk.
+enum EventLimits {
+    static let count = 10_000
+    /// Of one event as JSON.
+    static let bytes = 64 << 10
+    /// The last one may carry a restore's plan with the files that it changes; no frame holds more.
+    static let outcomeBytes = 256 << 10
+    static let totalBytes = 8 << 20
+}
+
 extension Catalogue {
-    /// The present attempt is about to be put on the wire. nil: it is too late for it, or the job has ended.
-    func willSend(_ id: String) throws(FleetError) -> Job? {
-        _ = try advance(id, .sending)
-        let record = try job(id)
-        guard record.state == .delivered else { return nil }
-        return try message(id)
+    /// The present attempt is about to be put on the wire. Nothing to deliver: the job has ended, or ends now because
+    /// it is too late for it.
+    func willSend(_ id: String) throws(FleetError) -> JobEffect {
+        var effect = try advance(id, .sending)
+        effect.deliver = try job(id).state == .delivered ? try message(id) : nil
+        return effect
     }
 
     /// The agent's answer to a delivery.
@@ -37,13 +47,27 @@ extension Catalogue {
     /// - Throws: `not-found` for a job that is not this node's, `malformed`.
     func receive(_ event: JobEvent, from node: NodeName) throws(FleetError) -> JobEffect {
         try checkOwner(event.job, node)
-        guard (1...100_000).contains(event.sequence) else {
+        guard (1...EventLimits.count).contains(event.sequence) else {
             throw FleetError(.malformed, "an event of job \(event.job) has the number \(event.sequence)")
         }
         let known: Bool? = try db.first(
             "SELECT 1 AS known FROM job_events WHERE job = ? AND sequence = ?", event.job, event.sequence
         ) { row throws(FleetError) in try row["known"] }
+        if known == nil { try checkSize(event) }
         return try advance(event.job, .event(event, isNew: known == nil))
+    }
+
+    private func checkSize(_ event: JobEvent) throws(FleetError) {
+        let size = try JSON.encode(event).count
+        let limit = event.kind == .outcome ? EventLimits.outcomeBytes : EventLimits.bytes
+        let before: Int =
+            try db.first("SELECT coalesce(sum(length(event)), 0) AS total FROM job_events WHERE job = ?", event.job) {
+                row throws(FleetError) in try row["total"]
+            } ?? 0
+        guard size <= limit, before + size <= EventLimits.totalBytes else {
+            throw FleetError(
+                .malformed, "event \(event.sequence) of job \(event.job) has \(size) bytes, behind \(before) of others")
+        }
     }
 
     /// Bytes of the job's snapshot move: a sign of life, not recorded more than once a minute.
@@ -83,7 +107,7 @@ extension Catalogue {
         let owner = try db.first("SELECT cluster, node FROM jobs WHERE id = ?", id) { row throws(FleetError) in
             NodeName(cluster: try row["cluster"], node: try row["node"])
         }
-        guard owner == node else { throw FleetError(.notFound, "there is no job \(id.debugDescription) of \(node)") }
+        guard owner == node else { throw FleetError(.notFound, "there is no job \(Names.quote(id)) of \(node)") }
     }
 
     // MARK: the machine and its rows
@@ -116,7 +140,7 @@ extension Catalogue {
             """
             SELECT j.kind, j.state, j.created, j.last_heard, j.agents_word, a.number, a.counter, a.issued, a.expires,
                 EXISTS (SELECT 1 FROM snapshots s WHERE s.id = j.snapshot AND s.job = j.id
-                    AND s.condition = 'verified') AS stored
+                    AND s.condition IN ('verified', 'foreign')) AS stored
             FROM jobs j JOIN job_attempts a ON a.job = j.id WHERE j.id = ? ORDER BY a.number DESC LIMIT 1
             """, id
         ) { row throws(FleetError) in
@@ -132,7 +156,7 @@ extension Catalogue {
             machine.isAgentsWord = try row["agents_word"]
             return machine
         }
-        guard let found else { throw FleetError(.notFound, "there is no job \(id.debugDescription)") }
+        guard let found else { throw FleetError(.notFound, "there is no job \(Names.quote(id))") }
         return found
     }
 
@@ -185,7 +209,10 @@ extension Catalogue {
             event.sequence, event.time, now, try JSON.text(event))
         if let outcome = event.outcome {
             try db.run(
-                "UPDATE jobs SET outcome = coalesce(outcome, ?) WHERE id = ?", try JSON.text(outcome), event.job)
+                """
+                UPDATE jobs SET outcome = ? WHERE id = ?
+                    AND (outcome IS NULL OR json_extract(outcome, '$.result') = 'stuck')
+                """, try JSON.text(outcome), event.job)
             if let plan = outcome.plan {
                 try db.run("UPDATE restores SET plan = ? WHERE job = ?", try JSON.text(plan), event.job)
             }

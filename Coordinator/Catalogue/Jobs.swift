@@ -3,7 +3,7 @@ import FleetSQLite
 import FleetSystem
 
 /// Which jobs are wanted; newest first.
-struct JobFilter: Codable, Sendable {
+struct JobFilter: Sendable {
     var cluster: String?
     var openOnly = false
     var limit = 100
@@ -21,7 +21,7 @@ extension Catalogue {
         ) { row throws(FleetError) in try row["id"] }
         guard Identifier.isValid(prefix), let first = ids.first else {
             throw FleetError(
-                .notFound, "there is no job \(prefix.debugDescription)", hint: "list them with: fleetctl job list")
+                .notFound, "there is no job \(Names.quote(prefix))", hint: "list them with: fleetctl job list")
         }
         guard ids.count == 1 || first == prefix else {
             throw FleetError(
@@ -38,6 +38,7 @@ extension Catalogue {
             }
             return event
         }
+        if record.kind == "restore" { record.steps = try restoreSteps(first) }
         return record
     }
 

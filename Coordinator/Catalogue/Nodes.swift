@@ -6,8 +6,13 @@ extension Catalogue {
     /// What an agent says of itself and of the etcd beside it. Audited only where something changed that a person
     /// would want to know: not the process id, not that it was seen again.
     ///
-    /// - Throws: `not-found` for a node that was never enrolled.
+    /// - Throws: `not-found` for a node that was never enrolled, `malformed` for a counter that leaves no room above it.
     func register(cluster: String, node: String, _ request: RegisterRequest) throws(FleetError) {
+        guard let counter = Int64(exactly: request.lastCounter), counter <= Self.counterLimit else {
+            throw FleetError(
+                .malformed, "the job counter of \(cluster)/\(node) is \(request.lastCounter), which no agent reaches",
+                hint: "set the agent up anew: remove its state directory and enrol it again")
+        }
         guard let known = try agents(cluster: cluster, node: node).first else {
             throw FleetError(
                 .notFound, "node \(node) of cluster \(cluster) is not enrolled",
@@ -19,9 +24,6 @@ extension Catalogue {
                 try request.instance.map { value throws(FleetError) in try JSON.text(value) },
                 try request.discoveryError.map { value throws(FleetError) in try JSON.text(value) }, now, cluster, node)
             // The agent's own count wins where it is higher: a catalogue that was rebuilt starts from nothing.
-            guard let counter = Int64(exactly: request.lastCounter) else {
-                throw FleetError(.malformed, "the agent's job counter is out of range")
-            }
             try db.run(
                 """
                 UPDATE agents SET version = ?, last_seen = ?, counter = max(counter, ?) WHERE cluster = ? AND node = ?
@@ -46,6 +48,9 @@ extension Catalogue {
             try update()
         }
     }
+
+    /// Billions of jobs a second would not reach it in a year, and there is as much room again above it.
+    private static let counterLimit: Int64 = 1 << 62
 
     func seen(cluster: String, node: String) throws(FleetError) {
         try db.run("UPDATE agents SET last_seen = ? WHERE cluster = ? AND node = ?", now, cluster, node)

@@ -3,23 +3,7 @@ import FleetSQLite
 import FleetSystem
 
 extension Catalogue {
-    /// Newest first.
-    func restores(cluster: String? = nil, limit: Int = 100) throws(FleetError) -> [RestoreRecord] {
-        try db.all(
-            """
-            SELECT r.*, j.state, j.requested_by, j.created, j.finished FROM restores r JOIN jobs j ON j.id = r.job
-            WHERE ?1 IS NULL OR r.cluster = ?1 ORDER BY j.created DESC, j.id DESC LIMIT ?2
-            """, cluster, limit
-        ) { row throws(FleetError) in
-            let job: String = try row["job"]
-            guard let state = try row.state("state") else { throw FleetError(.databaseCorrupt, "job without a state") }
-            return RestoreRecord(
-                job: job, cluster: try row["cluster"], snapshot: try row["snapshot"], dryRun: try row["dry_run"],
-                state: state, requestedBy: try row["requested_by"], created: try row["created"],
-                finished: try row["finished"], steps: try self.restoreSteps(job))
-        }
-    }
-
+    /// In the order in which they were begun.
     func restoreSteps(_ job: String) throws(FleetError) -> [RestoreStepRecord] {
         try db.all("SELECT * FROM restore_steps WHERE restore = ? ORDER BY position", job) { row throws(FleetError) in
             let state: String = try row["state"]

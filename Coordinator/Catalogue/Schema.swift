@@ -5,7 +5,7 @@ import FleetSQLite
 enum Schema {
     static let migrations = [
         Migration("inventory", inventory), Migration("jobs", jobs), Migration("snapshots", snapshots),
-        Migration("audit", audit),
+        Migration("audit", audit), Migration("foreign-snapshots", foreignSnapshots),
     ]
 
     private static let inventory = """
@@ -172,6 +172,29 @@ enum Schema {
             condition TEXT NOT NULL CHECK (condition IN ('verified', 'missing', 'damaged')),
             problem TEXT
         ) STRICT;
+        CREATE INDEX snapshots_cluster ON snapshots (cluster, saved);
+        CREATE INDEX snapshots_job ON snapshots (job);
+        """
+
+    // A CHECK can't be changed in place.
+    private static let foreignSnapshots = """
+        CREATE TABLE snapshots_new (
+            id TEXT PRIMARY KEY,
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            node TEXT NOT NULL,
+            job TEXT NOT NULL,
+            saved INTEGER NOT NULL,
+            stored INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            record TEXT NOT NULL,
+            condition TEXT NOT NULL CHECK (condition IN ('verified', 'missing', 'damaged', 'foreign')),
+            problem TEXT
+        ) STRICT;
+        INSERT INTO snapshots_new SELECT id, cluster, node, job, saved, stored, size, sha256, record, condition, problem
+            FROM snapshots;
+        DROP TABLE snapshots;
+        ALTER TABLE snapshots_new RENAME TO snapshots;
         CREATE INDEX snapshots_cluster ON snapshots (cluster, saved);
         CREATE INDEX snapshots_job ON snapshots (job);
         """

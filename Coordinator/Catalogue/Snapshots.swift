@@ -6,32 +6,42 @@ extension Catalogue {
     /// The row of a snapshot that the store has made durable, its etcd identity and the audit event, in one
     /// transaction. The same record a second time changes nothing: an agent may ask for its receipt again.
     ///
-    /// - Parameter reconciled: the row was missing and is made from the manifest.
+    /// - Parameters:
+    ///   - reconciled: the row was missing and is made from the manifest.
+    ///   - damage: what is wrong with its file; nil where that is sound.
     /// - Throws: `already-exists` where another snapshot has the id.
-    func add(_ record: SnapshotRecord, reconciled: Bool = false, by actor: String) throws(FleetError) {
-        if let known = try entry(record.id), known.record == record, known.condition == .verified { return }
+    func add(_ record: SnapshotRecord, reconciled: Bool = false, damage: FleetError? = nil, by actor: String)
+        throws(FleetError)
+    {
+        let condition = damage == nil ? record.soundCondition : .damaged
+        let problem = try (damage ?? record.foreignProblem).map { value throws(FleetError) in try JSON.text(value) }
+        if let known = try entry(record.id), known.record == record, known.condition == condition { return }
         var event = Act("snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
         event.detail = [
             "job": record.job, "node": record.node, "sha256": record.sha256, "size": String(record.size),
             "revision": String(record.facts.status.revision),
         ]
         if reconciled { event.detail["reconciled"] = "true" }
+        event.detail["damage"] = damage?.message
         try act(event) { _ throws(FleetError) in
             if let known = try entry(record.id) {
                 guard known.record == record else {
                     throw FleetError(.alreadyExists, "another snapshot has the id \(record.id)")
                 }
-                try db.run("UPDATE snapshots SET condition = 'verified', problem = NULL WHERE id = ?", record.id)
+                try db.run(
+                    "UPDATE snapshots SET condition = ?, problem = ? WHERE id = ?", condition.rawValue, problem,
+                    record.id)
                 return
             }
             // A catalogue that is rebuilt learns of its clusters from their snapshots.
             if try !clusterExists(record.cluster) { try insertCluster(record.cluster) }
             try db.run(
                 """
-                INSERT INTO snapshots (id, cluster, node, job, saved, stored, size, sha256, record, condition)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'verified')
+                INSERT INTO snapshots (id, cluster, node, job, saved, stored, size, sha256, record, condition,
+                    problem)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """, record.id, record.cluster, record.node, record.job, record.facts.savedAt, record.storedAt,
-                record.size, record.sha256, try JSON.text(record))
+                record.size, record.sha256, try JSON.text(record), condition.rawValue, problem)
             try noteIdentity(record)
         }
     }
@@ -64,7 +74,7 @@ extension Catalogue {
     func snapshot(_ id: String) throws(FleetError) -> SnapshotEntry {
         guard let found = try entry(id) else {
             throw FleetError(
-                .notFound, "there is no snapshot \(id.debugDescription)",
+                .notFound, "there is no snapshot \(Names.quote(id))",
                 hint: "list them with: fleetctl snapshot list")
         }
         return found

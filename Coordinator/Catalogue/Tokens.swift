@@ -25,17 +25,17 @@ extension Catalogue {
     /// - Parameters:
     ///   - secret: the token's random part. Only its SHA-256 is kept: whoever reads the catalogue can't enrol.
     ///   - name: for an operator, the name that its certificate will carry.
+    /// - Returns: when it expires.
     /// - Throws: `not-found` for a cluster that is not there, `malformed` for a name that is none.
     func createToken(
         secret: String, role: Role, cluster: String? = nil, name: String? = nil, lifetime: Duration, by actor: String
-    ) throws(FleetError) -> TokenRecord {
-        let token = TokenRecord(
-            role: role, cluster: role == .agent ? cluster : nil, name: role == .operator ? name : nil, created: now,
-            createdBy: actor, expires: now.adding(lifetime), used: nil)
-        try act(Act("token.create", by: actor, cluster: token.cluster, subject: token.name)) {
+    ) throws(FleetError) -> Timestamp {
+        let (cluster, name) = (role == .agent ? cluster : nil, role == .operator ? name : nil)
+        let expires = now.adding(lifetime)
+        try act(Act("token.create", by: actor, cluster: cluster, subject: name)) {
             event throws(FleetError) in
             event.detail["role"] = role.rawValue
-            event.detail["expires"] = token.expires.description
+            event.detail["expires"] = expires.description
             switch role {
             case .agent:
                 let cluster = cluster ?? ""
@@ -46,9 +46,9 @@ extension Catalogue {
                 """
                 INSERT INTO join_tokens (hash, role, cluster, name, created, created_by, expires)
                 VALUES (?, ?, ?, ?, ?, ?, ?)
-                """, Self.hash(secret), role.rawValue, token.cluster, token.name, token.created, actor, token.expires)
+                """, Self.hash(secret), role.rawValue, cluster, name, now, actor, expires)
         }
-        return token
+        return expires
     }
 
     /// Uses a token up and records the certificate that `issue` makes for it, all in one transaction: a token is not
@@ -119,19 +119,6 @@ extension Catalogue {
         }
         event.subject = found.name
         return .operator(name: found.name ?? "")
-    }
-
-    /// Newest first; those that can still be used only, unless `all`.
-    func tokens(all: Bool = false) throws(FleetError) -> [TokenRecord] {
-        try db.all(
-            "SELECT * FROM join_tokens WHERE ?1 OR (used IS NULL AND expires > ?2) ORDER BY created DESC", all, now
-        ) { row throws(FleetError) in
-            let role: String = try row["role"]
-            return TokenRecord(
-                role: role == "agent" ? .agent : .operator, cluster: try row["cluster"], name: try row["name"],
-                created: try row["created"], createdBy: try row["created_by"], expires: try row["expires"],
-                used: try row["used"])
-        }
     }
 
     private static func hash(_ secret: String) -> [UInt8] { SHA256.hash(Array(secret.utf8)) }

@@ -9,7 +9,7 @@ extension Catalogue {
         try checkOwner(request.job, node)
         let job = try job(request.job)
         guard job.kind == "backup", job.snapshot == request.snapshot else {
-            throw FleetError(.conflict, "job \(job.id) makes no snapshot \(request.snapshot.debugDescription)")
+            throw FleetError(.conflict, "job \(job.id) makes no snapshot \(Names.quote(request.snapshot))")
         }
         // A snapshot is welcome as long as the job's end is not known for certain; one that succeeded may ask for its
         // receipt again.
@@ -25,16 +25,28 @@ extension Catalogue {
         try checkOwner(request.job, node)
         let job = try job(request.job)
         guard job.kind == "restore", job.snapshot == request.snapshot, job.state.isOpen else {
-            throw FleetError(.notFound, "job \(job.id) does not restore \(request.snapshot.debugDescription) now")
+            throw FleetError(.notFound, "job \(job.id) does not restore \(Names.quote(request.snapshot)) now")
         }
     }
 
-    /// Whether bytes that arrived for a job may still become its snapshot.
-    func awaitsUpload(_ id: String) throws(FleetError) -> Bool {
-        let state = try db.first("SELECT state FROM jobs WHERE id = ?", id) { row throws(FleetError) in
-            try row.state("state")
+    /// - Throws: `not-found`.
+    func jobCreated(_ id: String) throws(FleetError) -> Timestamp {
+        let created: Timestamp? = try db.first("SELECT created FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            try row["created"]
         }
-        return (state ?? nil).map(Self.takesUpload) ?? false
+        guard let created else { throw FleetError(.notFound, "there is no job \(Names.quote(id))") }
+        return created
+    }
+
+    /// Whether bytes that arrived for a job are kept for the rest. Those of a job whose end is not known are, for a
+    /// week: an agent that is away for longer saves anew.
+    func awaitsUpload(_ id: String) throws(FleetError) -> Bool {
+        let found = try db.first("SELECT state, finished FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            let finished: Timestamp? = try row["finished"]
+            return (state: try row.state("state"), finished: finished)
+        }
+        guard let found, let state = found.state, Self.takesUpload(state) else { return false }
+        return found.finished.map { now < $0.adding(.seconds(7 * 86_400)) } ?? true
     }
 
     private static func takesUpload(_ state: JobState) -> Bool { state.isOpen || state == .lost || state == .expired }

@@ -151,10 +151,19 @@ actor IngestSession {
             try await vault.catalogue.audit(event, error: error)
             throw error
         }
-        let record = SnapshotRecord(
+        let now = await vault.catalogue.now
+        var facts = request.facts
+        FactsCheck.boundTime(&facts, jobCreated: try await vault.catalogue.jobCreated(request.job), now: now)
+        var record = SnapshotRecord(
             id: request.snapshot, cluster: upload.node.cluster, node: upload.node.node, job: request.job,
-            storedAt: await vault.catalogue.now, size: digest.length, sha256: digest.sha256, facts: request.facts)
-        try await blocking { () throws(FleetError) in try upload.writer.commit(record) }
+            storedAt: now, size: digest.length, sha256: digest.sha256, facts: facts,
+            expectedClusterID: try await vault.catalogue.expectedIdentity(
+                request.facts.clusterID, cluster: upload.node.cluster))
+        if let problem = record.foreignProblem {
+            record.facts.warnings.append(problem.message)
+            vault.log.warning("a snapshot of another etcd cluster: \(problem.message)", ["snapshot": record.id])
+        }
+        try await blocking { [record] () throws(FleetError) in try upload.writer.commit(record) }
         try await vault.catalogue.add(record, by: actor)
         vault.log.info("snapshot stored", ["snapshot": record.id, "job": record.job, "cluster": record.cluster])
         return record

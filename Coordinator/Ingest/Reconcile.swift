@@ -13,7 +13,7 @@ struct Reconciliation: Sendable, Equatable {
     var orphans: [String] = []
     /// Uploads of jobs that have ended.
     var discarded: [String] = []
-    /// Entries of the store that can't be read and that the catalogue does not know either.
+    /// Entries of the store that can't be read, or that don't fit what the catalogue has under their id.
     var unknown: [StoreListing.Problem] = []
 }
 
@@ -33,14 +33,24 @@ extension Vault {
             log.warning("a crash left a file in the store; it was put aside", ["path": path])
         }
         let conditions = try await catalogue.snapshotConditions()
-        for record in listing.records where conditions[record.id] != .verified {
-            if conditions[record.id] != nil {
-                // It was missing or damaged: its length alone is not enough to trust it again.
+        for record in listing.records where conditions[record.id] != record.soundCondition {
+            do throws(FleetError) {
+                // New here, or missing or damaged before: its length alone is not enough to trust it.
                 let verdict = try await blocking { [store] () throws(FleetError) in try store.verify(record.id) }
-                guard verdict.isSound else { continue }
+                let damage = verdict.findings.first
+                guard damage == nil || conditions[record.id] != .damaged else { continue }
+                try await catalogue.add(record, reconciled: true, damage: damage, by: "coordinator")
+                if let damage {
+                    log.error("snapshot is damaged", damage, ["snapshot": record.id])
+                    done.damaged.append(record.id)
+                } else {
+                    done.added.append(record.id)
+                }
+            } catch {
+                // One odd entry is no reason not to start.
+                log.error("an entry of the store can't be taken in", error, ["snapshot": record.id])
+                done.unknown.append(.init(id: record.id, error: error))
             }
-            try await catalogue.add(record, reconciled: true, by: "coordinator")
-            done.added.append(record.id)
         }
         var problems: [String: FleetError] = [:]
         for problem in listing.problems {
@@ -58,11 +68,15 @@ extension Vault {
                 ?? FleetError(
                     .notFound, "snapshot \(id) is not in the store", hint: "put it back from a copy of the store")
             let condition: SnapshotCondition = problem.code == .notFound ? .missing : .damaged
-            if conditions[id] != condition {
+            do throws(FleetError) {
+                try await catalogue.mark(id, condition, problem, by: "coordinator")
+                guard conditions[id] != condition else { continue }
                 log.error("snapshot is \(condition.rawValue)", problem, ["snapshot": id])
                 if condition == .missing { done.missing.append(id) } else { done.damaged.append(id) }
+            } catch {
+                log.error("the row of a snapshot can't be read", error, ["snapshot": id])
+                done.unknown.append(.init(id: id, error: error))
             }
-            try await catalogue.mark(id, condition, problem, by: "coordinator")
         }
         for key in incoming {
             guard try await !catalogue.awaitsUpload(Self.job(of: key)) else { continue }
@@ -83,8 +97,9 @@ extension Vault {
         }
         if let first = verdict.findings.first {
             try await catalogue.mark(id, first.code == .notFound ? .missing : .damaged, first, by: actor)
-        } else if known.condition != .verified {
-            try await catalogue.mark(id, .verified, nil, by: actor)
+        } else {
+            let record = known.record
+            try await catalogue.mark(id, record.soundCondition, record.foreignProblem, by: actor)
         }
         return verdict
     }

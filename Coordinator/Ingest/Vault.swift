@@ -28,7 +28,7 @@ final class Vault: Sendable {
     ///   snapshot, `malformed`, `no-space`.
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
-        guard request.facts.size > 0 else { throw FleetError(.malformed, "a snapshot of \(request.facts.size) bytes") }
+        try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
         let writer = try await blocking { [store, reserve] () throws(FleetError) in
@@ -46,7 +46,7 @@ final class Vault: Sendable {
             }
             let missing = request.facts.size - incoming.length
             let free = try store.freeSpace()
-            guard free >= missing + reserve else {
+            guard free - reserve >= missing else {
                 incoming.close()
                 throw FleetError(
                     .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
@@ -55,13 +55,21 @@ final class Vault: Sendable {
             }
             return try UploadWriter(incoming)
         }
+        // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
+        if writer.length == 0, let stored = try await stored(request) {
+            try await blocking { [store] () throws(FleetError) in
+                writer.close()
+                try store.discard(key)
+            }
+            return IngestSession(vault: self, stored: stored)
+        }
         return IngestSession(
             vault: self, writer: writer, key: key, request: request, node: node, offset: writer.length)
     }
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.
     private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
-        if let entry = try await catalogue.entry(request.snapshot), entry.condition == .verified {
+        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.soundCondition {
             return entry.record.job == request.job ? entry.record : nil
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in
@@ -73,6 +81,15 @@ final class Vault: Sendable {
         guard let found, found.job == request.job else { return nil }
         try await catalogue.add(found, reconciled: true, by: "coordinator")
         return found
+    }
+
+    /// Throws away what has arrived for a backup that ended without becoming a snapshot, unless its end is only the
+    /// coordinator's own guess.
+    func discardIncoming(ofEnded job: String) async throws(FleetError) {
+        guard try await !catalogue.awaitsUpload(job) else { return }
+        try await blocking { [store] () throws(FleetError) in
+            for key in try store.incoming() where Self.job(of: key) == job { try store.discard(key) }
+        }
     }
 
     /// An upload is known by its job and by what is uploaded: the same job may save again after the agent was killed,

@@ -7,7 +7,8 @@ import FleetSystem
 /// What holds, whatever happens in whatever order:
 /// - The agent begins a job at most once, since every copy of it that it accepts needs a counter above the last one; a
 ///   restore is never sent with a second counter.
-/// - An outcome that the agent reported is final. `lost` and `expired` are the coordinator's own verdicts, and only an
+/// - An outcome that the agent reported is final, but for `stuck`: somebody may have helped, and the agent may have
+///   carried the job to an end after all. `lost` and `expired` are the coordinator's own verdicts, and only an
 ///   outcome of the agent replaces them.
 /// - No job stays open for ever: `tick` closes what was not heard of for as long as `Limits` says.
 /// - What comes twice changes nothing the second time.
@@ -112,18 +113,17 @@ struct JobMachine: Sendable, Equatable {
 
     private mutating func handle(_ event: JobEvent, at now: Timestamp) -> [Command] {
         accept(at: now)
-        guard event.kind == .outcome, !isAgentsWord else { return [] }
+        guard event.kind == .outcome, !isAgentsWord || state == .stuck else { return [] }
         guard let outcome = event.outcome else {
             return close(
                 .failed, FleetError(.malformed, "the agent reported an end without an outcome"), isAgentsWord: true)
         }
         let error = outcome.error ?? FleetError(.internalError, outcome.summary)
+        // A backup is what lies in the store, not what the agent believes: it may have died before the receipt came.
+        if kind == .backup, isSnapshotStored { return close(.succeeded, nil, isAgentsWord: true) }
         switch outcome.result {
         case .succeeded:
-            // A backup is what lies in the store, not what the agent believes.
-            if kind == .backup, !isSnapshotStored {
-                return close(.failed, Self.notStored, isAgentsWord: true)
-            }
+            if kind == .backup { return close(.failed, Self.notStored, isAgentsWord: true) }
             return close(.succeeded, nil, isAgentsWord: true)
         case .failed: return close(.failed, error, isAgentsWord: true)
         case .rolledBack: return close(.rolledBack, error, isAgentsWord: true)

@@ -12,7 +12,7 @@ extension FleetError.Code {
 
 /// Whether a snapshot may be restored to a cluster. Pure.
 enum RestoreGuard {
-    struct Options: Codable, Sendable, Equatable {
+    struct Options: Sendable, Equatable {
         /// The operator said explicitly that the snapshot of another cluster is meant.
         var allowOtherCluster = false
     }
@@ -26,7 +26,7 @@ enum RestoreGuard {
         _ entry: SnapshotEntry, target: ClusterRecord, agents: [AgentRecord], _ options: Options = Options()
     ) throws(FleetError) {
         let snapshot = entry.record
-        guard entry.condition == .verified else {
+        guard entry.condition == .verified || entry.condition == .foreign else {
             throw FleetError(
                 .snapshotUnusable, "snapshot \(snapshot.id) is \(entry.condition.rawValue)",
                 hint: "choose another one: fleetctl snapshot list \(snapshot.cluster)")
@@ -37,6 +37,12 @@ enum RestoreGuard {
                     .otherCluster, "snapshot \(snapshot.id) is of cluster \(snapshot.cluster), not of \(target.name)",
                     hint: "if that is really meant, add --from-other-cluster")
             }
+            guard entry.condition != .foreign else {
+                throw FleetError(
+                    .otherCluster,
+                    "snapshot \(snapshot.id): \(entry.problem?.message ?? "it is of another etcd cluster")",
+                    hint: "if that is really meant, add --from-other-cluster")
+            }
             let own = target.identities.map(\.id)
             guard own.isEmpty || own.contains(snapshot.facts.clusterID) else {
                 throw FleetError(
@@ -45,15 +51,20 @@ enum RestoreGuard {
                     hint: "if that is really meant, add --from-other-cluster")
             }
         }
-        for agent in agents {
+        // Nodes whose agent was revoked are not of the cluster any more.
+        let beside = agents.filter { $0.instance != nil && $0.certificate?.revoked == nil }
+        // One member restored alone beside others that still hold the old data would split the cluster. A member that
+        // joined later does not show in every flag, so each place that may know of it is asked.
+        let flags = beside.compactMap(\.instance).map { $0.initialCluster.split(separator: ",").count }
+        let members = max(flags.max() ?? 0, beside.count, snapshot.facts.members ?? 0)
+        guard members <= 1 else {
+            throw FleetError(
+                .manyMembers, "\(target.name) has \(members) members, and all have to be restored together",
+                hint: "restores of clusters with several members are not possible with this version"
+                    + (beside.count > 1 ? "; its agents: \(beside.map(\.node).joined(separator: ", "))" : ""))
+        }
+        for agent in beside {
             guard let instance = agent.instance else { continue }
-            // One member restored alone beside others that still hold the old data would split the cluster.
-            let members = instance.initialCluster.split(separator: ",").count
-            guard members <= 1 else {
-                throw FleetError(
-                    .manyMembers, "\(target.name) has \(members) members, and all have to be restored together",
-                    hint: "restores of clusters with several members are not possible with this version")
-            }
             guard let have = instance.version.flatMap(Minor.init), let need = Minor(snapshot.facts.etcdVersion),
                 have < need
             else { continue }
@@ -92,17 +103,18 @@ enum AgentChoice {
                 .noAgent, "cluster \(cluster) has no agent",
                 hint: "enrol its nodes with: fleetctl agent token \(cluster)")
         }
-        let able = agents.filter { $0.connected && $0.instance != nil }
+        let able = agents.filter { $0.connected && $0.instance != nil && $0.certificate?.revoked == nil }
         let newest = able.max { a, b in
             let none = Timestamp(milliseconds: 0)
             return (a.lastSeen ?? none, b.node) < (b.lastSeen ?? none, a.node)
         }
         if let newest { return newest }
         let reasons = agents.map { agent in
+            if let revoked = agent.certificate?.revoked { return "\(agent.node) was revoked at \(revoked)" }
             guard agent.connected else {
                 return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"
             }
-            return "\(agent.node): \(agent.discoveryError?.message ?? "found no etcd")"
+            return "\(agent.node): \(agent.discoveryError.map { Act.clip($0.message, 300) } ?? "found no etcd")"
         }
         throw FleetError(
             .noAgent, "no agent of \(cluster) can do it: \(reasons.joined(separator: "; "))",

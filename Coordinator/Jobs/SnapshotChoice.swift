@@ -24,7 +24,7 @@ enum SnapshotChoice: Sendable, Equatable {
             self = .id(prefix: text)
         } else {
             throw FleetError(
-                .usage, "\(text.debugDescription) names no snapshot",
+                .usage, "\(Names.quote(text)) names no snapshot",
                 hint: "give \"latest\", a snapshot's id or its beginning, or a time such as 2026-11-24T06:55:00Z")
         }
     }

@@ -27,10 +27,11 @@ let rebuildCommand = Command(
     for problem in done.unknown {
         call.terminal.note("could not be read: \(problem.id): \(Terminal.clean(problem.error.message))")
     }
+    for id in done.damaged { call.terminal.note("damaged: \(id)") }
     await vault.catalogue.close()
     call.terminal.print("\(done.added.count) snapshots are in the catalogue again")
     _ = consume lock
-    return done.unknown.isEmpty ? .success : .partialFailure
+    return done.unknown.isEmpty && done.damaged.isEmpty ? .success : .partialFailure
 }
 
 let exportCommand = Command(

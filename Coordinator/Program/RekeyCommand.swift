@@ -21,7 +21,6 @@ let rekeyCommand = Command(
     ]
 ) { call in
     let directory = CoordinatorProgram.directory(call)
-    _ = try directory.settings()
     let lock = try directory.lock()
     let key =
         if let path = call.value("recovery-key") { try DataDirectory.key(in: path) } else {

@@ -11,7 +11,7 @@ extension CoordinatorServer {
         case Method.fetch: try await sendSnapshot(stream, node)
         default:
             throw FleetError(
-                .unknownMethod, "an agent can't ask for \(stream.method)",
+                .unknownMethod, "an agent can't ask for \(Names.quote(stream.method))",
                 hint: "upgrade the older side, or use an operator's certificate")
         }
     }
@@ -43,12 +43,16 @@ extension CoordinatorServer {
     }
 
     private func receiveUpload(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
-        let session = try await vault.begin(try JSON.decode(UploadRequest.self, from: stream.request), from: node)
+        let request = try JSON.decode(UploadRequest.self, from: stream.request)
+        let session = try await vault.begin(request, from: node)
+        var progress = TransferProgress(job: request.job, total: request.facts.size, feed: feed)
         do throws(FleetError) {
             try await stream.send(message: UploadOffset(offset: session.offset))
             while true {
                 switch try await stream.receive() {
-                case .data(let bytes): try await session.append(bytes)
+                case .data(let bytes):
+                    try await session.append(bytes)
+                    await progress.moved(to: (progress.done ?? session.offset) + Int64(bytes.count))
                 case .end(let body):
                     let receipt = try await session.finish(try JSON.decode(StreamDigest.self, from: body))
                     return try await stream.finish(receipt)
@@ -65,17 +69,20 @@ extension CoordinatorServer {
         let request = try JSON.decode(FetchRequest.self, from: stream.request)
         let download = try await vault.fetch(request, from: node)
         try await catalogue.transferring(request.job)
-        try await send(download, from: request.offset, on: stream)
+        try await send(
+            download, from: request.offset, on: stream,
+            TransferProgress(job: request.job, total: download.record.size, feed: feed))
     }
 
     /// The digest at the end is the recorded one: whoever receives the bytes compares.
-    func send(_ download: Download, from start: Int64, on stream: FleetProtocol.Stream) async throws(FleetError) {
-        var offset = start
-        while true {
-            let piece = try await download.read(at: offset, count: 256 << 10)
-            if piece.isEmpty { break }
+    func send(
+        _ download: Download, from start: Int64, on stream: FleetProtocol.Stream, _ progress: TransferProgress? = nil
+    ) async throws(FleetError) {
+        var (offset, progress) = (start, progress)
+        try await vault.send(download, from: start) { piece throws(FleetError) in
             try await stream.send(piece)
             offset += Int64(piece.count)
+            await progress?.moved(to: offset)
         }
         try await stream.finish(download.digest)
     }

@@ -27,6 +27,7 @@ final class CoordinatorServer: Sendable {
     let log: Log
     let sessions = AgentSessions()
     let feed = JobFeed()
+    private let strangers = Strangers()
 
     init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {
         self.configuration = configuration
@@ -65,7 +66,24 @@ final class CoordinatorServer: Sendable {
         try Listener(
             try Socket.listen(address), tls: tls,
             options: Connection.Options(software: "fleet-coordinator \(FleetVersion.current)"), log: log,
-            handler: { stream in await self.serve(stream) }, accepted: { _ in })
+            handler: { stream in await self.serve(stream) },
+            accepted: { connection in await self.limitStranger(connection) })
+    }
+
+    /// Who comes without a certificate may enroll and go: only so many at once, and none for long.
+    private func limitStranger(_ connection: Connection) async {
+        guard case .anonymous = await connection.peer else { return }
+        guard await strangers.enter() else {
+            return await connection.close(
+                FleetError(.busy, "too many are enrolling at once", hint: "try again in a minute", retryable: true))
+        }
+        let leaving = Task {
+            try? await Task.sleep(for: Strangers.stay)
+            await connection.close(FleetError(.timedOut, "a connection without a certificate is only for enrolment"))
+        }
+        _ = await connection.closed()
+        leaving.cancel()
+        await strangers.leave()
     }
 
     private func tickForever() async {
@@ -86,7 +104,7 @@ final class CoordinatorServer: Sendable {
             case .anonymous:
                 guard stream.method == Method.enroll else {
                     throw FleetError(
-                        .permissionDenied, "\(stream.method) needs a client certificate",
+                        .permissionDenied, "\(Names.quote(stream.method)) needs a client certificate",
                         hint: "enroll or log in with a token first")
                 }
                 try await enroll(stream)
@@ -105,7 +123,8 @@ final class CoordinatorServer: Sendable {
                 try await serve(stream, operator: user == 0 ? "root" : "user:\(user)")
             }
         } catch {
-            log.info("\(stream.method) failed: \(error.message)", ["code": error.code.rawValue])
+            log.info("\(Names.quote(stream.method)) failed: \(error.message)", ["code": error.code.rawValue])
+            await recordTurnedAway(stream, error)
             await stream.fail(error)
         }
     }
@@ -141,6 +160,12 @@ final class CoordinatorServer: Sendable {
             if let closed = effect.closed {
                 log.info("job \(closed.id) \(closed.state.rawValue)", ["job": closed.id, "cluster": closed.cluster])
                 await feed.publish(closed: closed)
+                if closed.kind == "backup", closed.state != .succeeded {
+                    do throws(FleetError) { try await vault.discardIncoming(ofEnded: closed.id) } catch {
+                        log.with("job", closed.id).error(
+                            "what arrived of the failed backup could not be removed", error)
+                    }
+                }
             }
             if let job = effect.deliver { Task { await self.deliver(job) } }
         }
@@ -151,7 +176,8 @@ final class CoordinatorServer: Sendable {
     func deliver(_ job: Job) async {
         guard let connection = await sessions.connection(NodeName(job)) else { return }
         do throws(FleetError) {
-            guard let job = try await catalogue.willSend(job.id) else { return }
+            let effect = try await catalogue.willSend(job.id)
+            guard let job = effect.deliver else { return await carryOut([effect]) }
             let envelope = try keys.signer.sign(job)
             var refusal: FleetError?
             do throws(FleetError) {

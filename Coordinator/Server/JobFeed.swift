@@ -1,3 +1,4 @@
+import FleetCommandLine
 import FleetProtocol
 import FleetSystem
 
@@ -23,6 +24,15 @@ actor JobFeed {
 
     func publish(_ event: JobEvent) {
         for watcher in (watchers[event.job] ?? [:]).values { watcher.yield(.event(event)) }
+    }
+
+    /// How far a transfer of the job is, for those who watch now.
+    func publish(progress done: Int64, of total: Int64, job: String) {
+        guard let watching = watchers[job], total > 0 else { return }
+        let event = JobEvent(
+            job: job, sequence: 0, time: .now(), kind: .progress,
+            detail: "\(Human.bytes(done)) of \(Human.bytes(total))")
+        for watcher in watching.values { watcher.yield(.event(event)) }
     }
 
     func publish(closed job: JobRecord) {

@@ -24,13 +24,31 @@ struct KeyRing: Sendable {
     /// Agents and operators enroll again after this.
     static let clientValidity = Duration.seconds(365 * 86_400)
 
-    /// Makes new keys. The job key is written last, so a directory that has it has all.
-    static func create(in directory: String) throws(FleetError) {
+    /// Makes new keys, or keeps the ones that are there: a coordinator that is set up again from a copy of its keys is
+    /// the one that its agents obey. No key is ever replaced.
+    ///
+    /// - Returns: whether they were there already.
+    /// - Throws: `malformed` where some are there and some are not, and what opening them throws.
+    @discardableResult
+    static func create(in directory: String) throws(FleetError) -> Bool {
         try FileSystem.makeDirectories(directory)
+        let names = [File.authorityKey, File.authority, File.jobKey]
+        let present = names.filter { FileSystem.exists("\(directory)/\($0)") }
+        if present.count == names.count {
+            _ = try KeyRing(directory: directory)
+            return true
+        }
+        guard present.isEmpty else {
+            throw FleetError(
+                .malformed,
+                "\(directory) has \(present.joined(separator: " and ")), but not all of \(names.joined(separator: ", "))",
+                hint: "put the missing ones back from the copy; for a new fleet, move these away")
+        }
         let authority = try CertificateAuthority.create(name: "etcd backup fleet", validity: authorityValidity)
         try FileSystem.writeDurably("\(directory)/\(File.authorityKey)", authority.keyPEM.utf8)
-        try FileSystem.writeDurably("\(directory)/\(File.authority)", authority.certificatePEM.utf8, mode: 0o644)
+        try FileSystem.writeDurably("\(directory)/\(File.authority)", authority.certificatePEM.utf8)
         try FileSystem.writeDurably("\(directory)/\(File.jobKey)", try PrivateKey.generateEd25519().pem().utf8)
+        return false
     }
 
     /// - Throws: `not-found` where `init` never ran, `permission-denied` for a key that others may read.
@@ -50,7 +68,7 @@ struct KeyRing: Sendable {
             return try FileSystem.readText(path)
         }
         authority = try CertificateAuthority(
-            certificatePEM: try secretless("\(directory)/\(File.authority)"), keyPEM: try secret(File.authorityKey))
+            certificatePEM: try secret(File.authority), keyPEM: try secret(File.authorityKey))
         let key = try PrivateKey(pem: try secret(File.jobKey))
         signer = try JobSigner(key: key)
         jobKey = try key.rawPublicKey().base64
@@ -76,12 +94,4 @@ struct KeyRing: Sendable {
             }
         return try authority.issue(subject, for: CertificateRequest(pem: request), validity: Self.clientValidity)
     }
-}
-
-private func secretless(_ path: String) throws(FleetError) -> String {
-    guard FileSystem.exists(path) else {
-        throw FleetError(
-            .notFound, "\(path) is not there", hint: "run 'fleet-coordinator init', or name the right --data directory")
-    }
-    return try FileSystem.readText(path)
 }

@@ -6,6 +6,13 @@ import FleetSystem
 /// What an operator may ask.
 extension CoordinatorServer {
     func serve(_ stream: FleetProtocol.Stream, operator actor: String) async throws(FleetError) {
+        guard let act = OperatorRequest.act(stream.method, stream.request, by: actor) else {
+            return try await answer(stream, actor)
+        }
+        try await catalogue.recording(act) { () throws(FleetError) in try await answer(stream, actor) }
+    }
+
+    private func answer(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) {
         func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
             try JSON.decode(type, from: stream.request)
         }
@@ -23,6 +30,15 @@ extension CoordinatorServer {
         case ControlMethod.operatorToken:
             try await stream.finish(try await token(.operator, try request(TokenRequest.self), actor))
         case ControlMethod.listOperators: try await stream.finish(try await catalogue.operators())
+        case ControlMethod.revokeAgent:
+            let target = try request(RevokeRequest.self)
+            guard let cluster = target.cluster else {
+                throw FleetError(.usage, "an agent is named by its cluster and its node")
+            }
+            try await stream.finish(try await revoke(.agent(cluster: cluster, node: target.name), actor))
+        case ControlMethod.revokeOperator:
+            let name = try request(RevokeRequest.self).name
+            try await stream.finish(try await revoke(.operator(name: name), actor))
         case ControlMethod.startBackup: try await startBackup(stream, try request(BackupRequest.self), actor)
         case ControlMethod.previewRestore: try await stream.finish(try await preview(try request(RestoreRequest.self)))
         case ControlMethod.startRestore: try await startRestore(stream, try request(RestoreRequest.self), actor)
@@ -48,7 +64,8 @@ extension CoordinatorServer {
         default:
             if try await serveStore(stream, actor) { return }
             throw FleetError(
-                .unknownMethod, "this coordinator does not know \(stream.method)", hint: "upgrade the older side")
+                .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
+                hint: "upgrade the older side")
         }
     }
 
@@ -71,16 +88,27 @@ extension CoordinatorServer {
         }
         let token = JoinToken(
             address: configuration.advertise, authorityFingerprint: keys.authority.certificate.fingerprint)
-        let record = try await catalogue.createToken(
+        let expires = try await catalogue.createToken(
             secret: token.secret, role: role, cluster: role == .agent ? request.name : nil,
             name: role == .operator ? request.name : nil, lifetime: .seconds(request.validSeconds), by: actor)
-        return TokenReply(token: token.text, expires: record.expires)
+        return TokenReply(token: token.text, expires: expires)
+    }
+
+    /// Every request looks its certificate up, so an operator is not served from now on. An agent's connection is
+    /// closed: what it sends or gets just now ends too.
+    private func revoke(_ grant: Grant, _ actor: String) async throws(FleetError) -> RevokeReply {
+        let count = try await catalogue.revoke(grant, by: actor)
+        if case .agent(let cluster, let node) = grant {
+            await sessions.connection(NodeName(cluster: cluster, node: node))?.close(
+                FleetError(.certificateRevoked, "the certificate of \(cluster)/\(node) was revoked"))
+        }
+        return RevokeReply(certificates: count)
     }
 
     private func startBackup(_ stream: FleetProtocol.Stream, _ request: BackupRequest, _ actor: String)
         async throws(FleetError)
     {
-        let agent = try await choose(request.cluster, action: "backup.start", actor)
+        let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
         let job = try await catalogue.createBackup(
             cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
         try await stream.finish(job)
@@ -100,11 +128,11 @@ extension CoordinatorServer {
     private func startRestore(_ stream: FleetProtocol.Stream, _ request: RestoreRequest, _ actor: String)
         async throws(FleetError)
     {
-        guard (5...3600).contains(request.waitSeconds) else {
+        guard Operation.Restore.waitRange.contains(request.waitSeconds) else {
             throw FleetError(
-                .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 5s and 1h")
+                .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 10s and 1h")
         }
-        let agent = try await choose(request.cluster, action: "restore.start", actor)
+        let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
         let order = RestoreOrder(
             snapshot: try await snapshot(request).record.id, dryRun: request.dryRun,
             options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
@@ -121,14 +149,6 @@ extension CoordinatorServer {
         return try await catalogue.findSnapshot(request.at, cluster: isID ? nil : request.cluster)
     }
 
-    /// The agent that does it; that none can is audited, since somebody wanted it done.
-    private func choose(_ cluster: String, action: String, _ actor: String) async throws(FleetError) -> AgentRecord {
-        do throws(FleetError) { return try AgentChoice.choose(try await agents(cluster), cluster: cluster) } catch {
-            try await catalogue.audit(Act(action, by: actor, cluster: cluster), error: error)
-            throw error
-        }
-    }
-
     private func watch(_ stream: FleetProtocol.Stream, _ name: String) async throws(FleetError) {
         let id = try await catalogue.job(name).id
         let news = await feed.subscribe(id)
@@ -141,6 +161,7 @@ extension CoordinatorServer {
         guard job.state.isOpen else { return try await stream.finish(job) }
         for await one in news {
             switch one {
+            case .event(let event) where event.kind == .progress: try await stream.send(message: event)
             case .event(let event) where event.sequence > seen:
                 try await stream.send(message: event)
                 seen = event.sequence

@@ -25,10 +25,12 @@ struct DataDirectory: Sendable {
 
     /// Makes the directory, with keys and settings; the settings come last, so a directory that has them is complete.
     ///
-    /// - Returns: the recovery key of the repository, which is kept nowhere.
+    /// Keys that are there already are kept (`KeyRing.create`), and a repository that they open.
+    ///
+    /// - Returns: whether there were keys, and the recovery key of a new repository, which is kept nowhere.
     /// - Throws: `already-exists` for one that is set up: its keys are what every agent has pinned.
     @discardableResult
-    func create(_ settings: Settings) throws(FleetError) -> RepositoryKey {
+    func create(_ settings: Settings) throws(FleetError) -> (hadKeys: Bool, recovery: RepositoryKey?) {
         guard !FileSystem.exists(settingsFile), !FileSystem.exists(catalogue) else {
             throw FleetError(
                 .alreadyExists, "\(path) is set up already",
@@ -36,11 +38,11 @@ struct DataDirectory: Sendable {
         }
         try FileSystem.makeDirectories(path)
         let lock = try self.lock()
-        try KeyRing.create(in: keys)
+        let hadKeys = try KeyRing.create(in: keys)
         let recovery = try createRepository()
         try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
         _ = consume lock
-        return recovery
+        return (hadKeys, recovery)
     }
 
     /// - Throws: `not-found` where `init` never ran.

@@ -5,17 +5,23 @@ import FleetSystem
 extension DataDirectory {
     var repositoryKey: String { keys + "/repository.key" }
 
-    /// Makes the master key and the repository.
+    /// Makes the master key and the repository, unless they are there: copies that somebody put back, or what an `init`
+    /// that was killed left.
     ///
-    /// - Returns: the recovery key, which is kept nowhere.
-    func createRepository() throws(FleetError) -> RepositoryKey {
-        // An 'init' that was killed leaves a repository whose recovery key nobody saw; nothing can be in it yet.
-        if FileSystem.exists(store + "/snapshots"), try FileSystem.list(store + "/snapshots").isEmpty {
-            try FileSystem.remove(store + "/config")
+    /// - Returns: the recovery key, which is kept nowhere; nil for a repository that has snapshots: its own stays.
+    func createRepository() throws(FleetError) -> RepositoryKey? {
+        let hasKey = FileSystem.exists(repositoryKey)
+        guard FileSystem.exists(store + "/config") else {
+            let master = hasKey ? try masterKey() : RepositoryKey.random(.master)
+            if !hasKey { try FileSystem.writeDurably(repositoryKey, "\(master.text)\n".utf8) }
+            return try Repository.create(store, master: master)
         }
-        let master = RepositoryKey.random(.master)
-        try FileSystem.writeDurably(repositoryKey, "\(master.text)\n".utf8)
-        return try Repository.create(store, master: master)
+        let repository = try Repository(store, key: try masterKey())
+        guard try repository.ids().isEmpty else { return nil }
+        // Its recovery key may have been printed nowhere.
+        let recovery = RepositoryKey.random(.recovery)
+        try repository.replaceKey(.recovery, with: recovery)
+        return recovery
     }
 
     /// - Throws: `not-found`, `permission-denied` for a key that others may read, `malformed`.
@@ -53,6 +59,7 @@ extension DataDirectory {
     func replaceMasterKey(openedBy former: RepositoryKey) throws(FleetError) {
         let repository = try Repository(store, key: former)
         let new = RepositoryKey.random(.master)
+        try FileSystem.makeDirectories(keys)
         try repository.addKey(new)
         try FileSystem.writeDurably(repositoryKey, "\(new.text)\n".utf8)
         try repository.replaceKey(.master, with: new)

@@ -13,7 +13,7 @@ final class RepositoryStore: SnapshotStore {
 
     private func check(_ id: String) throws(FleetError) {
         guard Identifier.isValid(id) else {
-            throw FleetError(.malformed, "\(id.debugDescription) is not the id of a snapshot")
+            throw FleetError(.malformed, "\(Names.quote(id)) is not the id of a snapshot")
         }
     }
 

@@ -36,12 +36,16 @@ public enum Peer: Sendable {
 
     /// Above this many bytes waiting for the socket, streams wait; heartbeats and answers don't.
     private static let highWater = 256 << 10
+    /// A peer that lets so much pile up is not reading; of one that has not proven who it is, less is borne.
+    private static let outgoingLimit = 16 << 20
+    private static let strangersOutgoingLimit = 1 << 20
     private static var scratch = [UInt8](repeating: 0, count: 64 << 10)
 
     public private(set) var peer: Peer = .anonymous
     public private(set) var peerSoftware = ""
 
     private let options: Options
+    private let side: Multiplexer.Side
     private let handler: Handler
     private var transport: Transport?
     private var registration: Registration?
@@ -68,6 +72,7 @@ public enum Peer: Sendable {
         authorityFingerprint: String? = nil, options: Options, handler: @escaping Handler
     ) throws(FleetError) {
         self.options = options
+        self.side = side
         self.handler = handler
         self.authorityFingerprint = authorityFingerprint
         multiplexer = Multiplexer(
@@ -153,7 +158,11 @@ public enum Peer: Sendable {
                 if let authorityFingerprint {
                     authority = try transport!.verifyPeer(authorityFingerprint: authorityFingerprint)
                 }
-                if let certificate = transport!.peerCertificate() { peer = .certificate(certificate) }
+                if let certificate = transport!.peerCertificate() {
+                    peer = .certificate(certificate)
+                } else if side == .listener, case .anonymous = peer {
+                    multiplexer.limitPeerStreams(to: 1)
+                }
                 phase = .greeting
                 registration!.watch(read: true, write: false)
                 queue(Frame(.hello, payload: try JSON.encode(Hello(software: options.software))))
@@ -233,8 +242,12 @@ public enum Peer: Sendable {
     // MARK: sending
 
     private func queue(_ frame: Frame) {
+        guard transport != nil else { return }
         frame.encode(into: &outgoing)
         flush()
+        let limit = if case .anonymous = peer { Self.strangersOutgoingLimit } else { Self.outgoingLimit }
+        guard outgoing.count - sent > limit else { return }
+        close(FleetError(.protocolViolation, "the peer does not read what it is sent"), tellPeer: false)
     }
 
     private func flush() {

@@ -35,7 +35,7 @@ public struct Multiplexer: Sendable {
 
     private let side: Side
     private let hello: Hello
-    private let peerStreamLimit: Int
+    private var peerStreamLimit: Int
     private var agreed = false
     private var streams: [UInt32: State] = [:]
     private var lastOwn: UInt32
@@ -50,6 +50,9 @@ public struct Multiplexer: Sendable {
     }
 
     public var openStreams: Int { streams.count }
+
+    /// From now on the peer may have so many streams open at once.
+    public mutating func limitPeerStreams(to limit: Int) { peerStreamLimit = limit }
 
     // MARK: receiving
 
@@ -105,6 +108,8 @@ public struct Multiplexer: Sendable {
         switch frame.kind {
         case .data, .message:
             guard !state.theyEnded else { throw violation("a \(frame.kind) frame after the end of stream \(id)") }
+            // An empty one would cost no credit and still a place in the receiver's queue.
+            guard !frame.payload.isEmpty else { throw violation("an empty \(frame.kind) frame") }
             state.receiveCredit -= frame.payload.count
             guard state.receiveCredit >= 0 else { throw violation("more than the credit of stream \(id)") }
             streams[id] = state
@@ -185,9 +190,8 @@ public struct Multiplexer: Sendable {
     private func violation(_ what: String) -> FleetError { FleetError(.protocolViolation, what) }
 
     private static func encode(_ error: FleetError) -> [UInt8] {
-        var error = error
-        error.message = String(error.message.prefix(16 << 10))  // far below a frame's cap
-        return (try? JSON.encode(error)) ?? []
+        // Far below a frame's cap even where every byte has to be escaped.
+        (try? JSON.encode(error.shortened(to: 16 << 10))) ?? []
     }
 
     private static func error(_ payload: [UInt8]) -> FleetError {

@@ -53,8 +53,15 @@ public import FleetSystem
             }
         }
         let item = inbox[inboxHead]
+        // What was taken is let go of at once: a reader that is slower than the network may never find the inbox empty.
+        inbox[inboxHead] = .end([])
         inboxHead += 1
-        if inboxHead == inbox.count { (inbox, inboxHead) = ([], 0) }
+        if inboxHead == inbox.count {
+            (inbox, inboxHead) = ([], 0)
+        } else if inboxHead >= 64 {
+            inbox.removeFirst(inboxHead)
+            inboxHead = 0
+        }
         switch item {
         case .data(let bytes), .message(let bytes):
             owed += bytes.count
@@ -153,10 +160,28 @@ public import FleetSystem
         }
     }
 
+    /// Bytes that have arrived and wait for the reader.
+    var held: Int {
+        inbox[inboxHead...].reduce(0) { sum, item in
+            switch item {
+            case .data(let bytes), .message(let bytes), .end(let bytes): sum + bytes.count
+            }
+        }
+    }
+
     // MARK: the connection's side
 
     func arrived(_ item: Item) {
-        inbox.append(item)
+        // Pieces are joined, so that many small frames cost no more memory than their bytes.
+        if case .data(let bytes) = item, inboxHead < inbox.count, case .data(var last) = inbox[inbox.count - 1],
+            last.count + bytes.count <= Frame.dataChunk
+        {
+            inbox[inbox.count - 1] = .end([])
+            last += bytes
+            inbox[inbox.count - 1] = .data(last)
+        } else {
+            inbox.append(item)
+        }
         if case .end = item {
             theyEnded = true
             endIfDone()

@@ -10,6 +10,8 @@ public enum ControlMethod {
     public static let listAgents = "agent.list"
     public static let operatorToken = "operator.token"
     public static let listOperators = "operator.list"
+    public static let revokeAgent = "agent.revoke"
+    public static let revokeOperator = "operator.revoke"
     public static let startBackup = "backup.start"
     public static let previewRestore = "restore.preview"
     public static let startRestore = "restore.start"
@@ -58,6 +60,24 @@ public struct TokenReply: Codable, Sendable {
         self.token = token
         self.expires = expires
     }
+}
+
+/// Revokes all certificates of an agent or an operator.
+public struct RevokeRequest: Codable, Sendable {
+    /// The node's cluster for an agent; nil for an operator.
+    public var cluster: String?
+    /// The node's or the operator's name.
+    public var name: String
+    public init(cluster: String? = nil, name: String) {
+        self.cluster = cluster
+        self.name = name
+    }
+}
+
+public struct RevokeReply: Codable, Sendable {
+    /// How many certificates stood until now.
+    public var certificates: Int
+    public init(certificates: Int) { self.certificates = certificates }
 }
 
 public struct BackupRequest: Codable, Sendable {

@@ -53,6 +53,9 @@ public enum Operation: Codable, Sendable, Equatable {
         /// Seconds that each wait of the switch may take: the container gone, etcd healthy, the apiserver ready.
         public var waitSeconds: Int
 
+        /// What `waitSeconds` may be: shorter ones fail on a healthy node, longer ones leave a cluster down for too long.
+        public static let waitRange = 10...3600
+
         public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int) {
             self.snapshot = snapshot
             self.dryRun = dryRun
@@ -99,6 +102,9 @@ public struct JobEvent: Codable, Sendable, Equatable {
         case stepDone = "step-done"
         case stepFailed = "step-failed"
         case note, outcome
+        /// How far a transfer is, in `detail` ("12.0 MB of 40.0 MB"): told by the coordinator to those who watch, recorded
+        /// nowhere, without a number of its own (0).
+        case progress
     }
 
     public var job: String

@@ -78,11 +78,14 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var attempts: [JobAttempt]
     /// In the agent's order; empty in listings.
     public var events: [JobEvent]
+    /// Of a restore, as its events tell; nil in listings and for a backup.
+    public var steps: [RestoreStepRecord]?
 
     public init(
         id: String, cluster: String, node: String, kind: String, snapshot: String, dryRun: Bool, state: JobState,
         requestedBy: String, created: Timestamp, started: Timestamp?, finished: Timestamp?, lastHeard: Timestamp?,
-        outcome: JobOutcome?, error: FleetError?, attempts: [JobAttempt], events: [JobEvent]
+        outcome: JobOutcome?, error: FleetError?, attempts: [JobAttempt], events: [JobEvent],
+        steps: [RestoreStepRecord]? = nil
     ) {
         self.id = id
         self.cluster = cluster
@@ -100,6 +103,7 @@ public struct JobRecord: Codable, Sendable, Equatable {
         self.error = error
         self.attempts = attempts
         self.events = events
+        self.steps = steps
     }
 }
 
@@ -126,34 +130,5 @@ public struct RestoreStepRecord: Codable, Sendable, Equatable {
         self.ended = ended
         self.detail = detail
         self.error = error
-    }
-}
-
-/// A restore as its cluster's history tells it.
-public struct RestoreRecord: Codable, Sendable, Equatable {
-    /// The job that does it.
-    public var job: String
-    public var cluster: String
-    public var snapshot: String
-    public var dryRun: Bool
-    public var state: JobState
-    public var requestedBy: String
-    public var created: Timestamp
-    public var finished: Timestamp?
-    public var steps: [RestoreStepRecord]
-
-    public init(
-        job: String, cluster: String, snapshot: String, dryRun: Bool, state: JobState, requestedBy: String,
-        created: Timestamp, finished: Timestamp?, steps: [RestoreStepRecord]
-    ) {
-        self.job = job
-        self.cluster = cluster
-        self.snapshot = snapshot
-        self.dryRun = dryRun
-        self.state = state
-        self.requestedBy = requestedBy
-        self.created = created
-        self.finished = finished
-        self.steps = steps
     }
 }

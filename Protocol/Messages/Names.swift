@@ -12,10 +12,16 @@ public enum Names {
         return name.utf8.allSatisfy { plain($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: ".") }
     }
 
+    /// Foreign text as an error repeats it: quoted, control characters escaped, 100 bytes of it at most.
+    public static func quote(_ text: String) -> String {
+        guard text.utf8.count > 100 else { return text.debugDescription }
+        return String(decoding: text.utf8.prefix(100), as: UTF8.self).debugDescription + "..."
+    }
+
     public static func check(_ name: String, _ what: String) throws(FleetError) {
         guard isValid(name) else {
             throw FleetError(
-                .malformed, "\(what) name is not valid: \(name.debugDescription)",
+                .malformed, "\(what) name is not valid: \(quote(name))",
                 hint: "use 1 to 63 lower-case letters, digits, '-' and '.', with a letter or digit first and last")
         }
     }

@@ -46,13 +46,16 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
     public var certificates: [CertificateExpiry]
     /// Keys that were alive at the snapshot's revision, asked of etcd itself; nil where it could not tell any more.
     public var liveKeys: Int64?
+    /// Members of the cluster, learners included, when it was saved: a snapshot of several is not restored on one node
+    /// alone. nil where etcd could not tell.
+    public var members: Int?
     /// For people: a version known to be bad, a certificate near its end.
     public var warnings: [String]
 
     public init(
         status: SnapshotStatus, tool: String, etcdVersion: String, clusterID: String, memberID: String,
         memberName: String, size: Int64, savedAt: Timestamp, certificates: [CertificateExpiry],
-        liveKeys: Int64? = nil, warnings: [String]
+        liveKeys: Int64? = nil, members: Int? = nil, warnings: [String]
     ) {
         self.status = status
         self.tool = tool
@@ -64,6 +67,7 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
         self.savedAt = savedAt
         self.certificates = certificates
         self.liveKeys = liveKeys
+        self.members = members
         self.warnings = warnings
     }
 }
@@ -80,10 +84,13 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
     /// SHA-256 of the whole file, lower-case hexadecimal.
     public var sha256: String
     public var facts: SnapshotFacts
+    /// The etcd cluster id that `cluster` was known by when a snapshot with another one came, and no restore explained
+    /// it. nil where the snapshot is its cluster's own.
+    public var expectedClusterID: String?
 
     public init(
         id: String, cluster: String, node: String, job: String, storedAt: Timestamp, size: Int64, sha256: String,
-        facts: SnapshotFacts
+        facts: SnapshotFacts, expectedClusterID: String? = nil
     ) {
         self.id = id
         self.cluster = cluster
@@ -93,5 +100,6 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
         self.size = size
         self.sha256 = sha256
         self.facts = facts
+        self.expectedClusterID = expectedClusterID
     }
 }

@@ -8,6 +8,8 @@ public enum SnapshotCondition: String, Codable, Sendable {
     case missing
     /// The file is there and is not what was stored.
     case damaged
+    /// It is whole, and of another etcd cluster than the one whose name it was stored under.
+    case foreign
 }
 
 /// A snapshot as the catalogue has it: the record that is also its manifest, and the condition of its file. In JSON

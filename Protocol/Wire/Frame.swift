@@ -40,7 +40,7 @@ public struct Frame: Sendable, Equatable {
     /// Appends the frame as it travels.
     public func encode(into buffer: inout [UInt8]) {
         precondition(payload.count <= Self.maximumPayload)
-        buffer.reserveCapacity(buffer.count + 4 + Self.headerLength + payload.count)
+        // No reserveCapacity: it would make room for exactly this frame each time, and copy the whole buffer for each.
         buffer.append(bigEndian: UInt32(Self.headerLength + payload.count))
         buffer.append(kind.rawValue)
         buffer.append(bigEndian: stream)

@@ -48,10 +48,10 @@ public struct Terminal: Sendable {
     }
 
     /// A line of what was asked for.
-    public func print(_ line: String) { write(1, line + "\n") }
+    public func print(_ line: String) { write(1, Self.harmless(line) + "\n") }
     public func printRaw(_ text: String) { write(1, text) }
     /// A line about it.
-    public func note(_ line: String) { write(2, line + "\n") }
+    public func note(_ line: String) { write(2, Self.harmless(line) + "\n") }
     public func noteRaw(_ text: String) { write(2, text) }
 
     /// An error in one line, and what to do next in a second.
@@ -75,6 +75,25 @@ public struct Terminal: Sendable {
 
     private func paint(_ text: String, _ code: String, on terminal: Bool) -> String {
         color && terminal ? "\u{1b}[\(code)m\(text)\u{1b}[0m" : text
+    }
+
+    /// Without any control characters but line ends and the colours of `paint`: whatever a command forgot to clean does
+    /// not move the cursor, ring, retitle or write to the clipboard.
+    static func harmless(_ text: String) -> String {
+        var kept = String.UnicodeScalarView()
+        var rest = text.unicodeScalars[...]
+        while let scalar = rest.popFirst() {
+            if scalar == "\u{1b}", rest.first == "[" {
+                let colour = rest.dropFirst().prefix { $0 == ";" || ("0"..."9").contains($0) }
+                if rest.dropFirst(1 + colour.count).first == "m" {
+                    kept.append(scalar)
+                    continue
+                }
+            }
+            let isControl = (scalar.value < 0x20 && scalar != "\n") || (0x7f..<0xa0).contains(scalar.value)
+            kept.append(isControl ? " " : scalar)
+        }
+        return String(kept)
     }
 
     /// Without control characters, so that nobody's name or error steers the terminal.

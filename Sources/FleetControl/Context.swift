@@ -101,11 +101,12 @@ enum Coordinator {
     }
 
     static func control(_ call: Invocation) async throws(FleetError) -> Control {
-        try await Control { () async throws(FleetError) in try await connect(call) }
+        // Chosen once: while a coordinator restarts, its socket is away, and it is still the one that is meant.
+        let context = try chosen(call)
+        return try await Control { () async throws(FleetError) in try await connect(context) }
     }
 
-    private static func connect(_ call: Invocation) async throws(FleetError) -> Connection {
-        let context = try chosen(call)
+    private static func connect(_ context: Context) async throws(FleetError) -> Connection {
         let address = try Address(context.server)
         var tls: TLSContext?
         if case .tcp = address {

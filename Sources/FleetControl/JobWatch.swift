@@ -20,6 +20,10 @@ enum JobWatch {
                     case .message(let bytes):
                         let event = try JSON.decode(JobEvent.self, from: bytes)
                         failures = 0
+                        if event.kind == .progress {
+                            each(event)
+                            continue
+                        }
                         guard event.sequence > seen else { continue }
                         seen = event.sequence
                         each(event)
@@ -51,7 +55,7 @@ enum JobWatch {
             return
                 "\(time)  \(event.step ?? "step") FAILED: \(event.error?.message ?? event.detail ?? "no reason given")"
         case .note: return event.detail.map { "\(time)  \($0)" }
-        case .outcome: return nil
+        case .outcome, .progress: return nil
         }
     }
 }

@@ -86,23 +86,35 @@ public enum Socket {
         }
     }
 
-    /// A listening socket. A Unix socket's file replaces one that a dead process left.
+    /// A listening socket. "*" is every address, IPv6 and IPv4 alike; a Unix socket's file replaces one that a dead
+    /// process left.
     public static func listen(_ address: Address, backlog: Int32 = 1024) throws(FleetError) -> Descriptor {
-        guard let endpoint = try resolve(address, passive: true).first else {
-            throw FleetError(.notFound, "no address for \(address)")
+        var endpoints = try resolve(address, passive: true)
+        // One socket of the IPv6 wildcard takes IPv4 too; where there is no IPv6 the other one serves.
+        if case .tcp("*", _) = address { endpoints.sort { $0.family == AF_INET6 && $1.family != AF_INET6 } }
+        if case .unix(let path) = address { try removeStale(path) }
+        var last = FleetError(.notFound, "no address for \(address)")
+        for endpoint in endpoints {
+            do throws(FleetError) {
+                let socket = try listen(endpoint, address, backlog)
+                if case .unix(let path) = address { try FileSystem.setMode(path, 0o600) }
+                return socket
+            } catch { last = error }
         }
+        throw last
+    }
+
+    private static func listen(
+        _ endpoint: Endpoint, _ address: Address, _ backlog: Int32
+    ) throws(FleetError) -> Descriptor {
         let socket = try make(endpoint.family)
         let raw = socket.raw
         var on: Int32 = 1
-        if case .unix(let path) = address {
-            if let status = try FileSystem.status(path, following: false) {
-                guard status.kind == .other else {
-                    throw FleetError(
-                        .alreadyExists, "\(path) exists and is not a socket", hint: "remove it, or name another path")
-                }
-                try FileSystem.remove(path)
-            }
-        } else {
+        var off: Int32 = 0
+        if endpoint.family == AF_INET6 {
+            try systemCall("listen") { setsockopt(raw, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &off, 4) }
+        }
+        if endpoint.family != AF_UNIX {
             try systemCall("listen") { setsockopt(raw, SOL_SOCKET, SO_REUSEADDR, &on, 4) }
         }
         try systemCall("listen on \(address)") {
@@ -110,9 +122,17 @@ public enum Socket {
                 bind(raw, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t($0.count))
             }
         }
-        if case .unix(let path) = address { try FileSystem.setMode(path, 0o600) }
         try systemCall("listen on \(address)") { Glibc.listen(raw, backlog) }
         return socket
+    }
+
+    private static func removeStale(_ path: String) throws(FleetError) {
+        guard let status = try FileSystem.status(path, following: false) else { return }
+        guard status.kind == .other else {
+            throw FleetError(
+                .alreadyExists, "\(path) exists and is not a socket", hint: "remove it, or name another path")
+        }
+        try FileSystem.remove(path)
     }
 
     /// The port that the kernel chose for a listener on port 0.
@@ -151,7 +171,9 @@ public enum Socket {
     private static func connectFailure(_ code: Int32) -> FleetError {
         var error = FleetError(errno: code, "connect")
         error.isRetryable = true
-        if code == ECONNREFUSED { error.hint = "is the coordinator running, and is this its address?" }
+        if code == ECONNREFUSED || code == ENOENT {
+            error.hint = "is the coordinator running, and is this its address?"
+        }
         return error
     }
 

@@ -64,7 +64,9 @@ public final class Repository: Sendable {
         let isFine =
             (1...128).contains(name.utf8.count) && name.utf8.first != UInt8(ascii: ".")
             && name.utf8.allSatisfy { $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "/") }
-        guard isFine else { throw FleetError(.malformed, "\(name.debugDescription) can't be a name in a repository") }
+        guard isFine else {
+            throw FleetError(.malformed, "\(String(name.prefix(80)).debugDescription) can't be a name in a repository")
+        }
     }
 
     // MARK: snapshots

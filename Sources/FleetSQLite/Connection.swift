@@ -159,12 +159,6 @@ public final class SQLiteConnection {
         }
     }
 
-    /// What `PRAGMA quick_check` finds; empty for a sound file.
-    public func findings() throws(FleetError) -> [String] {
-        let lines: [String] = try all("PRAGMA quick_check(20)") { row throws(FleetError) in try row["quick_check"] }
-        return lines == ["ok"] ? [] : lines
-    }
-
     // MARK: statements
 
     private func use<Value>(

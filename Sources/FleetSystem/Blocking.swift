@@ -49,7 +49,8 @@ public final class Blocking: Sendable {
     /// The next piece of work; nil when there was none for a while, and the thread is to go.
     private func take() -> (@Sendable () -> Void)? {
         state.withLock { $0.idle += 1 }
-        return state.waiting(seconds: 10, until: { $0.head < $0.queue.count }) { state, isReady in
+        let hasWork: (State) -> Bool = { $0.head < $0.queue.count }
+        return state.waiting(seconds: 10, until: hasWork) { state, isReady in
             state.idle -= 1
             guard isReady else {
                 state.threads -= 1

@@ -96,7 +96,12 @@ public enum FileSystem {
         }
         let parent = parent(of: path)
         if parent != path { try makeDirectories(parent, mode: mode) }
-        if mkdir(path, mode) != 0, errno != EEXIST { throw FleetError(errno: errno, "make directory \(path)") }
+        if mkdir(path, mode) == 0 {
+            // The umask may have taken bits away: what was asked for is what is set.
+            try setMode(path, mode)
+        } else if errno != EEXIST {
+            throw FleetError(errno: errno, "make directory \(path)")
+        }
         try syncDirectory(parent)
     }
 

@@ -32,6 +32,15 @@ public struct FleetError: Error, Sendable, Equatable, Codable, CustomStringConve
         FleetError(code, "\(act): \(message)", hint: hint, retryable: isRetryable)
     }
 
+    /// The same with a message and a hint of at most so many bytes each: what others say may be of any length.
+    public func shortened(to bytes: Int) -> FleetError {
+        func cut(_ text: String) -> String {
+            text.utf8.count <= bytes ? text : String(decoding: text.utf8.prefix(bytes), as: UTF8.self) + "..."
+        }
+        return FleetError(
+            Code(rawValue: cut(code.rawValue)), cut(message), hint: hint.map(cut), retryable: isRetryable)
+    }
+
     public var description: String { hint.map { "\(message) (\(code)); \($0)" } ?? "\(message) (\(code))" }
 }
 

@@ -28,6 +28,8 @@ public struct Log: Sendable {
             if human {
                 line = "\(Timestamp.now().short) \(level.name) \(message)"
                 for (key, value) in fields.sorted(by: { $0.key < $1.key }) { line += " \(key)=\(value)" }
+                // What others say must not steer the terminal.
+                line = String(line.map { $0.isASCII && $0.asciiValue! < 0x20 || $0 == "\u{7f}" ? " " : $0 })
             } else {
                 var object = fields
                 object["time"] = Timestamp.now().description

@@ -13,10 +13,10 @@ public enum Subprocess {
         public var errors: [UInt8]
         public var succeeded: Bool { status == 0 }
         public var outputText: String { String(decoding: output, as: UTF8.self) }
-        /// Standard error on one line, for an error message.
+        /// The last lines of standard error, of its last 4 kB, on one line for an error message.
         public var complaint: String {
-            let lines = String(decoding: errors, as: UTF8.self).split(whereSeparator: \.isNewline)
-            return lines.suffix(3).joined(separator: "; ")
+            let text = String(decoding: errors.suffix(4000), as: UTF8.self)
+            return text.split(whereSeparator: \.isNewline).suffix(3).joined(separator: "; ")
         }
     }
 

@@ -41,9 +41,8 @@ public final class ThreadExecutor: SerialExecutor {
         let reference = UnownedReference(self)
         Thread.start(name: name) {
             while true {
-                let batch: [UnownedJob]? = state.waiting(
-                    seconds: 3600, until: { !$0.jobs.isEmpty || $0.stopped }
-                ) { value, isReady in
+                let hasNews: (State) -> Bool = { !$0.jobs.isEmpty || $0.stopped }
+                let batch: [UnownedJob]? = state.waiting(seconds: 3600, until: hasNews) { value, isReady in
                     guard isReady else { return [] }
                     defer { value.jobs = [] }
                     return value.jobs.isEmpty ? nil : value.jobs

@@ -14,6 +14,8 @@ extension YAML {
                 hint: "write it as a plain value on one line, then try again")
         }
         guard let scalar = node.scalar else { throw refuse("is a list or a mapping") }
+        // Nothing stands between the colon and the line's end, and what is put there would stick to the colon.
+        guard !node.range.isEmpty else { throw refuse("is empty") }
         guard !node.isShared else { throw refuse("is shared through an anchor, so changing it changes others") }
         guard node.tag == nil else { throw refuse("has an explicit tag") }
         guard value.unicodeScalars.allSatisfy({ $0.value >= 0x20 && $0.value != 0x7F }) else {

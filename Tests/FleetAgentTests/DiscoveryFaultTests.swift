@@ -1,5 +1,6 @@
 import FleetProtocol
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -105,6 +106,13 @@ import Testing
         expect(try kubeadm("    - --trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt\n", ""), .missingCertificate)
     }
 
+    /// Nobody should have to copy private keys to look at a configuration.
+    @Test func aCopyWithoutTheKeysDirectory() throws {
+        let tree = try NodeTree(Layouts.kubeadm)
+        try FileSystem.removeTree(tree.root + "/etc/kubernetes/pki")
+        #expect(try Discovery.discover(root: tree.root).instance.key == "/etc/kubernetes/pki/etcd/server.key")
+    }
+
     @Test func unitsThatCanNotBeFollowed() throws {
         func unit(_ text: String) throws -> NodeTree {
             try NodeTree(["/etc/systemd/system/etcd.service": "[Service]\n" + text])
@@ -134,6 +142,48 @@ import Testing
         process.controlGroups = ["/user.slice"]
         expect(tree, .filesAndProcessDiffer, processes: [process])
         expect(try NodeTree(), .noEtcd, "1999999999", processes: [process])
+    }
+
+    /// Whoever may make a group of that name below their own session is not the unit.
+    @Test(arguments: [
+        ("/system.slice/etcd.service", true), ("/lab/n1/system.slice/etcd.service", true),
+        ("/system.slice/system-etcd.slice/etcd.service", true), ("/etcd.slice/etcd.service", true),
+        ("/user.slice/user-1000.slice/user@1000.service/app.slice/etcd.service", false),
+        ("/user.slice/user-1000.slice/user@1000.service/system.slice/etcd.service", false),
+        ("/user.slice/etcd.service", false), ("/system.slice/other.service/etcd.service", false),
+        ("/etcd.service", false), ("/system.slice/etcd.service.d", false),
+    ])
+    func controlGroups(path: String, belongs: Bool) {
+        let process = EtcdProcess(
+            pid: 1_999_999_999, startTime: 1, arguments: ["etcd"], environment: [:], controlGroups: ["/", path],
+            sharesNamespace: true, openDataDir: nil)
+        #expect(process.belongs(to: "etcd.service") == belongs)
+    }
+
+    /// A name is no reason for root to execute what a process brings along.
+    @Test func onlyTheNodesOwnEtcdIsTrusted() throws {
+        let tree = try NodeTree(["/data/member/snap/db": "x", "/other/member/snap/db": "x"])
+        func start(_ prefix: String) throws -> Int32 {
+            let script = "\(prefix) sleep 20 9<\(tree.root)/data/member/snap/db > /dev/null 2>&1 < /dev/null & echo $!"
+            let started = try Subprocess.check("/bin/bash", ["-c", script])
+            let pid = try #require(Int32(started.outputText.split(separator: "\n")[0]))
+            let became = try Waiting.until(5) { () throws(FleetError) in
+                try FileSystem.readText("/proc/\(pid)/cmdline").hasPrefix("sleep")
+            }
+            #expect(became)
+            return pid
+        }
+        let root = try start("exec")
+        let stranger = try start("exec setpriv --reuid 65534 --regid 65534 --clear-groups")
+        defer { for pid in [root, stranger] { kill(pid, SIGKILL) } }
+        #expect(ProcessTrust.holds(root, dataDir: nil))
+        #expect(!ProcessTrust.holds(stranger, dataDir: nil))
+        #expect(!ProcessTrust.holds(stranger, dataDir: tree.root + "/other"))
+        #expect(ProcessTrust.holds(stranger, dataDir: tree.root + "/data"))
+        // The same path on the stranger's side, but another file.
+        try FileSystem.rename(tree.root + "/data", to: tree.root + "/moved")
+        try FileSystem.rename(tree.root + "/other", to: tree.root + "/data")
+        #expect(!ProcessTrust.holds(stranger, dataDir: tree.root + "/data"))
     }
 
     @Test func staticPodProcesses() throws {

@@ -57,6 +57,10 @@ import Testing
         #expect(
             tool(tools("etcdctl 3.4.23", "etcdctl 3.5.1", "etcdutl 3.5.1", "etcdutl 3.6.0"), "3.5.1") == "etcdutl 3.5.1"
         )
+        // Below 3.5 etcdctl restores even where an etcdutl lies about, and the same minor version comes first.
+        #expect(tool(tools("etcdctl 3.4.23", "etcdutl 3.5.9"), "3.4.10") == "etcdctl 3.4.23")
+        #expect(tool(tools("etcdctl 3.5.1", "etcdutl 3.5.1"), "3.4.10") == "etcdctl 3.5.1")
+        #expect(tool(tools("etcdctl 3.5.1", "etcdutl 3.6.0"), "3.5.9") == "etcdctl 3.5.1")
         #expect(try tools("etcdctl 3.4.23", "etcdctl 3.5.1").client(for: EtcdVersion("3.5.4")).version.minor == 5)
         let error = #expect(throws: FleetError.self) { try tools().client(for: nil) }
         #expect(error?.code == .noTool)

@@ -1,6 +1,7 @@
 import FleetCrypto
 import FleetProtocol
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -33,13 +34,17 @@ import Testing
         }
         var paths: AgentPaths { AgentPaths(state: tree.root + "/state") }
 
-        func runner(_ failure: FleetError? = nil, _ etcd: RealEtcd? = nil) -> JobRunner {
+        func runner(
+            _ failure: FleetError? = nil, _ etcd: RealEtcd? = nil,
+            discovering: @escaping @Sendable () throws(FleetError) -> Void = {}
+        ) -> JobRunner {
             let found = try? NodeTree(Layouts.kubespray).discover()
             let instance = etcd?.instance
             return JobRunner(
                 paths: paths, gate: gate, port: Store(directory: tree.root + "/store", failure: failure), log: .silent,
                 faults: FaultInjection(point: nil)
             ) { () throws(FleetError) in
+                try discovering()
                 guard var found, let instance else { throw FleetError(.noEtcd, "none", hint: "none") }
                 found.instance = instance
                 return found
@@ -137,21 +142,57 @@ import Testing
         #expect(try FileSystem.list(node.paths.spool) == [])
     }
 
-    @Test func eventsOutliveTheAgent() async throws {
+    /// Events only tell of a job: a damaged file of theirs is kept aside, and neither the agent's start nor another job
+    /// suffers from it.
+    @Test func damagedEventsAreKeptAside() async throws {
         let node = try Node()
         do {
             let outbox = Outbox(paths: node.paths)
-            try await outbox.post("j1", .accepted)
-            try await outbox.post("j1", .note, detail: "a")
-            try await outbox.acknowledge("j1", 1)
+            for index in 1...3 { try await outbox.post("j1", .note, detail: "event \(index)") }
+            try await outbox.post("j2", .accepted)
         }
-        let outbox = Outbox(paths: node.paths)
-        try await outbox.load()
-        let event = await outbox.nextUnacknowledged()
-        #expect(event?.sequence == 2 && event?.detail == "a")
-        try await outbox.post("j1", .note, detail: "b")
-        try await outbox.acknowledge("j1", 2)
-        #expect(await outbox.nextUnacknowledged()?.sequence == 3)
+        let path = node.paths.events("j1")
+        let text = try FileSystem.readText(path)
+        try FileSystem.writeDurably(path, text.replacing("event 2", with: "event 2 ").utf8)
+        let runner = node.runner()
+        try await runner.start()
+        #expect(await runner.activeJobs == ["j1", "j2"])
+        #expect(FileSystem.exists(path + ".damaged"))
+        let (result, events) = try await outcome(runner, "j1")
+        #expect(result.error?.code == .interrupted)
+        #expect(events.compactMap(\.detail) == ["event 1", "event 3"])
+        // No number is given twice: the coordinator would take the second for the first.
+        #expect(events.last!.sequence > 4)
+    }
+
+    /// A disk that is full when a job ends: its outcome is written as soon as there is space, and the job counts as
+    /// under way until then.
+    @Test func anOutcomeIsWrittenWhenItCanBe() async throws {
+        let node = try Node()
+        let (state, filler) = (node.paths.state, node.paths.state + "/filler")
+        try FileSystem.makeDirectories(state)
+        guard mount("tmpfs", state, "tmpfs", 0, "size=256k,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(state, Int32(MNT_DETACH)) }
+        let runner = node.runner { () throws(FleetError) in
+            // All of the disk, page by page, and an outcome that is longer than what is left of its journal's last one.
+            let file = try Descriptor.open(filler, O_WRONLY | O_CREAT)
+            do throws(FleetError) { while true { try file.write([UInt8](repeating: 1, count: 4096)) } } catch {}
+            throw FleetError(.noEtcd, String(repeating: "a", count: 3500), hint: String(repeating: "b", count: 3500))
+        }
+        try await runner.start()
+        try await runner.accept(try node.envelope("j1", counter: 1))
+        for _ in 0..<1000 where !FileSystem.exists(filler) { try await Task.sleep(for: .milliseconds(5)) }
+        try await Task.sleep(for: .milliseconds(300))
+        while let event = await runner.outbox.nextUnacknowledged() {
+            #expect(event.outcome == nil)
+            try? await runner.acknowledge("j1", event.sequence)
+        }
+        #expect(await runner.activeJobs == ["j1"])
+        #expect(await refusal(runner, try node.envelope("j2", counter: 2)) == .busy)
+        try FileSystem.remove(filler)
+        #expect(try await outcome(runner, "j1").0.error?.code == .noEtcd)
     }
 
     @Test(.enabled(if: RealEtcd.isInstalled)) func backup() async throws {

@@ -1,4 +1,6 @@
+import FleetProtocol
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -54,6 +56,76 @@ import Testing
             try FileSystem.writeDurably(path, damaged)
             let error = #expect(throws: FleetError.self) { try Journal<RestoreEntry>.records(path) }
             #expect(error?.code == .journalDamaged)
+        }
+    }
+
+    /// A real file system of a few pages that is really full, then has space again.
+    private func onTinyDisk(_ body: (_ directory: String, _ filler: String) async throws -> Void) async throws {
+        let tree = try NodeTree()
+        guard mount("tmpfs", tree.root, "tmpfs", 0, "size=64k,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(tree.root, Int32(MNT_DETACH)) }
+        let filler = tree.root + "/filler"
+        try FileSystem.writeDurably(filler, [UInt8](repeating: 1, count: 40 << 10))
+        try await body(tree.root, filler)
+    }
+
+    /// Appends until nothing more fits; how many did.
+    private func fill(_ journal: Journal<RestoreEntry>, _ record: RestoreEntry) -> Int {
+        for count in 0..<10_000 {
+            do throws(FleetError) { try journal.append(record) } catch {
+                #expect(error.code == .noSpace)
+                return count
+            }
+        }
+        Issue.record("the disk is never full")
+        return 0
+    }
+
+    @Test func aFullDiskLeavesNoTornRecord() async throws {
+        try await onTinyDisk { directory, filler in
+            let path = directory + "/j"
+            let journal = try Journal<RestoreEntry>(path)
+            let count = fill(journal, records[2])
+            #expect(count > 10)
+            #expect(throws: FleetError.self) { try journal.append(records[2]) }
+            #expect(try Journal<RestoreEntry>.records(path).count == count)
+            try FileSystem.remove(filler)
+            try journal.append(.started(.verify))
+            #expect(try Journal<RestoreEntry>.records(path).dropFirst(count) == [.started(.verify)])
+        }
+    }
+
+    /// A step that was done while its `done` could not be written is not a step that failed.
+    @Test func aFullDiskIsNotAFailureOfTheStep() async throws {
+        try await onTinyDisk { directory, filler in
+            struct Filler: CoordinatorPort {
+                var fill: @Sendable () -> Void
+                func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+                func fetch(job: String, snapshot: SnapshotRecord, to path: String) async { fill() }
+            }
+            let tree = try NodeTree(Layouts.kubespray)
+            let restore = FleetProtocol.Operation.Restore(
+                snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
+            let job = Job(
+                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+                operation: .restore(restore))
+            var work = try RestorePlanner.plan(try tree.discover(), restore, job: job)
+            work.snapshot.size = 1
+            let boot = BootIdentity(bootID: "b", firstProcessStart: 1)
+            let journal = try Journal<RestoreEntry>(directory + "/j")
+            let driver = RestoreDriver(
+                journal: journal, steps: RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state")),
+                port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: FaultInjection(point: nil)
+            ) { _, _, _, _ in }
+            let error = await #expect(throws: FleetError.self) {
+                _ = try await driver.run(RestoreMachine(steps: work.steps, boot: boot))
+            }
+            #expect(error?.code == .noSpace)
+            let there = try Journal<RestoreEntry>.records(directory + "/j")
+            #expect(there.first == .started(.fetch))
+            #expect(there.dropFirst().allSatisfy { $0 == .done(.fetch, note: nil) })
         }
     }
 }

@@ -1,5 +1,6 @@
 import FleetProtocol
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -13,10 +14,12 @@ import Testing
             etcdVersion: "3.4.23", clusterID: "1", memberID: "2", memberName: "m", size: 20512,
             savedAt: Timestamp(milliseconds: 0), certificates: [], warnings: []))
 
-    private func plan(_ tree: NodeTree, job: String = "j1") throws -> RestoreWork {
+    private func plan(_ tree: NodeTree, job: String = "j1", members: Int? = 1) throws -> RestoreWork {
+        var record = Self.record
+        record.facts.members = members
         let job = Job(
             id: job, node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
-            operation: .restore(.init(snapshot: Self.record, dryRun: false, waitSeconds: 60)))
+            operation: .restore(.init(snapshot: record, dryRun: false, waitSeconds: 60)))
         guard case .restore(let restore) = job.operation else { fatalError("a restore") }
         return try RestorePlanner.plan(try tree.discover(), restore, job: job)
     }
@@ -29,9 +32,9 @@ import Testing
         }.joined()
     }
 
-    private func code(_ tree: NodeTree) -> FleetError.Code? {
+    private func code(_ tree: NodeTree, members: Int? = 1) -> FleetError.Code? {
         do {
-            _ = try plan(tree)
+            _ = try plan(tree, members: members)
             return nil
         } catch { return FleetError(error).code }
     }
@@ -190,6 +193,8 @@ import Testing
             Layouts.kubeadmManifest.replacing("--initial-cluster=cp1", with: "--initial-cluster=cp2=https://x:2380,cp1")
         )
         #expect(code(members) == .severalMembers)
+        // kubeadm's first control plane names only itself for ever.
+        #expect(code(try NodeTree(Layouts.kubeadm), members: 3) == .severalMembers)
         let there = try NodeTree(Layouts.kubespray)
         try there.write("/var/lib/etcd-restore-j1/x", "")
         #expect(code(there) == .alreadyExists)
@@ -206,6 +211,36 @@ import Testing
             Layouts.kubeadmManifest.replacing("/etc/kubernetes/pki/etcd/", with: "/var/lib/etcd/pki/"))
         for file in ["ca.crt", "server.crt", "server.key"] { try shared.write("/var/lib/etcd/pki/\(file)", "") }
         #expect(code(shared) == .missingCertificate)
+    }
+
+    /// The new directory would be beside the mount point, on another file system than the volume that is meant for it.
+    @Test func aMountPointIsRefused() throws {
+        let tree = try NodeTree(Layouts.kubespray)
+        let directory = tree.root + "/var/lib/etcd"
+        try FileSystem.makeDirectories(directory)
+        #expect(code(tree) == nil)
+        guard mount("tmpfs", directory, "tmpfs", 0, "size=64k,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(directory, Int32(MNT_DETACH)) }
+        #expect(code(tree) == .notEditable)
+        // One level higher it is as it should be.
+        try FileSystem.makeDirectories(directory + "/data")
+        try tree.write(
+            "/etc/etcd.env",
+            Layouts.kubespray["/etc/etcd.env"]!.replacing(
+                "ETCD_DATA_DIR=/var/lib/etcd", with: "ETCD_DATA_DIR=/var/lib/etcd/data"))
+        #expect(try plan(tree).plan.newDataDir == "/var/lib/etcd/data-restore-j1")
+    }
+
+    /// kubeadm writes the manifest anew from its own configuration, which knows nothing of the new directory.
+    @Test func kubeadmsOwnConfigurationIsNamed() throws {
+        let stacked = try plan(try NodeTree(Layouts.kubeadm))
+        for text in [stacked.plan.steps.last!.description, stacked.success] {
+            #expect(text.contains("kubeadm-config") && text.contains("etcd.local.dataDir"))
+            #expect(text.contains("/var/lib/etcd-restore-j1"))
+        }
+        #expect(!(try plan(try NodeTree(Layouts.kubespray)).success.contains("kubeadm")))
     }
 
     @Test func newTokenAndIdentity() throws {

@@ -23,7 +23,9 @@ import Testing
             work.plan.newDataDir = root + work.plan.newDataDir
             work.plan.oldDataDir = root + work.plan.oldDataDir
             work.plan.changes = work.plan.changes.map {
-                .init(path: root + $0.path, before: $0.before, after: $0.after)
+                .init(
+                    path: root + $0.path, before: $0.before,
+                    after: $0.after.replacing("/var/lib/etcd-restore", with: root + "/var/lib/etcd-restore"))
             }
             work.directories = work.directories.map { .init(old: root + $0.old, new: root + $0.new) }
             (work.instance.cacert, work.instance.cert) = (nil, nil)
@@ -80,6 +82,15 @@ import Testing
         #expect(!FileSystem.exists(path))
     }
 
+    @Test(.enabled(if: RealEtcd.isInstalled)) func noSpaceIsFoundBeforeAnythingIsDone() throws {
+        var record = RestorePlannerTests.record
+        record.size = 1 << 55
+        let node = try Node(record)
+        #expect(code { _ = try node.steps.perform(.preflight) } == .noSpace)
+        let saver = SnapshotSaver(paths: node.steps.paths, instance: node.steps.work.instance)
+        #expect(code { try saver.checkSpace(for: 1 << 55) } == .noSpace)
+    }
+
     @Test func switchesOnlyWhatThePlanSaw() throws {
         let node = try Node()
         let file = node.steps.work.plan.changes[0].path
@@ -92,9 +103,15 @@ import Testing
         #expect(try FileSystem.readText(file) == before)
         try FileSystem.writeDurably(file, (before + "# by hand\n").utf8)
         #expect(code { _ = try node.steps.perform(.switchFiles) } == .changedMeanwhile)
-        #expect(code { try node.steps.undo(.switchFiles) } == .changedMeanwhile)
+        // It leads to the old data as it stands: going back needs nothing of it, and it is left alone.
+        #expect(code { try node.steps.undo(.switchFiles) } == nil)
         #expect(try FileSystem.readText(file) == before + "# by hand\n")
         #expect(try node.steps.standing().contains("was changed by somebody else"))
+        // This one leads to the new data, and only who changed it knows what it should be.
+        try FileSystem.writeDurably(file, (after + "# by hand\n").utf8)
+        #expect(code { _ = try node.steps.perform(.switchFiles) } == .changedMeanwhile)
+        #expect(code { try node.steps.undo(.switchFiles) } == .changedMeanwhile)
+        #expect(try FileSystem.readText(file) == after + "# by hand\n")
     }
 
     @Test func controlPlaneGoesAndComesBack() throws {
@@ -136,5 +153,90 @@ import Testing
         #expect(HTTPProbe.isListening(host: "127.0.0.1", port: port))
         #expect(!HTTPProbe.isListening(host: "127.0.0.1", port: 1))
         #expect(code { _ = try HTTPProbe.status(host: "127.0.0.1", port: port, path: "/", isTLS: true) } != nil)
+    }
+
+    /// A node is one of several members where anything says so, and where nothing can tell.
+    @Test(.enabled(if: RealEtcd.isInstalled)) func oneOfSeveralMembersIsRefused() throws {
+        var node = try Node()
+        node.steps.work.instance.endpoint = "http://127.0.0.1:1"
+        node.steps.work.snapshot.facts.members = 3
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+        node.steps.work.snapshot.facts.members = nil
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+        node.steps.work.snapshot.facts.members = 1
+        #expect(code { _ = try node.steps.perform(.preflight) } == nil)
+        // A running one tells, whatever was recorded.
+        let etcd = try RealEtcd()
+        node.steps.work.instance.endpoint = etcd.client
+        node.steps.work.snapshot.facts.members = nil
+        #expect(code { _ = try node.steps.perform(.preflight) } == nil)
+        node.steps.work.snapshot.facts.members = 1
+        _ = try Subprocess.check(
+            "/usr/bin/etcdctl",
+            ["--endpoints=\(etcd.client)", "member", "add", "m2", "--peer-urls=http://127.0.0.1:1"],
+            environment: EtcdClient.environment)
+        #expect(code { _ = try node.steps.perform(.preflight) } == .severalMembers)
+    }
+
+    /// Going back with an etcd that was not healthy before: the new one is waited for all the same, or its data could
+    /// not be removed.
+    @Test func theNewPodGoesBeforeAnythingElseComesBack() throws {
+        var node = try Node(waitSeconds: 20)
+        let work = node.steps.work
+        let manifest = node.tree.root + "/manifests/etcd.yaml"
+        try node.tree.write("/manifests/etcd.yaml", Layouts.kubeadmManifest)
+        node.steps.work.launch = .staticPod(
+            manifest: manifest, manifestDirectory: node.tree.root + "/manifests", dataPath: "/no/such/directory")
+        node.steps.work.wasHealthy = false
+        _ = try node.steps.perform(.switchFiles)
+        let database = work.plan.newDataDir + "/member/snap/db"
+        try FileSystem.makeDirectories(FileSystem.parent(of: database))
+        try FileSystem.writeDurably(database, "x".utf8)
+        // A stand-in that shows the same in /proc as an etcd does, and goes a while after it is told to.
+        _ = try Subprocess.check(
+            "/bin/bash", ["-c", "exec -a etcd sleep 4 9<\(database) > /dev/null 2>&1 < /dev/null &"])
+        let isThere = {
+            try ProcessTable.etcds().contains { LiveDirectory.isSame($0, $0.openDataDir, work.plan.newDataDir) }
+        }
+        #expect(
+            try Waiting.until(3) { () throws(FleetError) in
+                try ProcessTable.etcds().contains { $0.openDataDir == work.plan.newDataDir }
+            })
+        try node.steps.undo(.switchFiles)
+        #expect(try !isThere())
+        #expect(FileSystem.exists(manifest))
+        try node.steps.undo(.restoreData)
+        #expect(!FileSystem.exists(work.plan.newDataDir))
+    }
+
+    /// When everything is restored and serves, what can't be tidied up is no reason to call it anything else.
+    @Test func leftoversDoNotSpoilTheEnd() throws {
+        let node = try Node()
+        try FileSystem.writeDurably(node.tree.root + "/hold", "a file in the way".utf8)
+        let note = try node.steps.perform(.finish)
+        #expect(note?.contains("/hold") == true)
+        #expect(!FileSystem.exists(node.steps.paths.spool("j1")))
+    }
+
+    /// A journal that can't be made: nothing was begun, so nothing is stuck.
+    @Test(.enabled(if: RealEtcd.isInstalled)) func noJournalIsAFailure() async throws {
+        let node = try Node()
+        let paths = node.steps.paths
+        try FileSystem.makeDirectories(paths.journal("j1"))
+        struct Nobody: CoordinatorPort {
+            func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+            func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        }
+        let found = try node.tree.discover()
+        let run = RestoreRun(
+            paths: paths, outbox: Outbox(paths: paths), port: Nobody(), faults: FaultInjection(point: nil),
+            discover: { () throws(FleetError) in found }, log: .silent)
+        let restore = FleetProtocol.Operation.Restore(
+            snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
+        let job = Job(
+            id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+            operation: .restore(restore))
+        let outcome = await run.begin(job, restore)
+        #expect(outcome.result == .failed && outcome.error?.hint != nil)
     }
 }

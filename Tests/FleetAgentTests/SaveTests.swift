@@ -15,6 +15,7 @@ import Testing
         let saved = try saver.save(job: "j1", try saver.preflight())
         #expect(saved.facts.status.revision == 6)
         #expect(saved.facts.liveKeys == 5)
+        #expect(saved.facts.members == 1)
         #expect(saved.facts.etcdVersion == "3.4.23")
         #expect(saved.facts.size % 512 == 32)
         #expect(saved.facts.warnings.contains { $0.contains("14355") } == false)

@@ -93,6 +93,15 @@ final class Recorder: Sendable {
         #expect(Terminal.clean("a\u{1b}[31mb\nc") == "a [31mb c")
     }
 
+    /// Whatever a command forgot to clean: colours pass, nothing else does.
+    @Test func nothingSteersTheTerminal() {
+        let recorder = Recorder()
+        let terminal = recorder.terminal(color: true)
+        terminal.print("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{9b}5n\rd\ne")
+        terminal.print(terminal.green("ok"))
+        #expect(recorder.output == "a ]0;title b [2Jc 5n d\ne\n\u{1b}[32mok\u{1b}[0m\n")
+    }
+
     @Test func tablesAlignAndShowEmptyCells() {
         let recorder = Recorder()
         var table = Table([("NAME", .left), ("SIZE", .right), ("WHY", .left)])

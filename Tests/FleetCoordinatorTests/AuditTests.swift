@@ -111,6 +111,27 @@ struct AuditTests {
         #expect(try await catalogue.verifyAudit().firstBreak?.kind == .truncated)
     }
 
+    /// A log of years is walked in pages: who asks something else meanwhile does not wait for all of it.
+    @Test func otherWorkGoesOnDuringTheFirstWalk() async throws {
+        let catalogue = try Fixture.catalogue()
+        for i in 0..<4000 { _ = try? await catalogue.audit(Act("test", by: "\(i)")) }
+        let walk = Task { try await catalogue.auditSummary() }
+        let finished = Monitor(false)
+        let summary = Task {
+            let verdict = try await walk.value
+            finished.withLock { $0 = true }
+            return verdict
+        }
+        var questions = 0
+        while !finished.withLock(\.self) {
+            _ = try await catalogue.auditHead()
+            questions += 1
+        }
+        #expect(questions > 10)
+        #expect(try await summary.value.events == 4000)
+        #expect(try await summary.value.isIntact)
+    }
+
     @Test func theFormIsPinned() throws {
         let event = AuditEvent(
             sequence: 1, time: Timestamp("2026-11-24T06:55:10.123Z")!, actor: "root", action: "cluster.add",

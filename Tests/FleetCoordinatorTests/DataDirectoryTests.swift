@@ -1,3 +1,4 @@
+import FleetCrypto
 import FleetProtocol
 import FleetRepository
 import FleetSystem
@@ -43,6 +44,34 @@ struct DataDirectoryTests {
         #expect(await code { _ = try KeyRing(directory: directory.keys) } == .permissionDenied)
     }
 
+    @Test func keysThatAreThereAreKept() throws {
+        let place = try TemporaryDirectory()
+        let (old, new) = (DataDirectory(path: place.path + "/old"), DataDirectory(path: place.path + "/new"))
+        #expect(try old.create(settings).hadKeys == false)
+        let key = try KeyRing(directory: old.keys)
+        #expect(throws: FleetError.self) { try old.create(settings) }
+
+        // The host is lost; the keys were copied.
+        try FileSystem.makeDirectories(new.keys)
+        for name in try FileSystem.list(old.keys) {
+            try FileSystem.writeDurably("\(new.keys)/\(name)", try FileSystem.read("\(old.keys)/\(name)"))
+        }
+        #expect(try new.create(settings).hadKeys)
+        let kept = try KeyRing(directory: new.keys)
+        #expect(
+            kept.jobKey == key.jobKey && kept.authority.certificate.fingerprint == key.authority.certificate.fingerprint
+        )
+    }
+
+    @Test func halfASetOfKeysIsNotCompleted() throws {
+        let place = try TemporaryDirectory()
+        let one = DataDirectory(path: place.path)
+        try FileSystem.makeDirectories(one.keys)
+        try FileSystem.writeDurably("\(one.keys)/authority.key", "something".utf8)
+        #expect { try one.create(settings) } throws: { ($0 as? FleetError)?.code == .malformed }
+        #expect(try FileSystem.readText("\(one.keys)/authority.key") == "something")
+    }
+
     /// Without a catalogue, from the store alone.
     @Test func theCatalogueIsRebuilt() async throws {
         let place = try TemporaryDirectory()
@@ -62,7 +91,7 @@ struct DataDirectoryTests {
     @Test func theRecoveryKeyOpensWhatTheLostKeyNoLongerDoes() async throws {
         let place = try TemporaryDirectory()
         let directory = DataDirectory(path: place.path)
-        let paper = try directory.create(settings).text
+        let paper = try #require(try directory.create(settings).recovery).text
         let sample = SampleSnapshot("20261124-065510-aaaa", pages: 30)
         try directory.openStore().store(sample)
         try FileSystem.remove(directory.repositoryKey)
@@ -88,7 +117,7 @@ struct DataDirectoryTests {
         let directory = DataDirectory(path: place.path)
         try FileSystem.makeDirectories(directory.keys)
         _ = try directory.createRepository()
-        let recovery = try directory.create(settings)
+        let recovery = try #require(try directory.create(settings).recovery)
         _ = try directory.openStore(recovery)
         _ = try directory.openStore()
     }

@@ -52,6 +52,26 @@ struct DecisionTests {
         #expect(guarded(own, target(), [agent(members: 3)]) == .manyMembers)
     }
 
+    /// However the members are known of: by the flag, by the snapshot, or by the agents beside them.
+    @Test func severalMembersAreNotRestored() {
+        var snapshot = Fixture.record("s1")
+        for (members, code) in [(nil, nil), (1, nil), (2, .manyMembers), (3, .manyMembers)]
+            as [(Int?, FleetError.Code?)]
+        {
+            snapshot.facts.members = members
+            #expect(guarded(SnapshotEntry(record: snapshot), target(), [agent()]) == code)
+        }
+        snapshot.facts.members = nil
+        let own = SnapshotEntry(record: snapshot)
+        #expect(guarded(own, target(), [agent("n1"), agent("n2")]) == .manyMembers)
+        #expect(guarded(own, target(), [agent("n1"), agent("n2", connected: false)]) == .manyMembers)
+        #expect(guarded(own, target(), [agent("n1"), agent("n2", found: false)]) == nil)
+        var gone = agent("n2")
+        gone.certificate = Fixture.certificate()
+        gone.certificate?.revoked = Timestamp(milliseconds: 0)
+        #expect(guarded(own, target(), [agent("n1"), gone]) == nil)
+    }
+
     @Test(arguments: [
         ("latest", SnapshotChoice.latest), ("2026-11-24", .at(Timestamp("2026-11-24T00:00:00Z")!)),
         ("2026-11-24T06:55:00+01:00", .at(Timestamp("2026-11-24T05:55:00Z")!)), ("20261124", .id(prefix: "20261124")),
@@ -81,7 +101,11 @@ struct DecisionTests {
         #expect(
             try AgentChoice.choose([agent("n1"), agent("n2", seen: "2026-11-24T07:00:00Z")], cluster: "a").node
                 == "n2")
-        for agents in [[], [never], [agent(found: false)]] {
+        var revoked = agent("n9", seen: "2026-11-24T08:00:00Z")
+        revoked.certificate = Fixture.certificate()
+        revoked.certificate?.revoked = Timestamp(milliseconds: 0)
+        #expect(try AgentChoice.choose([agent("n1"), revoked], cluster: "a").node == "n1")
+        for agents in [[], [never], [agent(found: false)], [revoked]] {
             let error = #expect(throws: FleetError.self) { try AgentChoice.choose(agents, cluster: "a") }
             #expect(error?.code == .noAgent)
         }

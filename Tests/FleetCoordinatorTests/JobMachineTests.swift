@@ -133,6 +133,15 @@ struct JobMachineTests {
         #expect(commands.compactMap(Self.name) == (row.command.map { [$0] } ?? []))
     }
 
+    /// The agent died after the last byte and before the receipt: it says that it was cut off, the store says more.
+    @Test(arguments: [JobOutcome.Result.failed, .succeeded])
+    func aStoredSnapshotIsASuccessWhateverTheAgentSays(_ result: JobOutcome.Result) {
+        var machine = Self.machine(.backup, .running)
+        machine.isSnapshotStored = true
+        _ = machine.handle(Self.event(.outcome, result), at: Self.start)
+        #expect(machine.state == .succeeded)
+    }
+
     @Test func anOutcomeOfTheAgentIsFinal() {
         var machine = Self.machine(.restore, .running)
         _ = machine.handle(Self.event(.outcome, .rolledBack), at: Self.start)
@@ -143,6 +152,17 @@ struct JobMachineTests {
             _ = machine.handle(input, at: Self.start.adding(Self.never))
             #expect(machine.state == .rolledBack)
         }
+    }
+
+    /// Somebody looked at the node, and its agent carried the restore to an end after all.
+    @Test(arguments: [(JobOutcome.Result.succeeded, JobState.succeeded), (.rolledBack, .rolledBack), (.stuck, .stuck)])
+    func aStuckRestoreMayStillEnd(_ result: JobOutcome.Result, _ state: JobState) {
+        var machine = Self.machine(.restore, .running)
+        _ = machine.handle(Self.event(.outcome, .stuck), at: Self.start)
+        #expect(machine.handle(Self.event(.stepDone), at: Self.start).count == 1)
+        #expect(machine.state == .stuck)
+        #expect(machine.handle(Self.event(.outcome, result), at: Self.start).compactMap(Self.name) == ["close"])
+        #expect(machine.state == state)
     }
 
     @Test func whatComesTwiceChangesNothing() {

@@ -80,7 +80,7 @@ struct JobSimulationTests {
 
         func send(_ effects: [JobEffect]) async throws {
             for job in effects.compactMap(\.deliver) {
-                guard let message = try await catalogue.willSend(job.id) else { continue }
+                guard let message = try await catalogue.willSend(job.id).deliver else { continue }
                 if chance(20) { continue }
                 let answer = agent.deliver(message, now: clock.now, dies: chance(15))
                 // The same envelope once more: late from a former connection, or played again.

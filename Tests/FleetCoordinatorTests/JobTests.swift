@@ -60,7 +60,7 @@ struct JobTests {
     @Test func aJobRunsToItsEnd() async throws {
         let catalogue = try await Fixture.fleet()
         let job = try await backup(catalogue)
-        let message = try #require(try await catalogue.willSend(job.id))
+        let message = try #require(try await catalogue.willSend(job.id).deliver)
         #expect(message.operation == .backup(.init(snapshot: job.snapshot)))
         #expect(try await catalogue.job(job.id).attempts.first?.delivered != nil)
         try await catalogue.answered(job.id)
@@ -75,7 +75,7 @@ struct JobTests {
         #expect(record.events == [event])
         #expect(record.outcome?.summary == "saved")
         #expect(record.finished != nil)
-        #expect(try await catalogue.willSend(job.id) == nil)
+        #expect(try await catalogue.willSend(job.id) == JobEffect())
         let log = try await catalogue.auditLog()
         #expect(log.last?.event.action == "job.end")
         #expect(log.last?.event.outcome == .ok)
@@ -119,11 +119,28 @@ struct JobTests {
                     job: job.id, sequence: sequence, time: job.created, kind: kind, step: step,
                     error: kind == .stepFailed ? FleetError(.noSpace, "full") : nil), from: node)
         }
-        let restored = try #require(try await catalogue.restores(cluster: "a").first)
-        #expect(restored.steps.map(\.name) == ["stop-etcd", "switch"])
-        #expect(restored.steps.map(\.state) == [.done, .failed])
-        #expect(restored.steps.last?.error?.code == .noSpace)
+        let steps = try #require(try await catalogue.job(job.id).steps)
+        #expect(steps.map(\.name) == ["stop-etcd", "switch"])
+        #expect(steps.map(\.state) == [.done, .failed])
+        #expect(steps.last?.error?.code == .noSpace)
         #expect(try await catalogue.auditLog().filter { $0.event.action == "restore.step" }.count == 2)
+    }
+
+    @Test func aStuckRestoreThatWasFinishedLaterIsShownAsItEnded() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await catalogue.add(Fixture.record("s1"), by: "agent")
+        let job = try await catalogue.createRestore(
+            RestoreOrder(snapshot: "s1"), cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        for (sequence, result) in [(1, JobOutcome.Result.stuck), (2, .succeeded), (3, .failed)] {
+            _ = try await catalogue.receive(
+                JobEvent(
+                    job: job.id, sequence: sequence, time: job.created, kind: .outcome,
+                    outcome: JobOutcome(result: result, summary: "\(result)")), from: node)
+        }
+        let record = try await catalogue.job(job.id)
+        #expect(record.state == .succeeded)
+        #expect(record.outcome?.result == .succeeded)
+        #expect(record.error == nil)
     }
 
     @Test func afterARestartOpenJobsGoOnOrAreClosedHonestly() async throws {
@@ -150,6 +167,18 @@ struct JobTests {
         let closed = try await catalogue.registered(node, Fixture.registration(counter: 1))
         #expect(closed.map(\.closed?.state) == [.failed])
         #expect(try await catalogue.job(running.id).error?.code == .jobLost)
+    }
+
+    /// The agent connects just when it is too late: whoever watches the job is told.
+    @Test func aJobThatExpiresWhenItIsToBeSentIsClosedForThoseWhoWait() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        let job = try await backup(catalogue)
+        clock.advance(.seconds(601))
+        let effect = try await catalogue.willSend(job.id)
+        #expect(effect.deliver == nil)
+        #expect(effect.closed?.state == .expired)
+        #expect(try await catalogue.job(job.id).error?.code == .timedOut)
     }
 
     @Test func idsOfOneSecondDiffer() async throws {

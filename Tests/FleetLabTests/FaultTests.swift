@@ -41,20 +41,20 @@ struct FaultTests {
             #expect(
                 try await fleet.fleetctl("snapshot", "list", "one", "-o", "json").output.trimmed == "[\n\n]",
                 "what did not arrive whole is not a snapshot")
-            #expect(try await fleet.exec("one", "find", "/var/lib/fleet-agent/spool", "-type", "f").trimmed.isEmpty)
+            #expect(try await fleet.spooled("one").isEmpty)
             // And the next one is as if nothing had been.
             try await fleet.waitForAgent("one")
             try await fleet.fleetctl("backup", "one")
         }
     }
 
-    @Test func etcdKilledInASave() async throws {
+    @Test func etcdThatIsDown() async throws {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", ["--kind", "external", "--layout", "kubespray"])
             try await fleet.exec("one", "systemctl", "stop", "etcd")
             let result = try await fleet.tryFleetctl("backup", "one")
             #expect(result.status == 1 && result.output.contains("FAILED"))
-            #expect(try await fleet.exec("one", "find", "/var/lib/fleet-agent/spool", "-type", "f").trimmed.isEmpty)
+            #expect(try await fleet.spooled("one").isEmpty)
         }
     }
 
@@ -83,24 +83,75 @@ struct FaultTests {
         }
     }
 
-    // MARK: the coordinator in a restore
+    // MARK: killed in a save
 
+    @Test func agentKilledInASave() async throws {
+        try await LabFleet.with { fleet in
+            try await fleet.addCluster("one", ["--kind", "external", "--layout", "kubespray"])
+            for point in ["preflight:after", "save:before", "save:after", "stream:before", "stream:after"] {
+                try await fleet.armCrash("one", point)
+                async let running = fleet.tryFleetctl("backup", "one")
+                try await fleet.eventually("the agent died at \(point)") {
+                    try await !fleet.isActive("one", "fleet-agent")
+                }
+                try await fleet.disarmCrash("one")
+                let result = try await running
+                let stored = try await fleet.fleetctl("snapshot", "list", "one", "-o", "json").output.contains(
+                    "verified")
+                // Once the snapshot is stored the backup has succeeded, whatever became of the agent afterwards.
+                #expect(result.status == (stored ? 0 : 1), "\(point): \(result.output)\(result.errors)")
+                #expect(stored == (point == "stream:after"), "\(point)")
+                try await fleet.waitForAgent("one")
+                #expect(try await fleet.spooled("one").isEmpty, "\(point)")
+            }
+            try await fleet.fleetctl("backup", "one")
+        }
+    }
+
+    // MARK: the coordinator and the network in a restore
+
+    /// The agent is dead at a step while the coordinator is killed; then both come back.
     @Test func coordinatorKilledInARestore() async throws {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", ["--kind", "external", "--layout", "debian"])
             try await fleet.etcdctl("one", "put", "/state", "saved")
             try await fleet.fleetctl("backup", "one")
             let snapshot = try await fleet.latestSnapshot("one")
-            try await fleet.etcdctl("one", "put", "/state", "old")
-            // The agent waits at the switch, dead, while the coordinator is killed; then both come back.
-            try await fleet.armCrash("one", "stop-etcd:after")
-            async let restoring = fleet.tryFleetctl("restore", "one", "--at", snapshot, "--yes", "--wait", "60s")
-            try await fleet.eventually("the agent died") { try await !fleet.isActive("one", "fleet-agent") }
-            try await fleet.exec("hub", "systemctl", "kill", "-s", "KILL", "fleet-coordinator")
-            try await fleet.disarmCrash("one")
-            try await fleet.checkOutcome(
-                "one", try await restoring, saved: "saved", old: "old", at: "coordinator killed")
+            for point in [
+                "fetch:before", "restore-data:after", "stop-etcd:after", "switch-files:after", "verify:after",
+                "finish:after",
+            ] {
+                try await fleet.etcdctl("one", "put", "/state", point)
+                try await fleet.armCrash("one", point)
+                async let restoring = fleet.tryFleetctl("restore", "one", "--at", snapshot, "--yes", "--wait", "60s")
+                try await fleet.eventually("the agent died") { try await !fleet.isActive("one", "fleet-agent") }
+                try await fleet.exec("hub", "systemctl", "kill", "-s", "KILL", "fleet-coordinator")
+                try await fleet.disarmCrash("one")
+                try await fleet.checkOutcome(
+                    "one", try await restoring, saved: "saved", old: point, at: "coordinator killed at \(point)")
+            }
             #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
+        }
+    }
+
+    /// Once the snapshot is on the node the restore needs nobody: it goes on without the network, and the coordinator
+    /// learns of it when the cable is back.
+    @Test func cablePulledInARestore() async throws {
+        try await LabFleet.with { fleet in
+            try await fleet.addCluster("one", ["--kind", "external", "--layout", "kubespray"])
+            try await fleet.etcdctl("one", "put", "/state", "saved")
+            try await fleet.fleetctl("backup", "one")
+            try await fleet.etcdctl("one", "put", "/state", "old")
+            try await fleet.armCrash("one", "restore-data:after")
+            async let restoring = fleet.tryFleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "60s")
+            try await fleet.eventually("the agent died") { try await !fleet.isActive("one", "fleet-agent") }
+            try await Lab.check("link", fleet.lab, "one", "down")
+            try await fleet.disarmCrash("one")
+            try await fleet.eventually("the restore is done without a network") {
+                try await fleet.value("one", "/state") == "saved"
+            }
+            try await Lab.check("link", fleet.lab, "one", "up")
+            try await fleet.checkOutcome("one", try await restoring, saved: "saved", old: "old", at: "cable pulled")
         }
     }
 
@@ -180,7 +231,7 @@ struct FaultTests {
             #expect(
                 result.status == 1 && result.output.contains("no-space") && result.errors.contains("hint:"),
                 "\(result.output)\(result.errors)")
-            #expect(try await fleet.exec("one", "find", "/var/lib/fleet-agent/spool", "-type", "f").trimmed.isEmpty)
+            #expect(try await fleet.spooled("one").isEmpty)
         }
     }
 
@@ -225,6 +276,13 @@ struct FaultTests {
 }
 
 extension LabFleet {
+    /// Files in the agent's spool.
+    func spooled(_ node: String) async throws -> String {
+        try await exec(
+            node, "sh", "-c", "! test -d /var/lib/fleet-agent/spool || find /var/lib/fleet-agent/spool -type f"
+        ).trimmed
+    }
+
     /// Values that do not compress and keys of their own.
     func fill(_ node: String, megabytes: Int) async throws {
         let script =

@@ -1,9 +1,10 @@
 import FleetCrypto
-import FleetProtocol
 import FleetReactor
 import FleetSystem
 import FleetTLS
 import Testing
+
+@testable import FleetProtocol
 
 /// Real TLS over loopback.
 @Suite struct ConnectionTests {
@@ -121,6 +122,80 @@ import Testing
         #expect(sent == received.1 && sent.hasPrefix("\(received.0) "))
         await connection.close(FleetError(.cancelled, "done"))
         await listener.stop()
+    }
+
+    /// A reader that is slower than the network never finds its inbox empty; what it has taken is let go of all the same.
+    @Test func aSlowReaderHoldsNoMoreThanTheCredit() async throws {
+        let fleet = try Fleet()
+        let total = 256 << 20
+        let (listener, address) = try await Self.listen(fleet.server) { stream in
+            do {
+                let piece = [UInt8](repeating: 1, count: 64 << 10)
+                for _ in 0..<(total / piece.count) { try await stream.send(piece) }
+                try await stream.finish(total)
+            } catch { await stream.fail(FleetError(error)) }
+        }
+        let connection = try await Dialler.connect(address, tls: fleet.client, options: Self.options())
+        let stream = try await connection.open("download", [], ends: true)
+        var (count, most) = (0, 0)
+        while case .data(let bytes) = try await stream.receive() {
+            count += bytes.count
+            if count % (8 << 20) < bytes.count { try await Task.sleep(for: .milliseconds(2)) }
+            most = max(most, await stream.held)
+        }
+        #expect(count == total && most <= Multiplexer.initialCredit)
+        await connection.close(FleetError(.cancelled, "done"))
+        await listener.stop()
+    }
+
+    /// Somebody who pings without end and never reads the answers is dropped, before the answers fill the memory.
+    @Test func aPeerThatNeverReadsIsDropped() async throws {
+        let fleet = try Fleet()
+        let (listener, address) = try await Self.listen(fleet.server, Self.echo)
+        guard case .tcp(_, let port) = address else { return }
+        let hello = Frame(.hello, payload: Array(#"{"newest":1,"oldest":1,"software":"x"}"#.utf8)).encoded.hex
+        let ping = Frame(.ping, payload: [UInt8](repeating: 0, count: 8)).encoded.hex
+        // Python's TLS, since our own side would read.
+        let script = """
+            import socket, ssl, sys
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            raw = socket.create_connection(("127.0.0.1", \(port)))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peer = context.wrap_socket(raw)
+            peer.settimeout(120)
+            peer.sendall(bytes.fromhex("\(hello)"))
+            pings = bytes.fromhex("\(ping)") * 4096
+            try:
+                for _ in range(2000):
+                    peer.sendall(pings)
+                print("never dropped")
+            except (ConnectionError, ssl.SSLError, BrokenPipeError):
+                print("dropped")
+            except TimeoutError:
+                print("not read any more")
+            """
+        let output = try await Blocking.run {
+            try Subprocess.run("/usr/bin/python3", ["-c", script], deadline: .seconds(240)).outputText
+        }
+        #expect(output == "dropped\n")
+        let connection = try await Dialler.connect(address, tls: fleet.client, options: Self.options())
+        #expect(try await connection.call("echo", 1, as: Int.self) == 1)
+        await connection.close(FleetError(.cancelled, "done"))
+        await listener.stop()
+    }
+
+    @Test func everyAddressIsBothKinds() async throws {
+        let socket = try Socket.listen(.tcp(host: "*", port: 0))
+        let port = Socket.localPort(socket)
+        for host in ["127.0.0.1", "::1"] {
+            let endpoint = try Socket.resolve(.tcp(host: host, port: port))[0]
+            let client = try Socket.connect(endpoint)
+            try await Task.sleep(for: .milliseconds(100))
+            #expect(Socket.connectError(client) == nil, "\(host)")
+        }
+        try socket.close()
     }
 
     @Test func errorsTravelWhole() async throws {

@@ -56,6 +56,16 @@ import Testing
         }
     }
 
+    /// A stranger gets less than the connection was made for.
+    @Test func theLimitCanBeLowered() throws {
+        var multiplexer = try listener(limit: 8)
+        multiplexer.limitPeerStreams(to: 1)
+        _ = try multiplexer.receive(open(1))
+        guard case .refused(3, _) = try multiplexer.receive(open(3)) else {
+            throw FleetError(.internalError, "not refused")
+        }
+    }
+
     @Test func creditIsEnforced() throws {
         var multiplexer = try listener()
         _ = try multiplexer.receive(open(1))
@@ -67,6 +77,23 @@ import Testing
         #expect(!refuses(multiplexer, Frame(.data, stream: 1, payload: [1])))
         #expect(refuses(multiplexer, Frame(.data, stream: 1, payload: [1, 2])))
         #expect(refuses(multiplexer, Frame(.credit, stream: 1, payload: [1, 2, 3])))
+    }
+
+    @Test func emptyPiecesAreRefused() throws {
+        var multiplexer = try listener()
+        _ = try multiplexer.receive(open(1))
+        #expect(refuses(multiplexer, Frame(.data, stream: 1)) && refuses(multiplexer, Frame(.message, stream: 1)))
+    }
+
+    /// Whatever an error says, it fits into a frame: a long one must not be what ends the program.
+    @Test func anErrorOfAnyLengthFitsIntoAFrame() throws {
+        for text in [
+            String(repeating: "x", count: 1 << 20), String(repeating: "\u{1F9E8}", count: 1 << 18),
+            String(repeating: "\u{1}", count: 1 << 20),
+        ] {
+            let frame = Multiplexer.goAway(FleetError("code", text, hint: text))
+            #expect(!frame.encoded.isEmpty && frame.payload.count <= Frame.maximumPayload)
+        }
     }
 
     @Test func malformedOpen() throws {

@@ -128,7 +128,6 @@ struct ConnectionTests {
         }
         db.close()
         #expect(code { try db.run("SELECT 1") } == .internalError)
-        #expect(try SQLiteConnection(.file(path)).findings().isEmpty)
     }
 
     @Test func aSecondWriterIsToldSo() throws {

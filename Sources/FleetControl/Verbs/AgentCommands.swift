@@ -53,6 +53,22 @@ let agentCommand = Command(
             }
             return .success
         },
+        Command(
+            "revoke", "Take an agent's right to connect, at once",
+            discussion:
+                "Its certificate counts for nothing from now on, and an open connection ends. To let the node in again, enroll it anew.",
+            arguments: [.init("CLUSTER", "the agent's cluster"), .init("NODE", "its node")],
+            examples: [.init("fleetctl agent revoke cluster-a cp-1", "for a node that is retired, or lost")]
+        ) { call in
+            let control = try await Coordinator.control(call)
+            let (cluster, node) = (call.argument("CLUSTER")!, call.argument("NODE")!)
+            let reply: RevokeReply = try await control.call(
+                ControlMethod.revokeAgent, RevokeRequest(cluster: cluster, name: node))
+            call.terminal.print(
+                "the agent on \(node) (\(cluster)) may not connect any more; certificates revoked: \(reply.certificates)"
+            )
+            return .success
+        },
     ])
 
 /// The token alone on standard output, so that a script can take it; what to do with it on standard error.
@@ -100,6 +116,21 @@ let operatorCommand = Command(
             } else {
                 table.print(call.terminal)
             }
+            return .success
+        },
+        Command(
+            "revoke", "Take an operator's right to use this coordinator, at once",
+            arguments: [.init("NAME", "the operator's name")],
+            examples: [
+                .init("fleetctl operator revoke alice", "all of alice's certificates count for nothing from now on")
+            ]
+        ) { call in
+            let control = try await Coordinator.control(call)
+            let name = call.argument("NAME")!
+            let reply: RevokeReply = try await control.call(
+                ControlMethod.revokeOperator, RevokeRequest(cluster: nil, name: name))
+            call.terminal.print(
+                "\(name) may not use this coordinator any more; certificates revoked: \(reply.certificates)")
             return .success
         },
     ])

@@ -38,7 +38,13 @@ let auditCommand = Command(
             return .success
         },
         Command(
-            "verify", "Prove that no event was changed, removed or put in between", options: [Output.option],
+            "verify", "Prove that no event was changed, removed or put in between",
+            discussion: """
+                It finds every event that was changed, removed or put in between, unless all that follows was made anew: whoever
+                can write the coordinator's database can do that, so keep the last hash that this prints somewhere else, and
+                compare.
+                """,
+            options: [Output.option],
             examples: [.init("fleetctl audit verify", "walks the whole chain of hashes")],
             exitStatuses: [(.partialFailure, "the chain is broken; the first place is named")]
         ) { call in

@@ -19,6 +19,9 @@ let backupCommand = Command(
     ],
     exitStatuses: [(.partialFailure, "some clusters were backed up and some were not; each line says which and why")]
 ) { call in
+    guard call.has("all") || !call.arguments("CLUSTER").isEmpty else {
+        throw FleetError(.usage, "no cluster was named", hint: "name clusters, or give --all")
+    }
     let control = try await Coordinator.control(call)
     let parallel = try call.number("parallel", default: 4)
     var names = call.arguments("CLUSTER")
@@ -32,7 +35,6 @@ let backupCommand = Command(
             throw FleetError(.notFound, "there are no clusters", hint: "add one with 'fleetctl cluster add NAME'")
         }
     }
-    guard !names.isEmpty else { throw FleetError(.usage, "no cluster was named", hint: "name clusters, or give --all") }
     var unique: [String] = []
     for name in names where !unique.contains(name) { unique.append(name) }
 
@@ -79,6 +81,7 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
         await progress.started(cluster)
         let ended = try await JobWatch.follow(job.id, control) { event in
             if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
+            if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
         }
         if ended.state == .succeeded {
             result.snapshot = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))

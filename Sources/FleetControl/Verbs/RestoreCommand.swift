@@ -58,8 +58,11 @@ let restoreCommand = Command(
     let job: JobRecord = try await control.call(ControlMethod.startRestore, request)
     if !Output.isJSON(call) { terminal.note("job \(job.id)") }
     let ended = try await JobWatch.follow(job.id, control) { event in
-        if !Output.isJSON(call), !request.dryRun, let line = JobWatch.line(event) {
-            terminal.note(Terminal.clean(line))
+        guard !Output.isJSON(call), !request.dryRun else { return }
+        if let line = JobWatch.line(event) { terminal.note(Terminal.clean(line)) }
+        // On a terminal the transfer is drawn in place, and the next line takes its place.
+        if event.kind == .progress, terminal.errorIsTerminal {
+            terminal.noteRaw("\r\u{1b}[K          \(Terminal.clean(event.detail ?? ""))\r")
         }
     }
     if Output.isJSON(call) { try Output.json(ended, call) } else { report(ended, terminal, dryRun: request.dryRun) }

@@ -2,7 +2,6 @@ internal import FleetCommandLine
 internal import FleetCrypto
 internal import FleetProtocol
 internal import FleetSystem
-private import Glibc
 
 let snapshotCommand = Command(
     "snapshot", "Snapshots in the store",
@@ -88,7 +87,8 @@ private func show(_ entry: SnapshotEntry, _ terminal: Terminal) {
         ("revision", "\(facts.status.revision)"),
         ("keys", "\(facts.status.totalKey) (as \(facts.tool) counts them)"), ("hash", "\(facts.status.hash)"),
         ("etcd", facts.etcdVersion), ("member", "\(facts.memberName) (\(facts.memberID))"),
-        ("etcd cluster id", facts.clusterID), ("saved with", facts.tool),
+        ("etcd cluster id", facts.clusterID), ("members", facts.members.map(String.init) ?? "not known"),
+        ("saved with", facts.tool),
     ]
     for (name, value) in rows {
         terminal.print("\(name)\(String(repeating: " ", count: 17 - name.count))\(Terminal.clean(value))")
@@ -105,21 +105,16 @@ private func export(_ entry: SnapshotEntry, to path: String, _ control: Control)
             .alreadyExists, "\(path) exists already", hint: "name another file with --file, or move this one away")
     }
     let temporary = path + ".part-" + Randomness.token(6)
-    let file = try Descriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL)
+    let file = try await onDisk { () throws(FleetError) in try HashedFile(creating: temporary) }
     do throws(FleetError) {
         let stream = try await control.connected().open(
             ControlMethod.exportSnapshot, try JSON.encode(NameRequest(name: entry.record.id)), ends: true)
-        var hasher = SHA256()
-        var length: Int64 = 0
         receiving: while true {
             switch try await stream.receive() {
-            case .data(let bytes):
-                hasher.update(bytes)
-                length += Int64(bytes.count)
-                try file.write(bytes)
+            case .data(let bytes): try await onDisk { () throws(FleetError) in try file.write(bytes) }
             case .end(let body):
                 let digest = try JSON.decode(StreamDigest.self, from: body)
-                guard digest.length == length, digest.sha256 == hasher.finalize().hex,
+                guard digest == StreamDigest(length: file.length, sha256: file.digest),
                     digest.sha256 == entry.record.sha256
                 else {
                     throw FleetError(
@@ -130,11 +125,20 @@ private func export(_ entry: SnapshotEntry, to path: String, _ control: Control)
             case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
             }
         }
-        try file.sync()
-        try file.close()
-        try FileSystem.rename(temporary, to: path)
+        try await onDisk { () throws(FleetError) in
+            try file.sync()
+            try FileSystem.rename(temporary, to: path)
+        }
     } catch {
         try? FileSystem.remove(temporary)
         throw error
     }
+}
+
+/// Disk work on a thread made for it, with the fleet's error.
+private func onDisk<Value: Sendable>(_ body: @escaping @Sendable () throws(FleetError) -> Value)
+    async throws(FleetError)
+    -> Value
+{
+    do { return try await Blocking.run(body) } catch { throw FleetError(error) }
 }

@@ -58,6 +58,12 @@ private func concerns(_ status: FleetStatus) -> [String] {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
         }
     }
+    for agent in status.agents {
+        guard let end = agent.certificate?.notAfter, end < status.time.adding(.seconds(60 * 86_400)) else { continue }
+        all.append(
+            "the certificate of the agent on \(agent.node) (\(agent.cluster)) ends \(end.short); enroll it again with "
+                + "'fleet-agent enroll --force' and a new token")
+    }
     if !status.audit.isIntact { all.append("the audit chain is broken; see 'fleetctl audit verify'") }
     if status.storeFree < max(status.storeUsed / 10, 1 << 30) {
         all.append("less than \(Human.bytes(max(status.storeUsed / 10, 1 << 30))) are free in the store")

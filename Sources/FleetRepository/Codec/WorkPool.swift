@@ -34,9 +34,9 @@ final class WorkPool: Sendable {
 
     private static func run(_ state: Monitor<State>) {
         while true {
-            let next: (work: (@Sendable () -> Void)?, isOver: Bool) = state.waiting(
-                seconds: 3600, until: { $0.head < $0.queue.count || $0.isOver }
-            ) { state, isReady in
+            let hasWork: (State) -> Bool = { $0.head < $0.queue.count || $0.isOver }
+            let next: (work: (@Sendable () -> Void)?, isOver: Bool) = state.waiting(seconds: 3600, until: hasWork) {
+                state, isReady in
                 guard isReady, state.head < state.queue.count else { return (nil, state.isOver) }
                 let work = state.queue[state.head]
                 state.head += 1

@@ -53,7 +53,8 @@ final class BlockCache: Sendable {
             }
             if let block = known.block { return block }
             if known.isMine { break }
-            state.waiting(seconds: 1, until: { $0.entries[key]?.block != nil || $0.entries[key] == nil }) { _, _ in }
+            let isDone: (State) -> Bool = { $0.entries[key]?.block != nil || $0.entries[key] == nil }
+            state.waiting(seconds: 1, until: isDone) { _, _ in }
         }
         do throws(FleetError) {
             let block = try decode()

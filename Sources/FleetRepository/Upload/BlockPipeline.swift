@@ -37,8 +37,8 @@ final class BlockPipeline: Sendable {
     /// Waits until at most `limit` blocks are under way; 0 for all to be done.
     func wait(atMost limit: Int) throws(FleetError) {
         while true {
-            let isReady = state.waiting(seconds: 3600, until: { $0.pending <= limit }) { _, isReady in isReady }
-            if isReady { break }
+            let isFew: (State) -> Bool = { $0.pending <= limit }
+            if state.waiting(seconds: 3600, until: isFew, { _, isReady in isReady }) { break }
         }
         if let failure = state.withLock({ $0.failure }) { throw failure }
     }

@@ -77,6 +77,12 @@ final class UploadLog: Sendable {
         }
         guard let first = records.first else { return nil }
         if place < size { try file.truncate(to: place) }
+        // What a former process wrote may be in the page cache only; what is promised from here on is not.
+        do throws(FleetError) { try file.sync() } catch {
+            // fsync(2): after an error the kernel may count the pages as clean, so what they hold is not believed later.
+            try? core.files.remove(core.logPath(key))
+            throw error
+        }
         let log = UploadLog(file, sealing, key: key, length: place, records: records.count)
         var checkpoints: [Checkpoint] = []
         var end = Int64(SealedFile.headerLength)

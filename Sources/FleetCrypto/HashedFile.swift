@@ -1,26 +1,32 @@
-import FleetCrypto
-import FleetSystem
+public import FleetSystem
 private import Glibc
 
 /// A file that is read or written from its beginning to its end while its SHA-256 is computed. One caller at a time; it
 /// blocks, so its calls are made with `Blocking.run`.
-final class HashedFile: @unchecked Sendable {
+public final class HashedFile: @unchecked Sendable {
     // Unchecked: one caller at a time, on whichever disk thread is free.
     private let descriptor: Descriptor
     private var hasher = SHA256()
-    private(set) var length: Int64 = 0
+    public private(set) var length: Int64 = 0
 
     /// For reading.
-    init(reading path: String) throws(FleetError) { descriptor = try Descriptor.open(path, O_RDONLY) }
+    public init(reading path: String) throws(FleetError) { descriptor = try Descriptor.open(path, O_RDONLY) }
+
+    /// For writing a file that must not be there yet.
+    ///
+    /// - Throws: `already-exists`.
+    public init(creating path: String) throws(FleetError) {
+        descriptor = try Descriptor.open(path, O_WRONLY | O_CREAT | O_EXCL)
+    }
 
     /// For writing; what is there already is kept, hashed and gone on behind.
-    init(continuing path: String) throws(FleetError) {
+    public init(continuing path: String) throws(FleetError) {
         descriptor = try Descriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
         while !(try read(256 << 10)).isEmpty {}
     }
 
     /// The next bytes; none at the end.
-    func read(_ count: Int) throws(FleetError) -> [UInt8] {
+    public func read(_ count: Int) throws(FleetError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         let got = try descriptor.read(into: &bytes)
         if got < count { bytes.removeLast(count - got) }
@@ -30,7 +36,7 @@ final class HashedFile: @unchecked Sendable {
     }
 
     /// Reads on to `offset`, only for the digest.
-    func skip(to offset: Int64) throws(FleetError) {
+    public func skip(to offset: Int64) throws(FleetError) {
         while length < offset {
             guard !(try read(Int(min(256 << 10, offset - length)))).isEmpty else {
                 throw FleetError(.malformed, "the file ends at \(length), before \(offset)")
@@ -38,14 +44,14 @@ final class HashedFile: @unchecked Sendable {
         }
     }
 
-    func write(_ bytes: [UInt8]) throws(FleetError) {
+    public func write(_ bytes: [UInt8]) throws(FleetError) {
         try descriptor.write(bytes)
         hasher.update(bytes)
         length += Int64(bytes.count)
     }
 
-    func sync() throws(FleetError) { try descriptor.sync() }
+    public func sync() throws(FleetError) { try descriptor.sync() }
 
     /// Of all that was read or written so far.
-    var digest: String { hasher.current().hex }
+    public var digest: String { hasher.current().hex }
 }

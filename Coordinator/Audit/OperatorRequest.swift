@@ -1,0 +1,63 @@
+import FleetProtocol
+import FleetSystem
+
+/// One request of an operator, while it is served. What refuses it deep down may put that on record itself; whatever
+/// does not is put on record at the door, so that each refusal is there once.
+final class OperatorRequest: Sendable {
+    @TaskLocal static var current: OperatorRequest?
+    private let recorded = Monitor(false)
+
+    var isRecorded: Bool { recorded.withLock(\.self) }
+    func note() { recorded.withLock { $0 = true } }
+}
+
+extension OperatorRequest {
+    /// What a refusal of `method` is recorded as; nil for what only reads.
+    static func act(_ method: String, _ request: [UInt8], by actor: String) -> Act? {
+        /// The fields by which the requests of all methods say what they are about.
+        struct Target: Decodable {
+            var cluster: String?
+            var name: String?
+            var at: String?
+        }
+        let target = try? JSON.decode(Target.self, from: request)
+        switch method {
+        case ControlMethod.addCluster, ControlMethod.agentToken: return Act(method, by: actor, cluster: target?.name)
+        case ControlMethod.operatorToken, ControlMethod.exportSnapshot:
+            return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
+            return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
+        case ControlMethod.startBackup: return Act(method, by: actor, cluster: target?.cluster)
+        // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
+        case ControlMethod.previewRestore, ControlMethod.startRestore:
+            return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
+        default: return nil
+        }
+    }
+}
+
+extension Catalogue {
+    /// Does `body`; what it throws is put on record as a refusal or failure of `act`, unless it is there already.
+    nonisolated func recording<Value: Sendable>(
+        _ act: Act, _ body: () async throws(FleetError) -> Value
+    ) async throws(FleetError) -> Value {
+        let request = OperatorRequest()
+        let result: Result<Value, FleetError> = await OperatorRequest.$current.withValue(request) {
+            do throws(FleetError) { return .success(try await body()) } catch { return .failure(error) }
+        }
+        // Who asked is gone: nothing was refused.
+        let isLost: (FleetError) -> Bool = { $0.code == .cancelled || $0.code == .connectionLost }
+        if case .failure(let error) = result, !request.isRecorded, !isLost(error) {
+            try? await audit(act, error: error)
+        }
+        return try result.get()
+    }
+
+    /// Somebody who was not let in: on record as far as the budget for refusals of strangers goes.
+    func turnedAway(_ act: Act, _ error: FleetError) {
+        var act = act
+        guard let leftOut = strangers.admit(at: now) else { return }
+        if leftOut > 0 { act.detail["leftOut"] = String(leftOut) }
+        try? audit(act, error: error)
+    }
+}

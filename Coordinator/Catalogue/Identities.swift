@@ -1,0 +1,74 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension SnapshotRecord {
+    /// What a snapshot is when its file is what it should be.
+    var soundCondition: SnapshotCondition { expectedClusterID == nil ? .verified : .foreign }
+
+    /// Why `soundCondition` is not `verified`.
+    var foreignProblem: FleetError? {
+        expectedClusterID.map { expected in
+            FleetError(
+                .otherCluster, "its etcd cluster is \(facts.clusterID), and \(cluster) is \(expected)",
+                hint: "see whether \(node) was enrolled with another cluster's token; if this etcd was made anew, "
+                    + "add it as a cluster of its own")
+        }
+    }
+}
+
+/// Which etcd a cluster is. An agent that was enrolled with another cluster's token would otherwise have its backups
+/// become that cluster's latest.
+extension Catalogue {
+    /// etcd's cluster id that `cluster` should have, where `id` is not it. nil: `id` is the first one, or is known, or
+    /// a restore that succeeded since the last snapshot explains that there is a new one.
+    ///
+    /// Decided once, before a snapshot is committed, and kept in its record: a catalogue that is rebuilt has no history.
+    func expectedIdentity(_ id: String, cluster: String) throws(FleetError) -> String? {
+        let known = try identities(cluster)
+        guard let last = known.last, !known.contains(where: { $0.id == id }) else { return nil }
+        // Both times are the coordinator's own.
+        let isExplained: Bool? = try db.first(
+            """
+            SELECT EXISTS (SELECT 1 FROM jobs WHERE cluster = ?1 AND kind = 'restore' AND NOT dry_run
+                AND state = 'succeeded' AND finished >= (SELECT coalesce(max(stored), 0) FROM snapshots
+                    WHERE cluster = ?1 AND condition <> 'foreign')) AS explained
+            """, cluster
+        ) { row throws(FleetError) in try row["explained"] }
+        return isExplained == true ? nil : last.id
+    }
+
+    /// Inside a transaction: what a stored snapshot says of its cluster. A new id is an event of its own, and one that
+    /// nothing explains is recorded as refused.
+    func noteIdentity(_ record: SnapshotRecord) throws(FleetError) {
+        let id = record.facts.clusterID
+        if let expected = record.expectedClusterID {
+            var event = Act(
+                "snapshot.foreign", by: "agent:\(record.cluster)/\(record.node)", cluster: record.cluster,
+                subject: record.id)
+            event.detail = ["etcdClusterID": id, "expected": expected, "job": record.job]
+            return try append(event, .refused)
+        }
+        let known = try identities(record.cluster)
+        guard !known.contains(where: { $0.id == id }) else { return }
+        try db.run(
+            "INSERT INTO etcd_identities (cluster, id, first_seen, snapshot) VALUES (?, ?, ?, ?)", record.cluster, id,
+            record.facts.savedAt, record.id)
+        var event = Act("cluster.identity", by: "coordinator", cluster: record.cluster, subject: record.id)
+        event.detail["etcdClusterID"] = id
+        event.detail["previous"] = known.last?.id
+        let elsewhere: [String] = try db.all(
+            "SELECT cluster FROM etcd_identities WHERE id = ? AND cluster <> ? ORDER BY cluster", id, record.cluster
+        ) { row throws(FleetError) in try row["cluster"] }
+        if !elsewhere.isEmpty { event.detail["alsoSeenIn"] = elsewhere.joined(separator: ",") }
+        try append(event, .ok)
+    }
+
+    func identities(_ cluster: String) throws(FleetError) -> [EtcdIdentity] {
+        try db.all(
+            "SELECT id, first_seen, snapshot FROM etcd_identities WHERE cluster = ? ORDER BY first_seen, rowid", cluster
+        ) { row throws(FleetError) in
+            EtcdIdentity(id: try row["id"], firstSeen: try row["first_seen"], snapshot: try row["snapshot"])
+        }
+    }
+}

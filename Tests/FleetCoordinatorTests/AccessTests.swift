@@ -1,0 +1,122 @@
+import FleetCrypto
+import FleetProtocol
+import FleetReactor
+import FleetSystem
+import FleetTLS
+import Testing
+
+@testable import FleetCoordinator
+
+/// Who may ask what, against a whole coordinator on loopback.
+@Suite(.timeLimit(.minutes(2))) struct AccessTests {
+    struct Running: Sendable {
+        let server: CoordinatorServer
+        let running: CoordinatorServer.Running
+        let place: TemporaryDirectory
+        var address: Address { .tcp(host: "127.0.0.1", port: running.port) }
+
+        init() async throws {
+            place = try TemporaryDirectory()
+            let directory = DataDirectory(path: place.path + "/data")
+            try directory.create(.init(advertise: "127.0.0.1:7400", listen: "127.0.0.1:7400"))
+            let vault = try openVault(directory, log: .silent)
+            server = CoordinatorServer(
+                .init(
+                    listen: .tcp(host: "127.0.0.1", port: 0), advertise: .tcp(host: "127.0.0.1", port: 1),
+                    controlSocket: nil, user: 0),
+                catalogue: vault.catalogue, vault: vault, keys: try KeyRing(directory: directory.keys), log: .silent)
+            running = try await server.start()
+            _ = try await server.catalogue.addCluster("a", by: "test")
+        }
+
+        func stop() async { await server.stop(running) }
+
+        /// A client that enrolled with a token of its own.
+        func enrolled(_ role: Role, _ name: String) async throws -> TLSContext {
+            let token = JoinToken(address: address, authorityFingerprint: server.keys.authority.certificate.fingerprint)
+            _ = try await server.catalogue.createToken(
+                secret: token.secret, role: role, cluster: role == .agent ? "a" : nil,
+                name: role == .operator ? name : nil,
+                lifetime: .seconds(60), by: "test")
+            let result = try await Enrollment.redeem(token, name: name, software: "test")
+            return try TLSContext.client(
+                identity: .init(certificate: try X509Certificate(pem: result.reply.certificate), key: result.key),
+                authority: try X509Certificate(pem: result.reply.authority))
+        }
+
+        func connect(_ tls: TLSContext) async throws -> Connection {
+            try await Dialler.connect(address, tls: tls, options: .init(software: "test"))
+        }
+    }
+
+    private func refusal(_ connection: Connection, _ method: String, _ request: some Encodable & Sendable) async
+        -> FleetError.Code?
+    {
+        do { let _: Acknowledgement = try await connection.call(method, request) } catch { return error.code }
+        return nil
+    }
+
+    @Test func anAgentIsNoOperatorAndAnOperatorIsNoAgent() async throws {
+        let fleet = try await Running()
+        let agent = try await fleet.connect(try await fleet.enrolled(.agent, "node-1"))
+        for method in [
+            ControlMethod.listClusters, ControlMethod.startRestore, ControlMethod.exportSnapshot,
+            ControlMethod.agentToken, Method.enroll,
+        ] {
+            #expect(await refusal(agent, method, NameRequest(name: "a")) == .unknownMethod, "\(method)")
+        }
+        let operators = try await fleet.connect(try await fleet.enrolled(.operator, "alice"))
+        for method in [Method.register, Method.event, Method.upload, Method.fetch] {
+            #expect(await refusal(operators, method, NameRequest(name: "a")) == .unknownMethod, "\(method)")
+        }
+        let clusters: [ClusterRecord] = try await operators.call(ControlMethod.listClusters, ListRequest())
+        #expect(clusters.map(\.name) == ["a"])
+        await fleet.stop()
+    }
+
+    @Test func whoHasNoCertificateMayOnlyEnroll() async throws {
+        let fleet = try await Running()
+        let stranger = try await Dialler.connect(
+            fleet.address, tls: try TLSContext.enrolling(),
+            authorityFingerprint: fleet.server.keys.authority.certificate.fingerprint,
+            options: .init(software: "test"))
+        for method in [ControlMethod.listClusters, Method.register, Method.upload, "nonsense"] {
+            #expect(await refusal(stranger, method, NameRequest(name: "a")) == .permissionDenied, "\(method)")
+        }
+        #expect(
+            await refusal(stranger, Method.enroll, EnrollRequest(token: "0", name: "n", request: "x")) == .tokenUnknown)
+        await fleet.stop()
+    }
+
+    @Test func aRevokedCertificateCountsForNothingAtOnce() async throws {
+        let fleet = try await Running()
+        let connection = try await fleet.connect(try await fleet.enrolled(.operator, "mallory"))
+        #expect(await refusal(connection, ControlMethod.addCluster, NameRequest(name: "b")) != .certificateRevoked)
+        _ = try await fleet.server.catalogue.revoke(.operator(name: "mallory"), by: "test")
+        #expect(await refusal(connection, ControlMethod.addCluster, NameRequest(name: "c")) == .certificateRevoked)
+        #expect(try await fleet.server.catalogue.clusters().map(\.name) == ["a", "b"])
+        await fleet.stop()
+    }
+
+    @Test func anAgentGetsNoSnapshotThatNoJobOfItsOwnNames() async throws {
+        let fleet = try await Running()
+        let agent = try await fleet.connect(try await fleet.enrolled(.agent, "node-1"))
+        let request = FetchRequest(job: "20261124-065510-aaaa", snapshot: "20261124-065510-bbbb", offset: 0)
+        #expect(await refusal(agent, Method.fetch, request) == .notFound)
+        #expect(
+            await refusal(agent, Method.fetch, FetchRequest(job: "../../keys", snapshot: "../authority", offset: 0))
+                == .notFound)
+        await fleet.stop()
+    }
+
+    @Test func requestsThatAreNoRequests() async throws {
+        let fleet = try await Running()
+        let connection = try await fleet.connect(try await fleet.enrolled(.operator, "alice"))
+        for body in ["", "null", "[1,2", #"{"name":7}"#, String(repeating: "[", count: 100_000)] {
+            let stream = try await connection.open(ControlMethod.addCluster, Array(body.utf8), ends: true)
+            await #expect { _ = try await stream.receiveReply() } throws: { ($0 as? FleetError)?.code == .malformed }
+        }
+        let _: [ClusterRecord] = try await connection.call(ControlMethod.listClusters, ListRequest())
+        await fleet.stop()
+    }
+}

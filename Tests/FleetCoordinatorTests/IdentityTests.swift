@@ -1,0 +1,126 @@
+import FleetProtocol
+import FleetSystem
+import RepositoryTestFiles
+import Testing
+
+@testable import FleetCoordinator
+
+/// Whether what arrives under a cluster's name is of that cluster, and of that time.
+@Suite("Identity and time of what is stored")
+struct IdentityTests {
+    private let node = NodeName(cluster: "a", node: "n1")
+    private let clock = TestClock()
+    private let catalogue: Catalogue
+    private let vault: Vault
+
+    init() async throws {
+        catalogue = try await Fixture.fleet(clock)
+        vault = Vault(store: try RepositoryStore.test("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
+    }
+
+    /// A whole backup of cluster a; its end is what the agent says.
+    private func backUp(etcdID: String = "cafe", saved: Timestamp? = nil) async throws -> SnapshotEntry {
+        clock.advance(.seconds(60))
+        let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        var facts = sample.record.facts
+        facts.clusterID = etcdID
+        facts.savedAt = saved ?? clock.now
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: facts)
+        let session = try await vault.begin(request, from: node)
+        try await session.append(sample.bytes)
+        _ = try await session.finish(sample.digest)
+        try await end(job)
+        return try await catalogue.snapshot(job.snapshot)
+    }
+
+    private func end(_ job: JobRecord) async throws {
+        clock.advance(.seconds(1))
+        let outcome = JobOutcome(result: .succeeded, summary: "done")
+        _ = try await catalogue.receive(
+            JobEvent(job: job.id, sequence: 1, time: clock.now, kind: .outcome, outcome: outcome), from: node)
+        #expect(try await catalogue.job(job.id).state == .succeeded)
+    }
+
+    private func restore(_ snapshot: String, other: Bool = false, dryRun: Bool = false) async throws {
+        clock.advance(.seconds(60))
+        let order = RestoreOrder(snapshot: snapshot, dryRun: dryRun, options: .init(allowOtherCluster: other))
+        let job = try await catalogue.createRestore(
+            order, cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        try await end(job)
+    }
+
+    @Test func aSnapshotOfAnotherEtcdIsKeptApart() async throws {
+        let own = try await backUp()
+        let foreign = try await backUp(etcdID: "f00d")
+        #expect(foreign.condition.rawValue == "foreign")
+        #expect(foreign.problem?.code == .otherCluster)
+        #expect(foreign.record.facts.warnings.count == 1)
+        #expect(try vault.store.list().records.count == 2)
+        // Not the latest, and restored only where that is said.
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == own.record.id)
+        #expect(try await catalogue.cluster("a").identities.map(\.id) == ["cafe"])
+        #expect(try await catalogue.cluster("a").latestSnapshot == own.record.id)
+        let event = try #require(try await catalogue.auditLog().first { $0.event.action == "snapshot.foreign" }?.event)
+        #expect(event.outcome == .refused)
+        #expect(event.subject == foreign.record.id)
+        #expect(await code { try await restore(foreign.record.id) } == .otherCluster)
+        // Examining it or starting anew does not make it the cluster's own.
+        #expect(try await vault.examine(foreign.record.id, by: "root").isSound)
+        #expect(try await vault.reconcile() == Reconciliation())
+        #expect(try await catalogue.snapshot(foreign.record.id) == foreign)
+        try await restore(foreign.record.id, other: true)
+    }
+
+    @Test func aRestoreExplainsANewIdOnce() async throws {
+        let first = try await backUp()
+        try await restore(first.record.id, dryRun: true)
+        #expect(try await backUp(etcdID: "d0d0").condition.rawValue == "foreign")
+        try await restore(first.record.id)
+        #expect(try await backUp(etcdID: "beef").condition == .verified)
+        #expect(try await backUp(etcdID: "f00d").condition.rawValue == "foreign")
+        #expect(try await backUp(etcdID: "cafe").condition == .verified)
+        #expect(try await catalogue.cluster("a").identities.map(\.id) == ["cafe", "beef"])
+    }
+
+    @Test func aRebuiltCatalogueKnowsWhatWasForeign() async throws {
+        let own = try await backUp()
+        let foreign = try await backUp(etcdID: "f00d")
+        let empty = try Fixture.catalogue()
+        _ = try await Vault(store: vault.store, catalogue: empty).reconcile()
+        #expect(try await empty.snapshot(own.record.id).condition == .verified)
+        #expect(try await empty.snapshot(foreign.record.id).condition.rawValue == "foreign")
+    }
+
+    /// A lost backup may still arrive; not for ever.
+    @Test func whatArrivedOfALostBackupIsKeptForAWeek() async throws {
+        let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        _ = try await catalogue.willSend(job.id)
+        try await catalogue.answered(job.id)
+        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let session = try await vault.begin(request, from: node)
+        try await session.append(sample.bytes[..<700])
+        await session.close()
+        clock.advance(.seconds(3 * 86_400))
+        _ = try await catalogue.tick(connected: [])
+        #expect(try await catalogue.job(job.id).state == .lost)
+        clock.advance(.seconds(6 * 86_400))
+        #expect(try await vault.reconcile().discarded.isEmpty)
+        clock.advance(.seconds(86_400))
+        #expect(try await vault.reconcile().discarded == [Vault.key(request)])
+        #expect(try vault.store.incoming().isEmpty)
+    }
+
+    @Test func theNodesClockIsBelievedWithinBounds() async throws {
+        let good = try await backUp(saved: clock.now.adding(.seconds(100)))
+        #expect(good.record.facts.warnings.isEmpty)
+        let ahead = try await backUp(saved: clock.now.adding(.seconds(86_400)))
+        #expect(ahead.record.facts.savedAt <= clock.now.adding(.seconds(300)))
+        #expect(ahead.record.facts.warnings.count == 1)
+        let behind = try await backUp(saved: clock.now.adding(.seconds(-86_400)))
+        #expect(behind.record.facts.savedAt >= clock.now.adding(.seconds(-400)))
+        #expect(behind.record.facts.warnings.count == 1)
+        #expect(try vault.store.list().records.contains(behind.record))
+    }
+}

@@ -1,0 +1,183 @@
+import FleetCrypto
+import FleetProtocol
+import FleetReactor
+import FleetSQLite
+import FleetSystem
+import FleetTLS
+import RepositoryTestFiles
+import Testing
+
+@testable import FleetCoordinator
+
+/// A coordinator that really listens, on loopback and on a socket, over a catalogue in memory.
+final class TestServer: Sendable {
+    let server: CoordinatorServer
+    let catalogue: Catalogue
+    private let directory: TemporaryDirectory
+    private let running: CoordinatorServer.Running
+
+    init() async throws {
+        directory = try TemporaryDirectory()
+        catalogue = try Catalogue(.memory)
+        try KeyRing.create(in: directory.path + "/keys")
+        let vault = Vault(
+            store: try RepositoryStore.test("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
+        server = CoordinatorServer(
+            .init(
+                listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),
+                controlSocket: directory.path + "/control.sock", user: 0),
+            catalogue: catalogue, vault: vault, keys: try KeyRing(directory: directory.path + "/keys"), log: .silent)
+        running = try await server.start()
+    }
+
+    func stop() async { await server.stop(running) }
+
+    /// As root, or as whoever runs the tests.
+    func operate() async throws -> Connection {
+        try await Dialler.connect(
+            .unix(path: directory.path + "/control.sock"), tls: nil, options: .init(software: "test"))
+    }
+
+    /// With a certificate of the fleet's authority, whether the catalogue knows of it or not.
+    func dial(_ grant: Grant, isKnown: Bool = true) async throws -> Connection {
+        let key = try PrivateKey.generateP256()
+        let keys = server.keys
+        let request = try CertificateRequest(key: key, commonName: "test").pem
+        var certificate = try keys.issue(grant, request: request)
+        if isKnown {
+            let secret = Randomness.token(20)
+            switch grant {
+            case .agent(let cluster, _):
+                _ = try await catalogue.createToken(
+                    secret: secret, role: .agent, cluster: cluster, lifetime: .seconds(60), by: "test")
+            case .operator(let name):
+                _ = try await catalogue.createToken(
+                    secret: secret, role: .operator, name: name, lifetime: .seconds(60), by: "test")
+            }
+            let name = if case .agent(_, let node) = grant { node } else { "" }
+            let pem = try await catalogue.enrol(secret: secret, name: name, from: "test") { grant throws(FleetError) in
+                let certificate = try keys.issue(grant, request: request)
+                let record = CertificateRecord(
+                    fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),
+                    notAfter: certificate.notAfter)
+                return (record, try certificate.pem())
+            }.issued
+            certificate = try X509Certificate(pem: pem)
+        }
+        return try await Dialler.connect(
+            try Address("127.0.0.1:\(running.port)"),
+            tls: try TLSContext.client(
+                identity: .init(certificate: certificate, key: key), authority: keys.authority.certificate),
+            options: .init(software: "test"))
+    }
+
+    func events(_ action: String) async throws -> [AuditEvent] {
+        try await catalogue.auditLog().map(\.event).filter { $0.action == action }
+    }
+}
+
+@Suite("Server", .timeLimit(.minutes(1)))
+struct ServerTests {
+    @Test func everyRefusalOfAnOperatorsActIsOnRecordOnce() async throws {
+        let server = try await TestServer()
+        let connection = try await server.operate()
+        func ask(_ method: String, _ request: some Encodable & Sendable) async -> FleetError.Code? {
+            await code { _ = try await connection.call(method, request, as: Acknowledgement.self) }
+        }
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let restore = RestoreRequest(
+            cluster: "a", at: "latest", dryRun: false, fromOtherCluster: false, waitSeconds: 60)
+        var odd = restore
+        odd.waitSeconds = 1
+        let cases: [(String, any Encodable & Sendable, FleetError.Code, cluster: String?)] = [
+            (ControlMethod.previewRestore, restore, .notFound, "a"),
+            (ControlMethod.startRestore, odd, .usage, "a"),
+            (ControlMethod.startRestore, restore, .noAgent, "a"),
+            (ControlMethod.startBackup, BackupRequest(cluster: "z"), .notFound, "z"),
+            (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 1), .usage, "a"),
+            (ControlMethod.exportSnapshot, NameRequest(name: "s1"), .notFound, nil),
+        ]
+        for (method, request, expected, cluster) in cases {
+            let before = try await server.events(method).count
+            #expect(await ask(method, request) == expected)
+            let events = try await server.events(method)
+            #expect(events.count == before + 1, "\(method)")
+            #expect(events.last?.outcome == .refused)
+            #expect(events.last?.cluster == cluster)
+        }
+        // The catalogue has recorded this one already.
+        #expect(await ask(ControlMethod.addCluster, NameRequest(name: "a")) == .alreadyExists)
+        #expect(try await server.events("cluster.add").count == 2)
+        #expect(await ask(ControlMethod.showJob, NameRequest(name: "nothing")) == .notFound)
+        #expect(try await server.events(ControlMethod.showJob).isEmpty)
+        await server.stop()
+    }
+
+    /// What the coordinator takes, no agent may refuse.
+    @Test(arguments: [(5, FleetError.Code.usage), (9, .usage), (10, .noAgent), (3600, .noAgent), (3601, .usage)])
+    func waitsAreThoseThatAgentsTake(_ seconds: Int, _ expected: FleetError.Code) async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let root = try await server.operate()
+        let request = RestoreRequest(
+            cluster: "a", at: "latest", dryRun: false, fromOtherCluster: false, waitSeconds: seconds)
+        #expect(
+            await code { _ = try await root.call(ControlMethod.startRestore, request, as: JobRecord.self) } == expected)
+        await server.stop()
+    }
+
+    @Test func aRevokedAgentIsCutOffAtOnce() async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let node = NodeName(cluster: "a", node: "n1")
+        let agent = try await server.dial(.agent(cluster: "a", node: "n1"))
+        let _: Acknowledgement = try await agent.call(Method.register, Fixture.registration())
+        #expect(await server.server.sessions.connected == [node])
+        let root = try await server.operate()
+        let request = RevokeRequest(cluster: "a", name: "n1")
+        let reply: RevokeReply = try await root.call(ControlMethod.revokeAgent, request)
+        #expect(reply.certificates == 1)
+        _ = await agent.closed()
+        #expect(
+            await code { _ = try await root.call(ControlMethod.revokeAgent, request, as: RevokeReply.self) }
+                == .notFound)
+        let events = try await server.events("certificate.revoke")
+        #expect(events.map(\.outcome) == [.ok, .refused])
+        #expect(try await server.events(ControlMethod.revokeAgent).isEmpty)
+        #expect(
+            await code {
+                _ = try await root.call(ControlMethod.revokeAgent, RevokeRequest(name: "n1"), as: RevokeReply.self)
+            } == .usage)
+        #expect(try await server.events(ControlMethod.revokeAgent).map(\.outcome) == [.refused])
+        await server.stop()
+    }
+
+    @Test func aRevokedOperatorIsNotServedAnyMore() async throws {
+        let server = try await TestServer()
+        let alice = try await server.dial(.operator(name: "alice"))
+        let _: FleetStatus = try await alice.call(ControlMethod.status, ListRequest())
+        let root = try await server.operate()
+        let _: RevokeReply = try await root.call(ControlMethod.revokeOperator, RevokeRequest(name: "alice"))
+        #expect(
+            await code { _ = try await alice.call(ControlMethod.status, ListRequest(), as: FleetStatus.self) }
+                == .certificateRevoked)
+        await server.stop()
+    }
+
+    @Test func whoIsNotLetInIsOnRecordAsFarAsTheBudgetGoes() async throws {
+        let server = try await TestServer()
+        let stranger = try await server.dial(.operator(name: "mallory"), isKnown: false)
+        for _ in 0..<RefusalBudget.perMinute + 10 {
+            #expect(
+                await code {
+                    _ = try await stranger.call(ControlMethod.status, ListRequest(), as: FleetStatus.self)
+                } == .certificateUnknown)
+        }
+        let events = try await server.events("identify")
+        #expect((1...2 * RefusalBudget.perMinute).contains(events.count))
+        #expect(events.first?.outcome == .refused)
+        #expect(events.first?.actor.hasPrefix("certificate:") == true)
+        #expect(events.first?.detail["method"] == ControlMethod.status)
+        await server.stop()
+    }
+}
