@@ -35,6 +35,7 @@ let package = Package(
         .systemLibrary(name: "CChecksum"),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
         library("FleetSystem", ["CLinux", "CChecksum"]),
@@ -43,6 +44,7 @@ let package = Package(
         library("FleetTLS", ["COpenSSL", "FleetSystem", "FleetCrypto"]),
         library("FleetYAML", ["CYAML", "FleetSystem"]),
         library("FleetSQLite", ["CSQLite", "FleetSystem", "FleetCrypto"]),
+        library("FleetRepository", exclude: ["FORMAT.md"], ["CZstd", "FleetSystem", "FleetCrypto"]),
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
         library("EtcdSnapshot", ["FleetSystem", "FleetCrypto"]),
         library(
@@ -58,8 +60,8 @@ let package = Package(
         library(
             "FleetCoordinator", path: "Coordinator",
             [
-                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetProtocol",
-                "FleetCommandLine",
+                "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetRepository",
+                "FleetProtocol", "FleetCommandLine",
             ]),
         library(
             "FleetControl",
@@ -75,16 +77,19 @@ let package = Package(
         .executableTarget(
             name: "fleet-bench",
             dependencies: [
-                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetSystem", "FleetTLS",
+                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetRepository", "FleetSystem",
+                "FleetTLS",
             ],
             path: "ops/bench/fleet-bench", swiftSettings: settings),
 
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
+        library("RepositoryTestFiles", path: "Tests/RepositoryTestFiles", ["FleetRepository", "FleetSystem"]),
+        tests("FleetRepositoryTests", ["FleetRepository", "RepositoryTestFiles", "FleetCrypto", "FleetSystem"]),
         tests(
             "FleetCoordinatorTests",
             [
-                "FleetCoordinator", "FleetSQLite", "FleetProtocol", "FleetCrypto", "FleetReactor", "FleetTLS",
-                "FleetSystem",
+                "FleetCoordinator", "FleetSQLite", "FleetRepository", "RepositoryTestFiles", "FleetProtocol",
+                "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSystem",
             ]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests(

@@ -1,4 +1,5 @@
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// A stored snapshot on its way out, to a node that restores it or to an operator who exports it.
@@ -65,7 +66,15 @@ extension Vault {
         let hasher = start == 0 ? Monitor(SnapshotHasher()) : nil
         var offset = start
         while true {
-            let piece = try await download.read(at: offset, count: 256 << 10, into: hasher)
+            let piece: [UInt8]
+            do throws(FleetError) {
+                piece = try await download.read(at: offset, count: 256 << 10, into: hasher)
+            } catch {
+                if error.code == .notFound || error.code == .snapshotDamaged {
+                    await distrust(download.record.id, error)
+                }
+                throw error
+            }
             if piece.isEmpty { break }
             try await body(piece)
             offset += Int64(piece.count)

@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// Store and catalogue as one: what comes in goes through both, in the order that loses nothing, and what they
@@ -35,7 +36,7 @@ final class Vault: Sendable {
             for other in try store.incoming() where other != key && Self.job(of: other) == request.job {
                 try store.discard(other)
             }
-            let incoming = try store.begin(key)
+            let incoming = try store.begin(key, cluster: node.cluster, node: node.node)
             if incoming.length > request.facts.size {
                 incoming.close()
                 try store.discard(key)

@@ -5,9 +5,10 @@ import FleetSystem
 let initCommand = Command(
     "init", "Set up a new coordinator",
     discussion: """
-        Makes the fleet's certificate authority, the key that signs jobs, and the settings. Run it once, as the user that
-        the service runs as. Keep a copy of the directory's keys: agents obey no other. Where keys/ holds such a copy
-        already, it is kept.
+        Makes the fleet's certificate authority, the key that signs jobs, the encrypted snapshot repository, and the
+        settings. Run it once, as the user that the service runs as. Keep a copy of the directory's keys: agents obey no
+        other, and snapshots can't be read without them or the recovery key that is printed here, once. Where keys/ and
+        store/ hold such copies already, they are kept.
         """,
     options: [
         .init(
@@ -33,9 +34,12 @@ let initCommand = Command(
     let advertise = try Address(text, defaultPort: 7400)
     let listen = try Address(call.value("listen") ?? "*:\(port)")
     let directory = CoordinatorProgram.directory(call)
-    let hadKeys = try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
+    let made = try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
     call.terminal.print("\(directory.path) is set up; agents and operators will connect to \(advertise)")
-    if hadKeys { call.terminal.print("its keys were there already and are kept: agents of that fleet will obey it") }
+    if made.hadKeys {
+        call.terminal.print("its keys were there already and are kept: agents of that fleet will obey it")
+    }
+    if let recovery = made.recovery { showRecoveryKey(recovery, call.terminal) }
     call.terminal.note(
         """
         next:

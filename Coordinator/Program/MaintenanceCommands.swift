@@ -1,5 +1,6 @@
 import FleetCommandLine
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 private import Glibc
 
@@ -40,6 +41,7 @@ let exportCommand = Command(
     arguments: [.init("SNAPSHOT", "its whole id")],
     options: [
         .init("file", short: "f", value: "PATH", "where to write it (default: ID.db here)"),
+        .init("recovery-key", value: "FILE", "open the store with the recovery key in this file, without keys/"),
         CoordinatorProgram.dataOption,
     ],
     examples: [
@@ -54,12 +56,10 @@ let exportCommand = Command(
             .alreadyExists, "\(path) exists already", hint: "name another file with --file, or move this one away")
     }
     let directory = CoordinatorProgram.directory(call)
-    guard FileSystem.exists(directory.store) else {
-        throw FleetError(
-            .notFound, "\(directory.store) is not there", hint: "name the coordinator's directory with --data")
-    }
+    let key: RepositoryKey? =
+        if let path = call.value("recovery-key") { try DataDirectory.key(in: path) } else { nil }
     let record = try await blocking { () throws(FleetError) in
-        try StoreExport.write(id, of: try FileStore(directory.store), to: path)
+        try StoreExport.write(id, of: try directory.openStore(key), to: path)
     }
     call.terminal.print("\(id) written to \(path), \(Human.bytes(record.size)), sha256 \(record.sha256)")
     return .success

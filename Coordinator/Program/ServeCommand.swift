@@ -54,5 +54,5 @@ let serveCommand = Command(
 
 func openVault(_ directory: DataDirectory, log: Log) throws(FleetError) -> Vault {
     let catalogue = try Catalogue(.file(directory.catalogue), log: log)
-    return Vault(store: try FileStore(directory.store), catalogue: catalogue, log: log)
+    return Vault(store: try directory.openStore(), catalogue: catalogue, log: log)
 }

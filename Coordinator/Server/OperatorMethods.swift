@@ -62,6 +62,7 @@ extension CoordinatorServer {
         case ControlMethod.verifyAudit: try await stream.finish(try await catalogue.verifyAudit())
         case ControlMethod.status: try await stream.finish(try await status())
         default:
+            if try await serveStore(stream, actor) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")

@@ -1,11 +1,12 @@
+import FleetRepository
 import FleetSystem
 
 /// The coordinator's directory and what lies where in it. All of it belongs to one user and is closed to others.
 ///
 ///     settings.json   where it listens and is found
-///     keys/           the authority and the job-signing key
+///     keys/           the authority, the job-signing key, and the key that opens the store
 ///     catalogue.db    inventory and history
-///     store/          the snapshots
+///     store/          the snapshots: an encrypted repository
 ///     lock            held by the process that serves
 struct DataDirectory: Sendable {
     let path: String
@@ -24,12 +25,12 @@ struct DataDirectory: Sendable {
 
     /// Makes the directory, with keys and settings; the settings come last, so a directory that has them is complete.
     ///
-    /// Keys that are there already are kept (`KeyRing.create`).
+    /// Keys that are there already are kept (`KeyRing.create`), and a repository that they open.
     ///
-    /// - Returns: whether there were keys.
+    /// - Returns: whether there were keys, and the recovery key of a new repository, which is kept nowhere.
     /// - Throws: `already-exists` for one that is set up: its keys are what every agent has pinned.
     @discardableResult
-    func create(_ settings: Settings) throws(FleetError) -> Bool {
+    func create(_ settings: Settings) throws(FleetError) -> (hadKeys: Bool, recovery: RepositoryKey?) {
         guard !FileSystem.exists(settingsFile), !FileSystem.exists(catalogue) else {
             throw FleetError(
                 .alreadyExists, "\(path) is set up already",
@@ -38,10 +39,10 @@ struct DataDirectory: Sendable {
         try FileSystem.makeDirectories(path)
         let lock = try self.lock()
         let hadKeys = try KeyRing.create(in: keys)
-        _ = try FileStore(store)
+        let recovery = try createRepository()
         try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
         _ = consume lock
-        return hadKeys
+        return (hadKeys, recovery)
     }
 
     /// - Throws: `not-found` where `init` never ran.

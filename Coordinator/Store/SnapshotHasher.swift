@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// Both digests of a snapshot in one pass: of the whole file, and of all but the last 32 bytes, which etcd appends as
@@ -76,9 +77,4 @@ enum SnapshotShape {
         }
         return findings
     }
-}
-
-extension FleetError.Code {
-    /// The bytes are not the snapshot that they should be.
-    static let snapshotDamaged: Self = "snapshot-damaged"
 }

@@ -9,15 +9,17 @@ import FleetSystem
 ///   from the former, whose calls then throw `cancelled`.
 /// - `commit` makes it visible under its record's id, whole or not at all, and returns only when both the bytes and the
 ///   record would survive a power cut. After that it never changes.
+/// - Nothing of a snapshot is ever on the disk in the clear.
 /// - A crash at any moment leaves every committed snapshot readable and no half one visible. What a crash left behind
-///   is put aside by `recover`, never deleted silently.
+///   takes space until it is collected, and nothing else.
 /// - The records alone are enough to rebuild the catalogue.
 /// - Ids and keys are checked with `Identifier.isValid` before they come near a path.
 ///
 /// Errors: `not-found`, `already-exists`, `malformed` for an id that is none, `no-space`, `system`.
 protocol SnapshotStore: Sendable {
-    /// Begins an incoming snapshot, or goes on with one.
-    func begin(_ key: String) throws(FleetError) -> any IncomingSnapshot
+    /// Begins an incoming snapshot, or goes on with one. It will resemble those of its cluster, most of all the node's
+    /// own: that is a hint for the store, the record of `commit` is what counts.
+    func begin(_ key: String, cluster: String, node: String) throws(FleetError) -> any IncomingSnapshot
 
     /// The keys of the incoming ones.
     func incoming() throws(FleetError) -> [String]
@@ -31,15 +33,15 @@ protocol SnapshotStore: Sendable {
 
     func open(_ id: String) throws(FleetError) -> any StoredSnapshot
 
-    /// Bytes first, then the record: a crash in between leaves a record that says what is gone, and `delete` again
-    /// finishes. What is not there is fine.
+    /// At once, whole; what is not there is fine. The space comes back when it is collected. Whoever keeps another list
+    /// of snapshots strikes it off only after this.
     func delete(_ id: String) throws(FleetError)
 
     /// Reads all of it and compares it with its record. What is wrong with the snapshot is the answer; only what stops
     /// the examination is thrown.
     func verify(_ id: String) throws(FleetError) -> StoreVerdict
 
-    /// After a start: puts aside what a crash left behind, and says what that was.
+    /// After a start: finishes what a crash interrupted. Returns paths of files that were put aside, where there are any.
     func recover() throws(FleetError) -> [String]
 
     /// Bytes that can still be stored.

@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 private import Glibc
 
@@ -22,8 +23,12 @@ enum StoreExport {
                     try snapshot.read(at: offset, into: bytes)
                 }
                 if count == 0 { break }
-                hasher.update(buffer[..<count])
-                try file.write(buffer[..<count])
+                let whole = buffer.span
+                try whole.withUnsafeBytes { (bytes) throws(FleetError) in
+                    let piece = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+                    hasher.update(piece)
+                    try file.write(piece)
+                }
                 offset += Int64(count)
             }
             guard offset == snapshot.record.size, hasher.finalize().hex == snapshot.record.sha256 else {

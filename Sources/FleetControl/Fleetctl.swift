@@ -16,7 +16,7 @@ public enum Fleetctl {
         ],
         subcommands: [
             statusCommand, backupCommand, restoreCommand, snapshotCommand, clusterCommand, agentCommand, jobCommand,
-            auditCommand, inspectCommand, operatorCommand,
+            storeCommand, auditCommand, inspectCommand, operatorCommand,
             loginCommand, contextCommand,
         ])
 }

@@ -199,6 +199,26 @@ public enum FileSystem {
         return Int64(buffer.f_bavail) * Int64(buffer.f_frsize)
     }
 
+    /// Gives the whole file system blocks inside `range` back; they then read as zeros, and the length stays.
+    ///
+    /// - Returns: false where the file system can't do that.
+    public static func punch(_ path: String, _ range: Range<Int64>) throws(FleetError) -> Bool {
+        let file = try Descriptor.open(path, O_WRONLY | O_NOFOLLOW)
+        if fleet_punch_hole(file.raw, range.lowerBound, range.upperBound - range.lowerBound) != 0 {
+            if errno == EOPNOTSUPP { return false }
+            throw FleetError(errno: errno, "give back space of \(path)")
+        }
+        try file.sync()
+        return true
+    }
+
+    /// Bytes on the disk of a file, which may have holes.
+    public static func allocatedBytes(_ path: String) throws(FleetError) -> Int64 {
+        var buffer = stat()
+        try systemCall("look at \(path)") { stat(path, &buffer) }
+        return Int64(buffer.st_blocks) * 512
+    }
+
     /// Bytes of all regular files below a directory.
     public static func treeSize(_ path: String) throws(FleetError) -> Int64 {
         guard let status = try status(path, following: false) else { return 0 }

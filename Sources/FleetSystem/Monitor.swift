@@ -34,6 +34,19 @@ package final class Monitor<Value>: @unchecked Sendable {
     /// Wakes one waiter. Call it outside the lock.
     package func signal() { pthread_cond_signal(condition) }
 
+    /// Wakes all waiters. Call it outside the lock.
+    package func broadcast() { pthread_cond_broadcast(condition) }
+
+    /// `withLock` for a body that throws the fleet's error.
+    package func attempt<Result: Sendable>(
+        _ body: (inout Value) throws(FleetError) -> Result
+    ) throws(FleetError) -> Result {
+        let result: Swift.Result<Result, FleetError> = withLock { value in
+            do throws(FleetError) { return .success(try body(&value)) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+
     /// Waits until `ready` or the time is over, then does `body` under the same lock; it is told which of the two it was.
     ///
     /// `ready` gets the value anew each time. Waiting inside `withLock` would be wrong: there the value is borrowed

@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 import Testing
 
@@ -19,7 +20,8 @@ struct DataDirectoryTests {
         #expect(await code { try directory.create(settings) } == .alreadyExists)
         #expect(try KeyRing(directory: directory.keys).jobKey == key)
         for name in ["", "/keys"] { #expect(try FileSystem.status(directory.path + name)?.mode == 0o700) }
-        for name in ["/settings.json", "/keys/authority.key", "/keys/job-signing.key", "/lock"] {
+        for name in ["/settings.json", "/keys/authority.key", "/keys/job-signing.key", "/keys/repository.key", "/lock"]
+        {
             #expect(try FileSystem.status(directory.path + name)?.mode == 0o600)
         }
     }
@@ -45,7 +47,7 @@ struct DataDirectoryTests {
     @Test func keysThatAreThereAreKept() throws {
         let place = try TemporaryDirectory()
         let (old, new) = (DataDirectory(path: place.path + "/old"), DataDirectory(path: place.path + "/new"))
-        #expect(try old.create(settings) == false)
+        #expect(try old.create(settings).hadKeys == false)
         let key = try KeyRing(directory: old.keys)
         #expect(throws: FleetError.self) { try old.create(settings) }
 
@@ -54,7 +56,7 @@ struct DataDirectoryTests {
         for name in try FileSystem.list(old.keys) {
             try FileSystem.writeDurably("\(new.keys)/\(name)", try FileSystem.read("\(old.keys)/\(name)"))
         }
-        #expect(try new.create(settings) == true)
+        #expect(try new.create(settings).hadKeys)
         let kept = try KeyRing(directory: new.keys)
         #expect(
             kept.jobKey == key.jobKey && kept.authority.certificate.fingerprint == key.authority.certificate.fingerprint
@@ -76,12 +78,47 @@ struct DataDirectoryTests {
         let directory = DataDirectory(path: place.path)
         try directory.create(settings)
         let sample = SampleSnapshot("20261124-065510-aaaa")
-        try FileStore(directory.store).store(sample)
+        try directory.openStore().store(sample)
         let vault = try openVault(directory, log: .silent)
         #expect(try await vault.reconcile().added == [sample.record.id])
         await vault.catalogue.close()
         let again = try openVault(directory, log: .silent)
         #expect(try await again.reconcile() == Reconciliation())
         #expect(try await again.catalogue.findSnapshot("latest", cluster: "a").record == sample.record)
+    }
+
+    /// The drill: the key file is lost, and what was written down opens the repository again.
+    @Test func theRecoveryKeyOpensWhatTheLostKeyNoLongerDoes() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path)
+        let paper = try #require(try directory.create(settings).recovery).text
+        let sample = SampleSnapshot("20261124-065510-aaaa", pages: 30)
+        try directory.openStore().store(sample)
+        try FileSystem.remove(directory.repositoryKey)
+        #expect(await code { _ = try directory.openStore() } == .notFound)
+
+        let recovery = try RepositoryKey(text: "  \(paper.lowercased())\n")
+        #expect(try directory.openStore(recovery).bytes(sample.record.id) == sample.bytes)
+        try directory.replaceMasterKey(openedBy: recovery)
+        #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
+        #expect(try FileSystem.status(directory.repositoryKey)?.mode == 0o600)
+        // Another repository's key is none of this one's, and the former master key is none any more.
+        let former = try directory.masterKey()
+        try directory.replaceMasterKey(openedBy: former)
+        #expect(await code { _ = try directory.openStore(former) } == .wrongKey)
+        #expect(await code { _ = try directory.openStore(.random(.recovery)) } == .wrongKey)
+        try FileSystem.setMode(directory.repositoryKey, 0o640)
+        #expect(await code { _ = try directory.openStore() } == .permissionDenied)
+    }
+
+    /// 'init' was killed between repository and settings; the second one starts anew.
+    @Test func aHalfSetUpIsSetUpAgain() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path)
+        try FileSystem.makeDirectories(directory.keys)
+        _ = try directory.createRepository()
+        let recovery = try #require(try directory.create(settings).recovery)
+        _ = try directory.openStore(recovery)
+        _ = try directory.openStore()
     }
 }

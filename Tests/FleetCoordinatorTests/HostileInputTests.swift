@@ -1,5 +1,6 @@
 import FleetProtocol
 import FleetSystem
+import RepositoryTestFiles
 import Testing
 
 @testable import FleetCoordinator
@@ -21,7 +22,7 @@ struct HostileInputTests {
     @Test(arguments: 0..<oddFacts.count)
     func factsThatNoSnapshotHasAreRefused(_ index: Int) async throws {
         let catalogue = try await Fixture.fleet()
-        let vault = Vault(store: try FileStore("/s", files: PowerCutFiles()), catalogue: catalogue)
+        let vault = Vault(store: try RepositoryStore.test("/s", files: PowerCutFiles()), catalogue: catalogue)
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         var facts = Fixture.facts()
         Self.oddFacts[index](&facts)
@@ -76,7 +77,7 @@ struct HostileInputTests {
     @Test func errorsRepeatLittleOfWhatTheyRefuse() async throws {
         let catalogue = try await Fixture.fleet()
         let long = String(repeating: "x", count: 10_000)
-        let store = try FileStore("/s", files: PowerCutFiles())
+        let store = try RepositoryStore.test("/s", files: PowerCutFiles())
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         func size(_ body: () async throws -> Void) async -> Int {
             do { try await body() } catch { return FleetError(error).message.utf8.count }

@@ -1,5 +1,6 @@
 import FleetProtocol
 import FleetSystem
+import RepositoryTestFiles
 import Testing
 
 @testable import FleetCoordinator
@@ -14,7 +15,7 @@ struct IdentityTests {
 
     init() async throws {
         catalogue = try await Fixture.fleet(clock)
-        vault = Vault(store: try FileStore("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
+        vault = Vault(store: try RepositoryStore.test("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
     }
 
     /// A whole backup of cluster a; its end is what the agent says.

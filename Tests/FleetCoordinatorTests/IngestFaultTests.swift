@@ -1,6 +1,8 @@
 import FleetProtocol
+import FleetRepository
 import FleetSQLite
 import FleetSystem
+import RepositoryTestFiles
 import Testing
 
 @testable import FleetCoordinator
@@ -15,7 +17,7 @@ struct IngestFaultTests {
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         let sample = SampleSnapshot(job.snapshot, job: job.id)
         let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
-        let inner = try FileStore("/s", files: PowerCutFiles())
+        let inner = try RepositoryStore.test("/s", files: PowerCutFiles())
         let store = LateStore(inner) { try inner.store(sample, key: Vault.key(request)) }
         let vault = Vault(store: store, catalogue: catalogue, reserve: 0)
         let session = try await vault.begin(request, from: node)
@@ -28,15 +30,15 @@ struct IngestFaultTests {
     /// After a failed fsync the kernel may hold the pages for clean: a second one would succeed without having written.
     @Test func bytesThatCouldNotBeSyncedAreNotBelievedLater() async throws {
         let files = UnsyncedFiles()
-        let store = try FileStore("/s", files: files)
-        let sample = SampleSnapshot("s1")
+        let store = try RepositoryStore.test("/s", files: files)
+        let sample = SampleSnapshot("s1", pages: 20)
         let incoming = try store.begin("up")
         try incoming.append(sample.bytes)
         files.failing.withLock { $0 = true }
         #expect(await code { try incoming.commit(sample.record) } == .system)
         files.failing.withLock { $0 = false }
-        #expect(await code { try incoming.commit(sample.record) } == .cancelled)
-        #expect(try store.incoming().isEmpty)
+        #expect(await code { try incoming.commit(sample.record) } != nil)
+        #expect(try store.list() == StoreListing())
         let again = try store.begin("up")
         #expect(again.length == 0)
         try again.append(sample.bytes[..<600])
@@ -51,21 +53,25 @@ struct IngestFaultTests {
     @Test(arguments: ["flipped", "cut", "gone"])
     func aSnapshotThatChangedInTheStoreIsFoundOutOnItsWay(_ how: String) async throws {
         let files = PowerCutFiles()
-        let store = try FileStore("/s", files: files)
-        for id in ["s1", "s2"] { try store.store(SampleSnapshot(id)) }
+        let store = try RepositoryStore.test("/s", files: files)
+        try store.store(SampleSnapshot("s1", pages: 20))
+        let before = Set(files.paths())
+        try store.store(SampleSnapshot("s2", pages: 20, seed: 2))
+        let pack = try #require(files.paths().first { $0.hasSuffix(".pack") && !before.contains($0) })
         let catalogue = try Fixture.catalogue()
-        let vault = Vault(store: store, catalogue: catalogue)
-        _ = try await vault.reconcile()
+        _ = try await Vault(store: store, catalogue: catalogue).reconcile()
+        // Another process, which has not read it yet.
+        let vault = Vault(store: try RepositoryStore.test("/s", files: files), catalogue: catalogue)
         func send(_ id: String) async throws -> [UInt8] {
             var received: [UInt8] = []
             try await vault.send(try await vault.export(id), from: 0) { piece in received += piece }
             return received
         }
-        #expect(try await send("s1") == SampleSnapshot("s1").bytes)
+        #expect(try await send("s1") == SampleSnapshot("s1", pages: 20).bytes)
         switch how {
-        case "flipped": files.flip("/s/snapshots/s2.db", byte: 5, bit: 0)
-        case "cut": try files.writeDurably("/s/snapshots/s2.db", [1, 2, 3])
-        default: try files.remove("/s/snapshots/s2.db")
+        case "flipped": files.flip(pack, byte: 60, bit: 0)
+        case "cut": try files.writeDurably(pack, [1, 2, 3])
+        default: try files.remove(pack)
         }
         #expect(await code { _ = try await send("s2") } == (how == "gone" ? .notFound : .snapshotDamaged))
         #expect(try await catalogue.snapshot("s2").condition == (how == "gone" ? .missing : .damaged))
@@ -74,9 +80,14 @@ struct IngestFaultTests {
 
     @Test func aRebuildReadsWhatItTakesIn() async throws {
         let files = PowerCutFiles()
-        let store = try FileStore("/s", files: files)
-        for id in ["s1", "s2", "s3"] { try store.store(SampleSnapshot(id)) }
-        files.flip("/s/snapshots/s1.db", byte: 5, bit: 0)
+        let store = try RepositoryStore.test("/s", files: files)
+        for (seed, id) in ["s1", "s2", "s3"].enumerated() {
+            let incoming = try store.begin("up", cluster: id, node: "n1")
+            let sample = SampleSnapshot(id, pages: 20, seed: UInt8(seed))
+            try incoming.append(sample.bytes)
+            try incoming.commit(sample.record)
+            if id == "s1" { files.flip(try #require(files.paths().first { $0.hasSuffix(".pack") }), byte: 60, bit: 0) }
+        }
         let catalogue = try Fixture.catalogue()
         // A row of that id that is another snapshot's: odd, and no reason not to start.
         try await catalogue.add(Fixture.record("s2", cluster: "z"), by: "agent")
@@ -94,16 +105,16 @@ struct IngestFaultTests {
 
 /// Another connection's commit ends just before `begin`.
 private final class LateStore: SnapshotStore {
-    private let inner: FileStore
+    private let inner: RepositoryStore
     private let before: @Sendable () throws -> Void
 
-    init(_ inner: FileStore, _ before: @escaping @Sendable () throws -> Void) {
+    init(_ inner: RepositoryStore, _ before: @escaping @Sendable () throws -> Void) {
         (self.inner, self.before) = (inner, before)
     }
 
-    func begin(_ key: String) throws(FleetError) -> any IncomingSnapshot {
+    func begin(_ key: String, cluster: String, node: String) throws(FleetError) -> any IncomingSnapshot {
         do { try before() } catch { throw FleetError(error) }
-        return try inner.begin(key)
+        return try inner.begin(key, cluster: cluster, node: node)
     }
     func incoming() throws(FleetError) -> [String] { try inner.incoming() }
     func discard(_ key: String) throws(FleetError) { try inner.discard(key) }
@@ -116,14 +127,14 @@ private final class LateStore: SnapshotStore {
 }
 
 /// A file system in memory whose fsync fails on demand.
-private final class UnsyncedFiles: StoreFiles {
+private final class UnsyncedFiles: RepositoryFiles {
     let failing = Monitor(false)
     private let inner = PowerCutFiles()
 
-    private final class File: StoreFile {
-        let inner: any StoreFile
+    private final class File: RepositoryFile {
+        let inner: any RepositoryFile
         let files: UnsyncedFiles
-        init(_ inner: any StoreFile, _ files: UnsyncedFiles) { (self.inner, self.files) = (inner, files) }
+        init(_ inner: any RepositoryFile, _ files: UnsyncedFiles) { (self.inner, self.files) = (inner, files) }
         func size() throws(FleetError) -> Int64 { try inner.size() }
         func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) { try inner.append(bytes) }
         func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
@@ -134,15 +145,17 @@ private final class UnsyncedFiles: StoreFiles {
             if files.failing.withLock(\.self) { throw FleetError(.system, "input/output error") }
             try inner.sync()
         }
+        func release(_ range: Range<Int64>) throws(FleetError) -> Bool { try inner.release(range) }
     }
 
     func makeDirectories(_ path: String) throws(FleetError) {}
     func list(_ directory: String) throws(FleetError) -> [String] { try inner.list(directory) }
     func size(_ path: String) throws(FleetError) -> Int64? { try inner.size(path) }
     func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] { try inner.read(path, limit: limit) }
-    func openIncoming(_ path: String) throws(FleetError) -> any StoreFile { File(try inner.openIncoming(path), self) }
-    func openStored(_ path: String) throws(FleetError) -> any StoreFile { try inner.openStored(path) }
-    func rename(_ from: String, to: String) throws(FleetError) { try inner.rename(from, to: to) }
+    func openAppending(_ path: String) throws(FleetError) -> any RepositoryFile {
+        File(try inner.openAppending(path), self)
+    }
+    func openStored(_ path: String) throws(FleetError) -> any RepositoryFile { try inner.openStored(path) }
     func writeDurably(_ path: String, _ bytes: [UInt8]) throws(FleetError) { try inner.writeDurably(path, bytes) }
     func remove(_ path: String) throws(FleetError) { try inner.remove(path) }
     func freeSpace(_ path: String) throws(FleetError) -> Int64 { try inner.freeSpace(path) }

@@ -1,6 +1,8 @@
 import FleetProtocol
+import FleetRepository
 import FleetSQLite
 import FleetSystem
+import RepositoryTestFiles
 import Testing
 
 @testable import FleetCoordinator
@@ -20,7 +22,7 @@ struct IngestTests {
 
         init(pages: Int = 5) async throws {
             catalogue = try await Fixture.fleet()
-            vault = Vault(store: try FileStore("/s", files: files), catalogue: catalogue, reserve: 0)
+            vault = Vault(store: try RepositoryStore.test("/s", files: files), catalogue: catalogue, reserve: 0)
             job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
             sample = SampleSnapshot(job.snapshot, pages: pages, job: job.id)
             request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
@@ -28,7 +30,7 @@ struct IngestTests {
 
         /// The same files and the same catalogue in a new process.
         func restarted() throws -> Vault {
-            Vault(store: try FileStore("/s", files: files), catalogue: catalogue, reserve: 0)
+            Vault(store: try RepositoryStore.test("/s", files: files), catalogue: catalogue, reserve: 0)
         }
     }
 
@@ -195,19 +197,23 @@ struct IngestTests {
     @Test func storeAndCatalogueAreReconciled() async throws {
         let setup = try await Setup()
         let store = setup.vault.store
-        for id in ["s1", "s2", "s3"] {
-            let sample = SampleSnapshot(id, job: "gone")
-            try store.store(sample)
+        for (seed, id) in ["s1", "s2", "s3"].enumerated() {
+            let sample = SampleSnapshot(id, pages: 20, seed: UInt8(seed), job: "gone")
+            // Lineages of their own: a snapshot whose file is gone takes along those that build on it.
+            let incoming = try store.begin("up", cluster: id, node: "n1")
+            try incoming.append(sample.bytes)
+            try incoming.commit(sample.record)
             if id != "s3" { try await setup.catalogue.add(sample.record, by: "agent") }
         }
-        try setup.files.remove("/s/snapshots/s1.db")
-        try setup.files.remove("/s/snapshots/s2.json")
+        let whole = setup.files.bytes("/s/snapshots/s1")
+        try setup.files.remove("/s/snapshots/s1")
+        try setup.files.remove("/s/snapshots/s2")
         _ = try store.begin("20261124-065510-zzzz-0011223344556677")
         _ = try store.begin(Vault.key(setup.request))
         let done = try await setup.restarted().reconcile()
         #expect(done.added == ["s3"])
         #expect(done.missing == ["s1", "s2"])
-        #expect(done.orphans == ["/s/orphans/s2.db"])
+        #expect(done.orphans.isEmpty)
         #expect(done.discarded == ["20261124-065510-zzzz-0011223344556677"])
         #expect(try store.incoming() == [Vault.key(setup.request)])
         #expect(try await setup.catalogue.snapshot("s1").condition == .missing)
@@ -217,14 +223,14 @@ struct IngestTests {
         #expect(try await setup.restarted().reconcile() == Reconciliation())
         #expect(try await setup.catalogue.auditLog().count == events)
         // Somebody puts the file back.
-        try setup.files.writeDurably("/s/snapshots/s1.db", SampleSnapshot("s1").bytes)
+        try setup.files.writeDurably("/s/snapshots/s1", whole)
         #expect(try await setup.restarted().reconcile().added == ["s1"])
         #expect(try await setup.catalogue.snapshot("s1").condition == .verified)
     }
 
     @Test func anEmptyCatalogueIsRebuiltFromTheStore() async throws {
         let files = PowerCutFiles()
-        let store = try FileStore("/s", files: files)
+        let store = try RepositoryStore.test("/s", files: files)
         let samples = [SampleSnapshot("s1", cluster: "x"), SampleSnapshot("s2", cluster: "y")]
         for sample in samples { try store.store(sample) }
         let catalogue = try Fixture.catalogue()
@@ -237,16 +243,17 @@ struct IngestTests {
 
     @Test func aDamagedSnapshotIsMarkedAndNeverTheLatest() async throws {
         let setup = try await Setup()
-        let sample = SampleSnapshot("s1", job: "gone")
+        let sample = SampleSnapshot("s1", pages: 20, job: "gone")
         try setup.vault.store.store(sample)
         _ = try await setup.vault.reconcile()
-        setup.files.flip("/s/snapshots/s1.db", byte: 5, bit: 0)
-        #expect(try await !setup.vault.examine("s1", by: "root").isSound)
+        let pack = try #require(setup.files.paths().first { $0.hasSuffix(".pack") })
+        setup.files.flip(pack, byte: 60, bit: 0)
+        #expect(try await !setup.restarted().examine("s1", by: "root").isSound)
         #expect(try await setup.catalogue.snapshot("s1").condition == .damaged)
         #expect(await code { _ = try await setup.catalogue.findSnapshot("latest", cluster: "a") } == .notFound)
-        #expect(try await setup.vault.reconcile().added.isEmpty)
-        setup.files.flip("/s/snapshots/s1.db", byte: 5, bit: 0)
-        #expect(try await setup.vault.examine("s1", by: "root").isSound)
+        #expect(try await setup.restarted().reconcile().added.isEmpty)
+        setup.files.flip(pack, byte: 60, bit: 0)
+        #expect(try await setup.restarted().examine("s1", by: "root").isSound)
         #expect(try await setup.catalogue.snapshot("s1").condition == .verified)
     }
 

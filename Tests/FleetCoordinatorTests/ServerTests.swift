@@ -4,6 +4,7 @@ import FleetReactor
 import FleetSQLite
 import FleetSystem
 import FleetTLS
+import RepositoryTestFiles
 import Testing
 
 @testable import FleetCoordinator
@@ -19,7 +20,8 @@ final class TestServer: Sendable {
         directory = try TemporaryDirectory()
         catalogue = try Catalogue(.memory)
         try KeyRing.create(in: directory.path + "/keys")
-        let vault = Vault(store: try FileStore("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
+        let vault = Vault(
+            store: try RepositoryStore.test("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
         server = CoordinatorServer(
             .init(
                 listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),

@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 @testable import FleetCoordinator
@@ -10,7 +11,8 @@ struct SampleSnapshot: Sendable {
     var record: SnapshotRecord
 
     init(_ id: String, pages: Int = 3, seed: UInt8 = 1, job: String = "j", cluster: String = "a") {
-        let body = (0..<pages * 512).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ Int(seed)) }
+        // No two pages alike, and of no other snapshot's, so that each has something to store.
+        let body = (0..<pages * 512).map { UInt8(truncatingIfNeeded: ($0 >> 9 &* 7 &+ $0) &* 31 &+ Int(seed)) }
         bytes = body + SHA256.hash(body)
         record = Fixture.record(
             id, cluster: cluster, job: job, size: Int64(bytes.count), sha256: SHA256.hash(bytes).hex)
@@ -34,7 +36,22 @@ extension IncomingSnapshot {
     }
 }
 
+extension RepositoryStore {
+    static let testKey = RepositoryKey.random(.master)
+
+    /// A repository in memory or on the disk; made if it is not there.
+    static func test(_ root: String, files: any RepositoryFiles = SystemRepositoryFiles()) throws -> RepositoryStore {
+        if try files.size(root + "/config") == nil {
+            _ = try Repository.create(root, files: files, master: testKey)
+        }
+        return RepositoryStore(try Repository(root, files: files, key: testKey))
+    }
+}
+
 extension SnapshotStore {
+    /// Without a word of where it comes from.
+    func begin(_ key: String) throws -> any IncomingSnapshot { try begin(key, cluster: "a", node: "n1") }
+
     func store(_ sample: SampleSnapshot, key: String = "up") throws {
         let incoming = try begin(key)
         try incoming.append(sample.bytes[Int(incoming.length)...])

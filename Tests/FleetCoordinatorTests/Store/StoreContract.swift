@@ -1,4 +1,5 @@
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 import Testing
 

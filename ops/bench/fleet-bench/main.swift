@@ -4,4 +4,4 @@ import FleetSystem
 await Program.main(
     Command(
         "fleet-bench", "Measure the fleet's own parts on this machine",
-        subcommands: [idleAgentsCommand, streamCommand]), version: FleetVersion.current)
+        subcommands: [idleAgentsCommand, streamCommand, repositoryCommand]), version: FleetVersion.current)

@@ -1,12 +1,11 @@
-import FleetSystem
-
-@testable import FleetCoordinator
+package import FleetRepository
+package import FleetSystem
 
 /// A file system in memory that knows what is on the disk and what is only in the cache. Every call that changes
 /// something is one or several *steps*; at step `limit` the power goes (`cut`) or the disk is full (`full`). After a
 /// cut every call throws until `restart`, which leaves what was on the disk.
-final class PowerCutFiles: StoreFiles {
-    enum Failure: Sendable { case cut, full }
+package final class PowerCutFiles: RepositoryFiles {
+    package enum Failure: Sendable { case cut, full }
 
     /// A file's content, shared by its names.
     final class Inode: @unchecked Sendable {
@@ -27,13 +26,15 @@ final class PowerCutFiles: StoreFiles {
     }
     let state = Monitor(State())
 
-    func fail(atStep limit: Int, _ failure: Failure, keepsUnsynced: Bool = false) {
+    package init() {}
+
+    package func fail(atStep limit: Int, _ failure: Failure, keepsUnsynced: Bool = false) {
         state.withLock { ($0.steps, $0.limit, $0.failure, $0.keepsUnsynced) = (0, limit, failure, keepsUnsynced) }
     }
 
-    var steps: Int { state.withLock { $0.steps } }
+    package var steps: Int { state.withLock { $0.steps } }
 
-    func restart() {
+    package func restart() {
         state.withLock { state in
             state.limit = .max
             if state.isOff {
@@ -47,14 +48,18 @@ final class PowerCutFiles: StoreFiles {
         }
     }
 
-    func flip(_ path: String, byte: Int, bit: Int) {
+    package func flip(_ path: String, byte: Int, bit: Int) {
         state.withLock { state in
             state.names[path]?.cached[byte] ^= 1 << bit
             state.names[path]?.synced[byte] ^= 1 << bit
         }
     }
 
-    func paths() -> [String] { state.withLock { $0.names.keys.sorted() } }
+    package func bytes(_ path: String) -> [UInt8] { state.withLock { $0.names[path]?.cached ?? [] } }
+
+    package func length(_ path: String) -> Int { state.withLock { $0.names[path]?.cached.count ?? 0 } }
+
+    package func paths() -> [String] { state.withLock { $0.names.keys.sorted() } }
 
     func on<Value: Sendable>(_ body: (inout State) throws(FleetError) -> Value) throws(FleetError) -> Value {
         let result: Result<Value, FleetError> = state.withLock { state in
@@ -77,26 +82,26 @@ final class PowerCutFiles: StoreFiles {
         }
     }
 
-    func makeDirectories(_ path: String) throws(FleetError) {}
+    package func makeDirectories(_ path: String) throws(FleetError) {}
 
-    func list(_ directory: String) throws(FleetError) -> [String] {
+    package func list(_ directory: String) throws(FleetError) -> [String] {
         try on { state in
             state.names.keys.filter { FileSystem.parent(of: $0) == directory }.map(FileSystem.name).sorted()
         }
     }
 
-    func size(_ path: String) throws(FleetError) -> Int64? {
+    package func size(_ path: String) throws(FleetError) -> Int64? {
         try on { state in (state.names[path]?.cached.count).map(Int64.init) }
     }
 
-    func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] {
+    package func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] {
         try on { state throws(FleetError) in
             guard let inode = state.names[path] else { throw FleetError(.notFound, path) }
             return inode.cached
         }
     }
 
-    func openIncoming(_ path: String) throws(FleetError) -> any StoreFile {
+    package func openAppending(_ path: String) throws(FleetError) -> any RepositoryFile {
         try on { state throws(FleetError) in
             if let inode = state.names[path] { return MemoryFile(self, inode) }
             try Self.step(&state)
@@ -108,26 +113,14 @@ final class PowerCutFiles: StoreFiles {
         }
     }
 
-    func openStored(_ path: String) throws(FleetError) -> any StoreFile {
+    package func openStored(_ path: String) throws(FleetError) -> any RepositoryFile {
         try on { state throws(FleetError) in
             guard let inode = state.names[path] else { throw FleetError(.notFound, path) }
             return MemoryFile(self, inode)
         }
     }
 
-    func rename(_ from: String, to: String) throws(FleetError) {
-        try on { state throws(FleetError) in
-            // A rename needs no space: a full disk does not refuse it.
-            if state.failure == .cut { try Self.step(&state) }
-            guard let inode = state.names.removeValue(forKey: from) else { throw FleetError(.notFound, from) }
-            state.names[to] = inode
-            if state.failure == .cut { try Self.step(&state) }
-            state.durableNames.removeValue(forKey: from)
-            state.durableNames[to] = inode
-        }
-    }
-
-    func writeDurably(_ path: String, _ bytes: [UInt8]) throws(FleetError) {
+    package func writeDurably(_ path: String, _ bytes: [UInt8]) throws(FleetError) {
         let temporary = "\(FileSystem.parent(of: path))/.\(FileSystem.name(of: path)).tmp"
         try on { state throws(FleetError) in
             let inode = Inode()
@@ -148,7 +141,7 @@ final class PowerCutFiles: StoreFiles {
         }
     }
 
-    func remove(_ path: String) throws(FleetError) {
+    package func remove(_ path: String) throws(FleetError) {
         try on { state throws(FleetError) in
             if state.failure == .cut { try Self.step(&state) }
             state.names[path] = nil
@@ -157,18 +150,18 @@ final class PowerCutFiles: StoreFiles {
         }
     }
 
-    func freeSpace(_ path: String) throws(FleetError) -> Int64 { 1 << 30 }
+    package func freeSpace(_ path: String) throws(FleetError) -> Int64 { 1 << 30 }
 }
 
-final class MemoryFile: StoreFile {
+final class MemoryFile: RepositoryFile {
     private let system: PowerCutFiles
     private let inode: PowerCutFiles.Inode
 
     init(_ system: PowerCutFiles, _ inode: PowerCutFiles.Inode) { (self.system, self.inode) = (system, inode) }
 
-    func size() throws(FleetError) -> Int64 { try system.on { _ in Int64(inode.cached.count) } }
+    package func size() throws(FleetError) -> Int64 { try system.on { _ in Int64(inode.cached.count) } }
 
-    func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) {
+    package func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) {
         try system.on { state throws(FleetError) in
             // Half of it is written before it fails.
             inode.cached += bytes[..<(bytes.count / 2)]
@@ -177,20 +170,30 @@ final class MemoryFile: StoreFile {
         }
     }
 
-    func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
+    package func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
         let bytes = try system.on { _ in Array(inode.cached.dropFirst(Int(offset)).prefix(buffer.count)) }
         buffer.copyBytes(from: bytes)
         return bytes.count
     }
 
-    func truncate(to length: Int64) throws(FleetError) {
+    package func truncate(to length: Int64) throws(FleetError) {
         try system.on { _ in inode.cached = Array(inode.cached.prefix(Int(length))) }
     }
 
-    func sync() throws(FleetError) {
+    package func sync() throws(FleetError) {
         try system.on { state throws(FleetError) in
             if state.failure == .cut { try PowerCutFiles.step(&state) }
             inode.synced = inode.cached
+        }
+    }
+
+    package func release(_ range: Range<Int64>) throws(FleetError) -> Bool {
+        try system.on { state throws(FleetError) in
+            if state.failure == .cut { try PowerCutFiles.step(&state) }
+            let range = Int(range.lowerBound)..<min(Int(range.upperBound), inode.cached.count)
+            inode.cached.replaceSubrange(range, with: repeatElement(0, count: range.count))
+            inode.synced = inode.cached
+            return true
         }
     }
 }

@@ -1,0 +1,49 @@
+import FleetCommandLine
+import FleetRepository
+import FleetSystem
+
+let rekeyCommand = Command(
+    "rekey", "Replace the key that opens the snapshot repository",
+    discussion: """
+        Snapshots are encrypted with a key that the repository holds wrapped: once for keys/repository.key, once for the
+        recovery key that 'init' printed. This makes a new repository.key and wraps anew; no snapshot is rewritten. With
+        --recovery-key it works where repository.key is lost: put the recovery key into a file first, and remove that file
+        afterwards. The coordinator must not be running.
+        """,
+    options: [
+        .init("recovery-key", value: "FILE", "open the repository with the recovery key in this file"),
+        .init("new-recovery-key", "replace the recovery key instead, and print the new one"),
+        CoordinatorProgram.dataOption,
+    ],
+    examples: [
+        .init("fleet-coordinator rekey", "somebody who left knew the key"),
+        .init("fleet-coordinator rekey --recovery-key /root/recovery.txt", "repository.key is lost"),
+    ]
+) { call in
+    let directory = CoordinatorProgram.directory(call)
+    let lock = try directory.lock()
+    let key =
+        if let path = call.value("recovery-key") { try DataDirectory.key(in: path) } else {
+            try directory.masterKey()
+        }
+    if call.has("new-recovery-key") {
+        let recovery = RepositoryKey.random(.recovery)
+        try Repository(directory.store, key: key).replaceKey(.recovery, with: recovery)
+        showRecoveryKey(recovery, call.terminal)
+    } else {
+        try directory.replaceMasterKey(openedBy: key)
+        call.terminal.print("\(directory.repositoryKey) is a new key; the former one opens nothing any more")
+    }
+    _ = consume lock
+    return .success
+}
+
+/// On the standard output, once: it is the only thing there that is a secret.
+func showRecoveryKey(_ key: RepositoryKey, _ terminal: Terminal) {
+    terminal.print("recovery key: \(key.text)")
+    terminal.note(
+        """
+        Write it down and keep it away from this machine: without keys/repository.key it is the only way to the
+        snapshots, and it is not shown again.
+        """)
+}

@@ -1,0 +1,75 @@
+import FleetSystem
+
+/// The file of a snapshot: header, the lengths of two sealed records (four bytes each, little-endian), head, map. The
+/// name of a record has the snapshot's id in it, so a file that is copied under another name is found out.
+enum SnapshotFile {
+    private static let lengthsLength = 8
+    private static let recordLimit = 1 << 28
+
+    static func encode(_ head: SnapshotHead, map: PageMap, parent: PageMap?, _ core: RepositoryCore)
+        throws(FleetError) -> [UInt8]
+    {
+        let sealing = SealedFile(.snapshot, dataKey: core.dataKey)
+        var plain = ByteWriter()
+        PageMapCodec.encode(map, parent: parent, &plain)
+        let sealedHead = sealing.seal(head.encoded(), "head of \(head.id)")
+        let sealedMap = sealing.seal(try core.zstd.pack(plain.bytes, level: 6), "map of \(head.id)")
+        var out = ByteWriter(bytes: sealing.header)
+        for length in [sealedHead.count, sealedMap.count] {
+            withUnsafeBytes(of: UInt32(length).littleEndian) { out.bytes += $0 }
+        }
+        return out.bytes + sealedHead + sealedMap
+    }
+
+    /// Only the head is read, whatever the map's length.
+    static func head(_ id: String, _ core: RepositoryCore) throws(FleetError) -> SnapshotHead {
+        let file = try opened(id, core)
+        do throws(FleetError) {
+            let start = try Start(try file.read(at: 0, count: SealedFile.headerLength + lengthsLength), core)
+            return try start.head(id, file)
+        } catch { throw error.during("snapshot \(id)") }
+    }
+
+    /// Head, and the map's runs as bytes.
+    static func read(_ id: String, _ core: RepositoryCore) throws(FleetError) -> (SnapshotHead, ByteReader) {
+        let file = try opened(id, core)
+        do throws(FleetError) {
+            let start = try Start(try file.read(at: 0, count: SealedFile.headerLength + lengthsLength), core)
+            let head = try start.head(id, file)
+            let place = SealedFile.headerLength + lengthsLength + start.headLength
+            guard try file.size() == Int64(place + start.mapLength) else { throw damaged("it has another length") }
+            let record = try start.sealing.open(
+                try file.read(at: Int64(place), count: start.mapLength), "map of \(id)")
+            let bytes = try core.zstd.unpack(record, limit: 1 << 30)
+            return (head, ByteReader(bytes))
+        } catch { throw error.during("snapshot \(id)") }
+    }
+
+    private static func opened(_ id: String, _ core: RepositoryCore) throws(FleetError) -> any RepositoryFile {
+        do throws(FleetError) { return try core.files.openStored(core.snapshotPath(id)) } catch {
+            guard error.code == .notFound else { throw error }
+            throw FleetError(.notFound, "snapshot \(id) is not in the repository")
+        }
+    }
+
+    private struct Start {
+        let sealing: SealedFile
+        let headLength: Int
+        let mapLength: Int
+
+        init(_ bytes: [UInt8], _ core: RepositoryCore) throws(FleetError) {
+            sealing = try SealedFile(
+                .snapshot, header: bytes.prefix(SealedFile.headerLength), dataKey: core.dataKey)
+            func length(_ at: Int) -> Int { (0..<4).reduce(0) { $0 | Int(bytes[at + $1]) << (8 * $1) } }
+            headLength = length(SealedFile.headerLength)
+            mapLength = length(SealedFile.headerLength + 4)
+            guard headLength <= recordLimit, mapLength <= recordLimit else { throw damaged("a length is not one") }
+        }
+
+        func head(_ id: String, _ file: any RepositoryFile) throws(FleetError) -> SnapshotHead {
+            let place = Int64(SealedFile.headerLength + lengthsLength)
+            return try SnapshotHead.decode(
+                id, try sealing.open(try file.read(at: place, count: headLength), "head of \(id)"))
+        }
+    }
+}
