@@ -259,8 +259,11 @@ struct FaultTests {
             try await fleet.fleetctl("backup", "one")
             let snapshot = try await fleet.latestSnapshot("one")
             try await fleet.etcdctl("one", "put", "/state", "old")
-            let flip =
-                "printf '\\125\\252' | dd of=$(ls /var/lib/fleet-coordinator/store/packs/*.pack) bs=1 seek=900 conv=notrunc status=none"
+            // In the middle of the pack, whatever its size.
+            let flip = """
+                pack=$(ls /var/lib/fleet-coordinator/store/packs/*.pack)
+                printf '\\125\\252' | dd of="$pack" bs=1 seek=$(($(stat -c %s "$pack") / 2)) conv=notrunc status=none
+                """
             try await fleet.exec("hub", "sh", "-c", flip)
             let data = try await fleet.dataDirectory("one")
             let result = try await fleet.tryFleetctl("restore", "one", "--at", snapshot, "--yes", "--wait", "30s")
