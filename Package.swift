@@ -83,6 +83,7 @@ let package = Package(
             path: "ops/bench/fleet-bench", swiftSettings: settings),
 
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
+        library("RealEtcdProcess", path: "Tests/RealEtcdProcess", ["FleetSystem"]),
         library("RepositoryTestFiles", path: "Tests/RepositoryTestFiles", ["FleetRepository", "FleetSystem"]),
         tests("FleetRepositoryTests", ["FleetRepository", "RepositoryTestFiles", "FleetCrypto", "FleetSystem"]),
         tests(
@@ -93,13 +94,20 @@ let package = Package(
             ]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests(
-            "EtcdSnapshotTests", ["EtcdSnapshot", "FleetCommandLine", "FleetControl", "FleetCrypto", "FleetSystem"]),
+            "EtcdSnapshotTests",
+            [
+                "EtcdSnapshot", "FleetCommandLine", "FleetControl", "FleetCrypto", "FleetSystem", "RealEtcdProcess",
+            ]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
         tests("FleetLabTests", ["FleetSystem"]),
         tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
         tests(
-            "FleetAgentTests", ["FleetAgent", "FleetProtocol", "FleetCrypto", "FleetTLS", "FleetSystem", "FleetYAML"]),
+            "FleetAgentTests",
+            [
+                "FleetAgent", "FleetProtocol", "FleetCrypto", "FleetTLS", "FleetSystem", "FleetYAML",
+                "RealEtcdProcess",
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,4 +1,5 @@
 import FleetSystem
+import RealEtcdProcess
 import Testing
 
 @testable import EtcdSnapshot
@@ -138,7 +139,8 @@ struct Choices: RandomNumberGenerator {
         let before = try SnapshotReader(path: path).report()
         let target = etcd.directory + "/restored"
         _ = try Subprocess.check(
-            programs.statusTool, ["snapshot", "restore", path, "--data-dir", target], environment: RealEtcd.environment)
+            programs.statusTool, ["snapshot", "restore", path, "--data-dir", target],
+            environment: LoopbackEtcd.environment)
         let raw = target + "/member/snap/db"
         let after = try SnapshotReader(path: raw).report()
         #expect(after.findings == [] && after.sha256 == nil)
