@@ -23,11 +23,13 @@ extension OperatorRequest {
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
         case ControlMethod.addCluster, ControlMethod.agentToken: return Act(method, by: actor, cluster: target?.name)
-        case ControlMethod.operatorToken, ControlMethod.exportSnapshot:
+        case ControlMethod.operatorToken, ControlMethod.exportSnapshot, ControlMethod.pinSnapshot,
+            ControlMethod.deleteSnapshot:
             return Act(method, by: actor, subject: target?.name)
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
-        case ControlMethod.startBackup: return Act(method, by: actor, cluster: target?.cluster)
+        case ControlMethod.startBackup, ControlMethod.setRetention, ControlMethod.applyRetention:
+            return Act(method, by: actor, cluster: target?.cluster)
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)

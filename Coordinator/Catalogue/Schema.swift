@@ -6,6 +6,7 @@ enum Schema {
     static let migrations = [
         Migration("inventory", inventory), Migration("jobs", jobs), Migration("snapshots", snapshots),
         Migration("audit", audit), Migration("foreign-snapshots", foreignSnapshots),
+        Migration("retention", retention),
     ]
 
     private static let inventory = """
@@ -197,6 +198,11 @@ enum Schema {
         ALTER TABLE snapshots_new RENAME TO snapshots;
         CREATE INDEX snapshots_cluster ON snapshots (cluster, saved);
         CREATE INDEX snapshots_job ON snapshots (job);
+        """
+
+    private static let retention = """
+        ALTER TABLE clusters ADD COLUMN retention TEXT;
+        ALTER TABLE snapshots ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -50,7 +50,7 @@ extension Catalogue {
     func snapshots(cluster: String? = nil, limit: Int = 10_000) throws(FleetError) -> [SnapshotEntry] {
         let rows = try db.all(
             """
-            SELECT id, record, condition, problem FROM snapshots WHERE ?1 IS NULL OR cluster = ?1
+            SELECT id, record, condition, problem, pinned FROM snapshots WHERE ?1 IS NULL OR cluster = ?1
             ORDER BY saved DESC, id DESC LIMIT ?2
             """, cluster, limit
         ) { row throws(FleetError) -> SnapshotEntry? in
@@ -65,7 +65,7 @@ extension Catalogue {
 
     /// By the exact id; nil where there is none.
     func entry(_ id: String) throws(FleetError) -> SnapshotEntry? {
-        try db.first("SELECT record, condition, problem FROM snapshots WHERE id = ?", id, read: Self.entry)
+        try db.first("SELECT record, condition, problem, pinned FROM snapshots WHERE id = ?", id, read: Self.entry)
     }
 
     /// By the exact id.
@@ -89,7 +89,7 @@ extension Catalogue {
         if case .id(let prefix) = choice {
             let found = try db.all(
                 """
-                SELECT record, condition, problem FROM snapshots WHERE id >= ?1 AND id < ?2
+                SELECT record, condition, problem, pinned FROM snapshots WHERE id >= ?1 AND id < ?2
                     AND (?3 IS NULL OR cluster = ?3) ORDER BY id LIMIT 1000
                 """, prefix, prefix + "~", cluster, read: Self.entry)
             return try choice.choose(from: found, scope: cluster.map { " of \($0)" } ?? "")
@@ -103,10 +103,10 @@ extension Catalogue {
         if case .at(let time) = choice { latest = time }
         let candidates = try db.all(
             """
-            SELECT * FROM (SELECT record, condition, problem FROM snapshots WHERE cluster = ?1
+            SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
                 AND condition = 'verified' AND (?2 IS NULL OR saved <= ?2) ORDER BY saved DESC, id DESC LIMIT 1)
             UNION ALL
-            SELECT * FROM (SELECT record, condition, problem FROM snapshots WHERE cluster = ?1
+            SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
                 AND condition = 'verified' ORDER BY saved, id LIMIT 1)
             """, cluster, latest, read: Self.entry)
         return try choice.choose(from: candidates, scope: " of \(cluster)")
@@ -141,6 +141,6 @@ extension Catalogue {
         let condition: String = try row["condition"]
         return SnapshotEntry(
             record: record, condition: SnapshotCondition(rawValue: condition) ?? .damaged,
-            problem: try row.json(FleetError.self, "problem"))
+            problem: try row.json(FleetError.self, "problem"), pinned: try row["pinned"])
     }
 }

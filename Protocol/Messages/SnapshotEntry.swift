@@ -19,20 +19,27 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
     public var condition: SnapshotCondition
     /// Why it is not `verified`.
     public var problem: FleetError?
+    /// Kept whatever the cluster's retention says.
+    public var pinned: Bool
 
-    public init(record: SnapshotRecord, condition: SnapshotCondition = .verified, problem: FleetError? = nil) {
+    public init(
+        record: SnapshotRecord, condition: SnapshotCondition = .verified, problem: FleetError? = nil,
+        pinned: Bool = false
+    ) {
         self.record = record
         self.condition = condition
         self.problem = problem
+        self.pinned = pinned
     }
 
-    private enum CodingKeys: String, CodingKey { case condition, problem }
+    private enum CodingKeys: String, CodingKey { case condition, problem, pinned }
 
     public init(from decoder: any Decoder) throws {
         record = try SnapshotRecord(from: decoder)
         let fields = try decoder.container(keyedBy: CodingKeys.self)
         condition = try fields.decode(SnapshotCondition.self, forKey: .condition)
         problem = try fields.decodeIfPresent(FleetError.self, forKey: .problem)
+        pinned = try fields.decodeIfPresent(Bool.self, forKey: .pinned) ?? false
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -40,5 +47,6 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
         var fields = encoder.container(keyedBy: CodingKeys.self)
         try fields.encode(condition, forKey: .condition)
         try fields.encode(problem, forKey: .problem)
+        try fields.encode(pinned, forKey: .pinned)
     }
 }

@@ -16,7 +16,7 @@ public enum Fleetctl {
         ],
         subcommands: [
             statusCommand, backupCommand, restoreCommand, snapshotCommand, clusterCommand, agentCommand, jobCommand,
-            storeCommand, auditCommand, inspectCommand, operatorCommand,
+            storeCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
             loginCommand, contextCommand,
         ])
 }

@@ -32,7 +32,7 @@ let snapshotCommand = Command(
                     [
                         record.id, record.cluster, facts.savedAt.short, "\(facts.status.revision)",
                         "\(facts.status.totalKey)", Human.bytes(record.size),
-                        facts.etcdVersion, entry.condition.rawValue,
+                        facts.etcdVersion, entry.condition.rawValue + (entry.pinned ? ", pinned" : ""),
                     ], paint: [7: { entry.condition == .verified ? terminal.green($0) : terminal.red($0) }])
             }
             if table.isEmpty {
@@ -75,12 +75,17 @@ let snapshotCommand = Command(
             )
             return .success
         },
-    ])
+    ] + snapshotKeepingCommands)
 
 private func show(_ entry: SnapshotEntry, _ terminal: Terminal) {
     let (record, facts) = (entry.record, entry.record.facts)
     let rows: [(String, String)] = [
-        ("snapshot", record.id), ("state", entry.condition.rawValue + (entry.problem.map { ": \($0.message)" } ?? "")),
+        ("snapshot", record.id),
+        (
+            "state",
+            entry.condition.rawValue + (entry.pinned ? ", pinned" : "")
+                + (entry.problem.map { ": \($0.message)" } ?? "")
+        ),
         ("cluster", record.cluster),
         ("node", record.node), ("job", record.job), ("saved", "\(facts.savedAt)"), ("stored", "\(record.storedAt)"),
         ("size", "\(record.size) bytes (\(Human.bytes(record.size)))"), ("sha256", record.sha256),

@@ -1,69 +1,35 @@
-public import FleetSystem
+import FleetProtocol
+import FleetSystem
 
-/// What may be restored, as retention sees it: one moment of a cluster, in one snapshot or, where several nodes saved
-/// at the same time, in several.
-public struct RestorePoint: Sendable, Equatable {
-    public var id: String
+/// What may be restored, as retention sees it: one moment of a cluster.
+struct RestorePoint: Sendable, Equatable {
+    var id: String
     /// When it was saved.
-    public var time: Timestamp
-    public var isVerified: Bool
-    public var isPinned: Bool
-
-    public init(id: String, time: Timestamp, isVerified: Bool = true, isPinned: Bool = false) {
-        self.id = id
-        self.time = time
-        self.isVerified = isVerified
-        self.isPinned = isPinned
-    }
-}
-
-/// How many restore points of a cluster are kept, and in what distance.
-public struct RetentionPolicy: Sendable, Equatable, Codable {
-    /// The newest ones, whatever their distance.
-    public var last: Int
-    /// The newest of each of so many hours, days, weeks, months, years (UTC; weeks begin on Monday) that have any.
-    public var hourly: Int
-    public var daily: Int
-    public var weekly: Int
-    public var monthly: Int
-    public var yearly: Int
-
-    public init(
-        last: Int = 0, hourly: Int = 0, daily: Int = 0, weekly: Int = 0, monthly: Int = 0, yearly: Int = 0
-    ) {
-        self.last = last
-        self.hourly = hourly
-        self.daily = daily
-        self.weekly = weekly
-        self.monthly = monthly
-        self.yearly = yearly
-    }
+    var time: Timestamp
+    var isVerified = true
+    /// Why it stays, whatever the policy says: "pinned", "a restore needs it".
+    var holds: [String] = []
 }
 
 /// What becomes of a restore point, and why, in words for a person.
-public struct RetentionDecision: Sendable, Equatable {
-    public var point: RestorePoint
-    public var isKept: Bool
-    public var reasons: [String]
-
-    /// "keep    20261124-065510-k3f9  2026-11-24 06:55:10Z  last 3, day 2026-11-24"
-    public var line: String {
-        "\(isKept ? "keep  " : "remove")  \(point.id)  \(point.time.short)  \(reasons.joined(separator: ", "))"
-    }
+struct RetentionDecision: Sendable, Equatable {
+    var point: RestorePoint
+    var isKept: Bool
+    var reasons: [String]
 }
 
 /// Decides what of one cluster is kept. Pure: the same history gives the same decisions, whenever it is asked.
 ///
-/// Only verified points count for a rule, so that a series of damaged ones never pushes out the last good one. A pinned
-/// point is kept and uses up nobody's place. The newest verified point is kept by any policy, an empty one too. Points
-/// that are not verified are kept while they are newer than it: somebody may still be looking into them.
-public enum Retention {
-    public static func decide(_ points: [RestorePoint], _ policy: RetentionPolicy) -> [RetentionDecision] {
+/// Only verified points count for a rule, so that a series of damaged ones never pushes out the last good one. A point
+/// that is held is kept, and counts like any other. The newest verified point is kept by any policy, an empty one too.
+/// Points that are not verified are kept while they are newer than it: somebody may still be looking into them.
+enum Retention {
+    static func decide(_ points: [RestorePoint], _ policy: RetentionPolicy) -> [RetentionDecision] {
         let sorted = points.sorted { ($0.time, $0.id) > ($1.time, $1.id) }
         var reasons: [String: [String]] = [:]
         let verified = sorted.filter(\.isVerified)
         if let newest = verified.first { reasons[newest.id, default: []].append("newest verified") }
-        for point in sorted where point.isPinned { reasons[point.id, default: []].append("pinned") }
+        for point in sorted where !point.holds.isEmpty { reasons[point.id, default: []] += point.holds }
         for (i, point) in verified.prefix(max(0, policy.last)).enumerated() {
             reasons[point.id, default: []].append("last \(i + 1) of \(policy.last)")
         }

@@ -1,0 +1,119 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension Catalogue {
+    // MARK: policies
+
+    /// - Throws: `not-found`, `usage` for a policy with negative numbers or one that keeps nothing.
+    func setRetention(_ cluster: String, _ policy: RetentionPolicy?, by actor: String) throws(FleetError) {
+        var event = Act("retention.set", by: actor, cluster: cluster)
+        event.detail["policy"] = policy?.text ?? "none"
+        try act(event) { _ throws(FleetError) in
+            guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
+            if let policy {
+                let counts = [
+                    policy.last, policy.hourly, policy.daily, policy.weekly, policy.monthly, policy.yearly,
+                ]
+                guard counts.allSatisfy({ (0...100_000).contains($0) }), counts.contains(where: { $0 > 0 }) else {
+                    throw FleetError(
+                        .usage, "a policy keeps something: whole numbers from 0 to 100000, one above 0",
+                        hint: "for instance --keep-last 7 --keep-daily 14")
+                }
+            }
+            try db.run(
+                "UPDATE clusters SET retention = ? WHERE name = ?",
+                try policy.map { value throws(FleetError) in try JSON.text(value) }, cluster)
+        }
+    }
+
+    /// Of all clusters, or of one.
+    ///
+    /// - Throws: `not-found`.
+    func retention(_ cluster: String? = nil) throws(FleetError) -> [RetentionRecord] {
+        if let cluster, try !clusterExists(cluster) { throw try unknownCluster(cluster) }
+        return try db.all(
+            "SELECT name, retention FROM clusters WHERE ?1 IS NULL OR name = ?1 ORDER BY name", cluster
+        ) { row throws(FleetError) in
+            RetentionRecord(cluster: try row["name"], policy: try row.json(RetentionPolicy.self, "retention"))
+        }
+    }
+
+    // MARK: what it looks at
+
+    /// All snapshots of a cluster, and what holds each besides a policy.
+    func restorePoints(_ cluster: String) throws(FleetError) -> [RestorePoint] {
+        try db.all(
+            """
+            SELECT id, saved, condition, pinned, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
+                AND j.kind = 'restore' AND j.finished IS NULL) AS used
+            FROM snapshots s WHERE cluster = ?
+            """, cluster
+        ) { row throws(FleetError) in
+            let condition: String = try row["condition"]
+            var holds: [String] = []
+            if try row["pinned"] { holds.append("pinned") }
+            if try row["used"] { holds.append("a restore needs it") }
+            if condition == SnapshotCondition.foreign.rawValue { holds.append("of another etcd cluster") }
+            return RestorePoint(
+                id: try row["id"], time: try row["saved"],
+                isVerified: condition == SnapshotCondition.verified.rawValue, holds: holds)
+        }
+    }
+
+    /// - Throws: `not-found`.
+    func pin(_ id: String, _ pinned: Bool, by actor: String) throws(FleetError) -> SnapshotEntry {
+        let entry = try snapshot(id)
+        try act(
+            Act(pinned ? "snapshot.pin" : "snapshot.unpin", by: actor, cluster: entry.record.cluster, subject: id)
+        ) { _ throws(FleetError) in
+            try db.run("UPDATE snapshots SET pinned = ? WHERE id = ?", pinned, id)
+        }
+        return try snapshot(id)
+    }
+
+    // MARK: deletion, in three steps
+
+    /// The first: from now on nobody chooses it. If the process dies before its files are gone, the next start finds
+    /// them whole and it counts as before.
+    ///
+    /// - Returns: what it was until now.
+    /// - Throws: `not-found`, `conflict` for one that must stay.
+    func retire(_ id: String, because reason: String, by actor: String) throws(FleetError) -> SnapshotEntry {
+        let entry = try snapshot(id)
+        var event = Act("snapshot.retire", by: actor, cluster: entry.record.cluster, subject: id)
+        event.detail["reason"] = reason
+        try act(event) { _ throws(FleetError) in
+            let points = try restorePoints(entry.record.cluster)
+            let holds = points.first { $0.id == id }?.holds.filter { $0 != "of another etcd cluster" } ?? []
+            if let hold = holds.first {
+                throw FleetError(
+                    .conflict, "snapshot \(id) stays: \(hold)",
+                    hint: entry.pinned
+                        ? "fleetctl snapshot unpin \(id) releases it" : "wait for the restore: fleetctl job list")
+            }
+            let newest = points.filter(\.isVerified).max { ($0.time, $0.id) < ($1.time, $1.id) }
+            guard newest?.id != id else {
+                throw FleetError(
+                    .conflict, "snapshot \(id) stays: it is the newest verified one of \(entry.record.cluster)",
+                    hint: "make another first: fleetctl backup \(entry.record.cluster)")
+            }
+            let problem = FleetError(.notFound, "it is being deleted: \(reason)", hint: "choose another one")
+            try db.run(
+                "UPDATE snapshots SET condition = ?, problem = ? WHERE id = ?", SnapshotCondition.missing.rawValue,
+                try JSON.text(problem), id)
+        }
+        return entry
+    }
+
+    /// The last, when its files are gone.
+    func forget(_ entry: SnapshotEntry, because reason: String, by actor: String) throws(FleetError) {
+        let record = entry.record
+        var event = Act("snapshot.delete", by: actor, cluster: record.cluster, subject: record.id)
+        event.detail = [
+            "reason": reason, "condition": entry.condition.rawValue, "sha256": record.sha256,
+            "saved": record.facts.savedAt.description,
+        ]
+        try act(event) { _ throws(FleetError) in try db.run("DELETE FROM snapshots WHERE id = ?", record.id) }
+    }
+}

@@ -1,0 +1,52 @@
+import FleetProtocol
+import FleetSystem
+
+extension Vault {
+    /// Deletes a snapshot for good: first nobody chooses it any more, then its files go, then its row. Its space comes
+    /// back when the store is collected.
+    ///
+    /// - Throws: `not-found`; `conflict` for one that is pinned, that an open restore needs, or that is the newest
+    ///   verified one of its cluster.
+    func delete(_ id: String, because reason: String, by actor: String) async throws(FleetError) {
+        let entry = try await catalogue.retire(id, because: reason, by: actor)
+        do throws(FleetError) {
+            try await blocking { [store] () throws(FleetError) in try store.delete(id) }
+        } catch {
+            // Where it is still there it is what it was.
+            let isThere = try await blocking { [store] () throws(FleetError) in (try? store.open(id)) != nil }
+            if isThere { try await catalogue.mark(id, entry.condition, entry.problem, by: actor) }
+            throw error
+        }
+        try await catalogue.forget(entry, because: reason, by: actor)
+    }
+
+    /// Decides by the cluster's policy and, unless it is a rehearsal, deletes. What can't be deleted is said in its
+    /// line and keeps nothing else from being deleted.
+    ///
+    /// - Throws: `not-found`; `usage` for a cluster without a policy.
+    func applyRetention(
+        _ cluster: String, dryRun: Bool, by actor: String
+    ) async throws(FleetError) -> RetentionReply {
+        guard let policy = try await catalogue.retention(cluster).first?.policy else {
+            throw FleetError(
+                .usage, "cluster \(cluster) has no retention policy, so everything is kept",
+                hint: "set one: fleetctl retention set \(cluster) --keep-last 7 --keep-daily 14")
+        }
+        let decisions = Retention.decide(try await catalogue.restorePoints(cluster), policy)
+        var reply = RetentionReply(cluster: cluster, policy: policy, lines: [])
+        for decision in decisions {
+            var line = RetentionReply.Line(
+                snapshot: decision.point.id, savedAt: decision.point.time, isKept: decision.isKept,
+                reasons: decision.reasons)
+            if !decision.isKept, !dryRun {
+                let reason = "retention (\(policy.text)): \(decision.reasons.joined(separator: ", "))"
+                do throws(FleetError) { try await delete(decision.point.id, because: reason, by: actor) } catch {
+                    log.error("a snapshot could not be deleted", error, ["snapshot": decision.point.id])
+                    line.problem = error
+                }
+            }
+            reply.lines.append(line)
+        }
+        return reply
+    }
+}

@@ -1,0 +1,33 @@
+import FleetProtocol
+import FleetSystem
+
+/// What an operator may ask about how long snapshots are kept.
+extension CoordinatorServer {
+    /// - Returns: false for a method that is none of these.
+    func serveRetention(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) -> Bool {
+        func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
+            try JSON.decode(type, from: stream.request)
+        }
+        switch stream.method {
+        case ControlMethod.setRetention:
+            let wanted = try request(RetentionRequest.self)
+            try await catalogue.setRetention(wanted.cluster, wanted.policy, by: actor)
+            try await stream.finish(RetentionRecord(cluster: wanted.cluster, policy: wanted.policy))
+        case ControlMethod.listRetention:
+            try await stream.finish(try await catalogue.retention(try request(ListRequest.self).cluster))
+        case ControlMethod.applyRetention:
+            let run = try request(RetentionRunRequest.self)
+            try await stream.finish(try await vault.applyRetention(run.cluster, dryRun: run.dryRun, by: actor))
+        case ControlMethod.pinSnapshot:
+            let pin = try request(PinRequest.self)
+            let id = try await catalogue.findSnapshot(pin.name).record.id
+            try await stream.finish(try await catalogue.pin(id, pin.pinned, by: actor))
+        case ControlMethod.deleteSnapshot:
+            let entry = try await catalogue.findSnapshot(try request(NameRequest.self).name)
+            try await vault.delete(entry.record.id, because: "by request", by: actor)
+            try await stream.finish(entry)
+        default: return false
+        }
+        return true
+    }
+}

@@ -1,0 +1,150 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let retentionCommand = Command(
+    "retention", "How long snapshots are kept",
+    discussion: """
+        A policy belongs to a cluster and is applied when 'retention apply' is run, by a person or a timer. A snapshot
+        stays if any rule keeps it. Whatever the policy, these stay: the newest verified snapshot of the cluster, pinned
+        ones, those that an open restore needs, and those of another etcd cluster. A cluster without a policy keeps
+        everything.
+        """,
+    subcommands: [
+        Command(
+            "set", "Set or remove a cluster's policy", arguments: [.init("CLUSTER", "its name")],
+            options: [
+                .init("keep-last", value: "N", "the newest N"),
+                .init("keep-hourly", value: "N", "the newest of each of the last N hours that have any"),
+                .init("keep-daily", value: "N", "of each of N days"),
+                .init("keep-weekly", value: "N", "of each of N weeks, which begin on Monday"),
+                .init("keep-monthly", value: "N", "of each of N months"),
+                .init("keep-yearly", value: "N", "of each of N years"),
+                .init("none", "remove the policy: keep everything"),
+            ],
+            examples: [
+                .init(
+                    "fleetctl retention set cluster-a --keep-last 7 --keep-daily 14 --keep-weekly 8",
+                    "hours, days and weeks are those of UTC"),
+                .init("fleetctl retention set cluster-a --none", "keep everything from now on"),
+            ]
+        ) { call in
+            func count(_ name: String) throws(FleetError) -> Int {
+                call.value("keep-\(name)") == nil ? 0 : try call.number("keep-\(name)", default: 0)
+            }
+            let policy = RetentionPolicy(
+                last: try count("last"), hourly: try count("hourly"), daily: try count("daily"),
+                weekly: try count("weekly"), monthly: try count("monthly"), yearly: try count("yearly"))
+            guard (policy == RetentionPolicy()) == call.has("none") else {
+                throw FleetError(
+                    .usage, call.has("none") ? "--none and a rule were given" : "no rule was given",
+                    hint: "give rules like --keep-last 7 --keep-daily 14, or --none alone")
+            }
+            let control = try await Coordinator.control(call)
+            let set: RetentionRecord = try await control.call(
+                ControlMethod.setRetention,
+                RetentionRequest(cluster: call.argument("CLUSTER")!, policy: call.has("none") ? nil : policy))
+            call.terminal.print("\(set.cluster) keeps \(set.policy?.text ?? "everything")")
+            if set.policy != nil {
+                call.terminal.note("nothing was deleted; see first: fleetctl retention apply \(set.cluster) --dry-run")
+            }
+            return .success
+        },
+        Command(
+            "show", "Show policies", arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
+            options: [Output.option], examples: [.init("fleetctl retention show", "of every cluster")]
+        ) { call in
+            let control = try await Coordinator.control(call)
+            let records: [RetentionRecord] = try await control.ask(
+                ControlMethod.listRetention, ListRequest(cluster: call.argument("CLUSTER")))
+            if Output.isJSON(call) {
+                try Output.json(records, call)
+                return .success
+            }
+            var table = Table([("CLUSTER", .left), ("KEEPS", .left)])
+            for one in records { table.add([one.cluster, one.policy?.text ?? "everything (no policy)"]) }
+            table.print(call.terminal)
+            return .success
+        },
+        Command(
+            "apply", "Delete what no rule keeps, and explain each decision",
+            discussion: "The space comes back with 'fleetctl store gc'.",
+            arguments: [.init("CLUSTER", "the clusters", count: .any)],
+            options: [
+                .init("all", short: "a", "every cluster that has a policy"),
+                .init("dry-run", "only show what would be deleted, and why"), .init("yes", short: "y", "do not ask"),
+                Output.option,
+            ],
+            examples: [
+                .init("fleetctl retention apply cluster-a --dry-run", "a line for each snapshot, with the reason"),
+                .init("fleetctl retention apply --all --yes", "for a timer"),
+            ],
+            exitStatuses: [
+                (.partialFailure, "some snapshots could not be deleted; their lines say why"),
+                (.declined, "the question was not answered with yes"),
+            ], run: apply),
+    ])
+
+private func apply(_ call: Invocation) async throws -> ExitStatus {
+    let control = try await Coordinator.control(call)
+    let terminal = call.terminal
+    var names = call.arguments("CLUSTER")
+    guard names.isEmpty == call.has("all") else {
+        throw FleetError(.usage, "name clusters, or give --all", hint: "one of the two")
+    }
+    if call.has("all") {
+        let all: [RetentionRecord] = try await control.ask(ControlMethod.listRetention, ListRequest())
+        names = all.filter { $0.policy != nil }.map(\.cluster)
+    }
+    func run(dryRun: Bool) async throws(FleetError) -> [RetentionReply] {
+        var replies: [RetentionReply] = []
+        for name in names {
+            let request = RetentionRunRequest(cluster: name, dryRun: dryRun)
+            // Asked again after a lost connection, a deletion finds nothing left to delete.
+            replies.append(try await control.ask(ControlMethod.applyRetention, request))
+        }
+        return replies
+    }
+    let plan = try await run(dryRun: true)
+    let doomed = plan.reduce(0) { $0 + $1.lines.count { !$0.isKept } }
+    if !Output.isJSON(call) {
+        show(plan, terminal)
+        if names.isEmpty { terminal.note("no cluster has a policy; set one with 'fleetctl retention set CLUSTER'") }
+    }
+    if call.has("dry-run") || doomed == 0 {
+        if Output.isJSON(call) { try Output.json(plan, call) } else { terminal.print("\(doomed) would be deleted") }
+        return .success
+    }
+    guard call.has("yes") || terminal.confirms("Delete \(doomed) snapshots for good?") else {
+        terminal.note("nothing was deleted; answer y on a terminal, or give --yes")
+        return .declined
+    }
+    let done = try await run(dryRun: false)
+    let failed = done.flatMap(\.lines).filter { $0.problem != nil }
+    let deleted = done.reduce(0) { $0 + $1.lines.count { !$0.isKept } } - failed.count
+    if Output.isJSON(call) {
+        try Output.json(done, call)
+    } else {
+        terminal.print("\(deleted) deleted\(deleted > 0 ? "; their space comes back with: fleetctl store gc" : "")")
+        for line in failed {
+            terminal.note("\(line.snapshot) could not be deleted")
+            if let problem = line.problem { terminal.error(problem) }
+        }
+    }
+    return failed.isEmpty ? .success : .partialFailure
+}
+
+private func show(_ replies: [RetentionReply], _ terminal: Terminal) {
+    for reply in replies {
+        terminal.print("\(reply.cluster) keeps \(reply.policy.text)")
+        var table = Table([("", .left), ("SNAPSHOT", .left), ("SAVED", .left), ("WHY", .left)])
+        for line in reply.lines {
+            table.add(
+                [
+                    line.isKept ? "keep" : "delete", line.snapshot, line.savedAt.short,
+                    line.reasons.joined(separator: ", "),
+                ], paint: line.isKept ? [:] : [0: { terminal.red($0) }])
+        }
+        table.print(terminal)
+    }
+}
