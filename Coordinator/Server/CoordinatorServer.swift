@@ -109,7 +109,13 @@ final class CoordinatorServer: Sendable {
                 }
                 try await enroll(stream)
             case .certificate(let certificate):
-                switch try await catalogue.identify(fingerprint: certificate.fingerprint) {
+                let grant = try await catalogue.identify(fingerprint: certificate.fingerprint)
+                guard certificate.names(grant) else {
+                    throw FleetError(
+                        .certificateUnknown, "this certificate names another holder than the inventory does",
+                        hint: "enrol again with a new token")
+                }
+                switch grant {
                 case .agent(let cluster, let node):
                     try await serve(stream, agent: NodeName(cluster: cluster, node: node))
                 case .operator(let name): try await serve(stream, operator: "operator:\(name)")

@@ -89,9 +89,20 @@ struct KeyRing: Sendable {
     func issue(_ grant: Grant, request: String) throws(FleetError) -> X509Certificate {
         let subject: CertificateAuthority.Subject =
             switch grant {
-            case .agent(_, let node): .agent(node: node)
+            case .agent(let cluster, let node): .agent(cluster: cluster, node: node)
             case .operator(let name): .person(name: name)
             }
         return try authority.issue(subject, for: CertificateRequest(pem: request), validity: Self.clientValidity)
+    }
+}
+
+extension X509Certificate {
+    /// Whether the subject is that of a grant. Certificates of agents without a cluster are of before there was one.
+    func names(_ grant: Grant) -> Bool {
+        switch grant {
+        case .agent(let cluster, let node):
+            organization == "fleet:agent" && commonName == node && (organizationalUnit ?? cluster) == cluster
+        case .operator(let name): organization == "fleet:operator" && commonName == name
+        }
     }
 }

@@ -261,13 +261,18 @@ public enum Peer: Sendable {
                 case .done(let count): sent += count
                 case .wouldBlock(let write):
                     writeBlocked = true
+                    // A peer that reads slowly may never let the queue run empty: what it has read goes before.
+                    if sent > Self.highWater {
+                        outgoing.removeFirst(sent)
+                        sent = 0
+                    }
                     registration?.watch(read: true, write: write)
                     return
                 case .closed: throw FleetError(.connectionLost, "the peer closed the connection", retryable: true)
                 }
             } catch { return close(error, tellPeer: false) }
         }
-        if sent == outgoing.count { (outgoing, sent) = ([], 0) }
+        (outgoing, sent) = ([], 0)
         registration?.watch(read: true, write: false)
         if !roomWaiters.isEmpty {
             for waiter in roomWaiters { waiter.resume() }

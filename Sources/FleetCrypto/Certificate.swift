@@ -37,6 +37,7 @@ public final class X509Certificate: @unchecked Sendable {
 
     public var commonName: String? { name(NID_commonName) }
     public var organization: String? { name(NID_organizationName) }
+    public var organizationalUnit: String? { name(NID_organizationalUnitName) }
 
     /// SHA-256 of the whole certificate (DER), lower-case hexadecimal.
     public var fingerprint: String {

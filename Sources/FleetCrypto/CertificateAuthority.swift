@@ -10,13 +10,13 @@ public struct CertificateAuthority: Sendable {
     /// Whom a certificate is for. The organization in the subject is how the coordinator tells a peer's role.
     public enum Subject: Sendable {
         case coordinator(hosts: [String])
-        case agent(node: String)
+        case agent(cluster: String, node: String)
         case person(name: String)
 
         var commonName: String {
             switch self {
             case .coordinator: "fleet-coordinator"
-            case .agent(let node): node
+            case .agent(_, let node): node
             case .person(let name): name
             }
         }
@@ -28,6 +28,9 @@ public struct CertificateAuthority: Sendable {
             case .person: "fleet:operator"
             }
         }
+
+        /// An agent's cluster.
+        var organizationalUnit: String? { if case .agent(let cluster, _) = self { cluster } else { nil } }
     }
 
     public init(certificatePEM: String, keyPEM: String) throws(FleetError) {
@@ -44,7 +47,8 @@ public struct CertificateAuthority: Sendable {
     ) {
         let key = try PrivateKey.generateP256()
         let certificate = try build(
-            commonName: name, organization: "fleet:authority", issuer: nil, publicKey: key.key, signer: key, from: now,
+            commonName: name, organization: "fleet:authority", unit: nil, issuer: nil, publicKey: key.key, signer: key,
+            from: now,
             validity: validity,
             extensions: [
                 (NID_basic_constraints, "critical,CA:TRUE,pathlen:0"), (NID_key_usage, "critical,keyCertSign,cRLSign"),
@@ -80,7 +84,8 @@ public struct CertificateAuthority: Sendable {
             extensions.append((NID_ext_key_usage, "clientAuth"))
         }
         return try Self.build(
-            commonName: subject.commonName, organization: subject.organization, issuer: certificate,
+            commonName: subject.commonName, organization: subject.organization, unit: subject.organizationalUnit,
+            issuer: certificate,
             publicKey: publicKey, signer: key, from: now, validity: validity, extensions: extensions)
     }
 
@@ -97,7 +102,7 @@ public struct CertificateAuthority: Sendable {
     }
 
     private static func build(
-        commonName: String, organization: String, issuer: X509Certificate?, publicKey: OpaquePointer,
+        commonName: String, organization: String, unit: String?, issuer: X509Certificate?, publicKey: OpaquePointer,
         signer: PrivateKey,
         from: Timestamp, validity: Duration, extensions: [(Int32, String)]
     ) throws(FleetError) -> X509Certificate {
@@ -111,15 +116,15 @@ public struct CertificateAuthority: Sendable {
         let number = BN_bin2bn(serial, 16, nil)
         defer { BN_free(number) }
         let name = X509_get_subject_name(raw)
+        func add(_ id: Int32, _ text: String) -> Bool {
+            X509_NAME_add_entry_by_NID(name, id, MBSTRING_UTF8, Array(text.utf8), Int32(text.utf8.count), -1, 0) == 1
+        }
         guard X509_set_version(raw, 2) == 1,  // X509_VERSION_3 is 2
             BN_to_ASN1_INTEGER(number, X509_get_serialNumber(raw)) != nil,
             ASN1_TIME_set(X509_getm_notBefore(raw), start) != nil,
             ASN1_TIME_set(X509_getm_notAfter(raw), start + 300 + Int(validity.seconds)) != nil,
-            X509_NAME_add_entry_by_NID(
-                name, NID_organizationName, MBSTRING_UTF8, Array(organization.utf8), Int32(organization.utf8.count), -1,
-                0) == 1,
-            X509_NAME_add_entry_by_NID(
-                name, NID_commonName, MBSTRING_UTF8, Array(commonName.utf8), Int32(commonName.utf8.count), -1, 0) == 1,
+            add(NID_organizationName, organization), unit.map({ add(NID_organizationalUnitName, $0) }) ?? true,
+            add(NID_commonName, commonName),
             X509_set_issuer_name(raw, issuer.map { X509_get_subject_name($0.certificate) } ?? name) == 1,
             X509_set_pubkey(raw, publicKey) == 1
         else { throw openSSLError(act) }

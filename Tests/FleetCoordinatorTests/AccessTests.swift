@@ -119,4 +119,19 @@ import Testing
         let _: [ClusterRecord] = try await connection.call(ControlMethod.listClusters, ListRequest())
         await fleet.stop()
     }
+
+    @Test func aCertificateIsOfOneNodeOfOneCluster() throws {
+        let directory = try TemporaryDirectory()
+        try KeyRing.create(in: directory.path + "/keys")
+        let keys = try KeyRing(directory: directory.path + "/keys")
+        let request = try CertificateRequest(key: try PrivateKey.generateP256(), commonName: "liar").pem
+        let agent = try keys.issue(.agent(cluster: "a", node: "n1"), request: request)
+        #expect(agent.names(.agent(cluster: "a", node: "n1")))
+        #expect(!agent.names(.agent(cluster: "b", node: "n1")))
+        #expect(!agent.names(.agent(cluster: "a", node: "n2")))
+        #expect(!agent.names(.operator(name: "n1")))
+        let person = try keys.issue(.operator(name: "n1"), request: request)
+        #expect(person.names(.operator(name: "n1")) && !person.names(.operator(name: "n2")))
+        #expect(!person.names(.agent(cluster: "a", node: "n1")))
+    }
 }

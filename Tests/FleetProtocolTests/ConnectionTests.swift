@@ -20,7 +20,8 @@ import Testing
                 identity: try Self.identity(authority, .coordinator(hosts: ["localhost", "127.0.0.1"])),
                 authority: authority.certificate)
             client = try TLSContext.client(
-                identity: try Self.identity(authority, .agent(node: "node-1"), validity: validity, now: now),
+                identity: try Self.identity(
+                    authority, .agent(cluster: "cluster-1", node: "node-1"), validity: validity, now: now),
                 authority: authority.certificate)
         }
 
@@ -213,7 +214,7 @@ import Testing
         let (listener, address) = try await Self.listen(fleet.server, Self.echo)
         // Its own authority is not ours, so it would refuse the server; believe ours to get to the server's check.
         let intruder = try TLSContext.client(
-            identity: try Fleet.identity(other.authority, .agent(node: "node-1")),
+            identity: try Fleet.identity(other.authority, .agent(cluster: "cluster-1", node: "node-1")),
             authority: fleet.authority.certificate)
         await #expect { _ = try await Dialler.connect(address, tls: intruder, options: Self.options()) } throws: {
             ($0 as? FleetError)?.code == .untrusted

@@ -22,7 +22,8 @@ let streamCommand = Command(
     }
     let server = try TLSContext.server(
         identity: try identity(.coordinator(hosts: ["localhost"])), authority: authority.certificate)
-    let client = try TLSContext.client(identity: try identity(.agent(node: "bench")), authority: authority.certificate)
+    let client = try TLSContext.client(
+        identity: try identity(.agent(cluster: "cluster-1", node: "bench")), authority: authority.certificate)
     let listener = try await listen(server)
     let connection = try await Dialler.connect(
         .tcp(host: "127.0.0.1", port: listener.port), tls: client, options: .init(software: "fleet-bench"))
