@@ -108,6 +108,6 @@ final class Journal<Record: Codable & Sendable>: Sendable {
             return nil
         }
         let json = line.dropFirst(9)
-        return CRC32C.checksum(json) == sum ? try? JSON.decode(Record.self, from: json) : nil
+        return CRC32C.checksum(Array(json)) == sum ? try? JSON.decode(Record.self, from: json) : nil
     }
 }

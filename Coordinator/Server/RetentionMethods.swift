@@ -10,7 +10,7 @@ extension CoordinatorServer {
         }
         switch stream.method {
         case ControlMethod.setRetention:
-            let wanted = try request(RetentionRequest.self)
+            let wanted = try request(RetentionRecord.self)
             try await catalogue.setRetention(wanted.cluster, wanted.policy, by: actor)
             try await stream.finish(RetentionRecord(cluster: wanted.cluster, policy: wanted.policy))
         case ControlMethod.listRetention:

@@ -39,18 +39,10 @@ public struct RetentionPolicy: Sendable, Equatable, Codable {
     }
 }
 
-public struct RetentionRequest: Codable, Sendable {
-    public var cluster: String
-    /// nil: from now on nothing is deleted by policy.
-    public var policy: RetentionPolicy?
-    public init(cluster: String, policy: RetentionPolicy?) {
-        self.cluster = cluster
-        self.policy = policy
-    }
-}
-
+/// A cluster and its policy: as it is, or as it is to be.
 public struct RetentionRecord: Codable, Sendable {
     public var cluster: String
+    /// nil: nothing is deleted by policy.
     public var policy: RetentionPolicy?
     public init(cluster: String, policy: RetentionPolicy?) {
         self.cluster = cluster

@@ -18,8 +18,6 @@ import Testing
         return try FileSystem.read(path)
     }
 
-    @Test func checksum() { #expect(CRC32C.checksum("123456789".utf8) == 0xE306_9283) }
-
     @Test func keepsRecords() throws {
         let tree = try NodeTree()
         _ = try write(tree.root + "/j")

@@ -43,7 +43,7 @@ let retentionCommand = Command(
             let control = try await Coordinator.control(call)
             let set: RetentionRecord = try await control.call(
                 ControlMethod.setRetention,
-                RetentionRequest(cluster: call.argument("CLUSTER")!, policy: call.has("none") ? nil : policy))
+                RetentionRecord(cluster: call.argument("CLUSTER")!, policy: call.has("none") ? nil : policy))
             call.terminal.print("\(set.cluster) keeps \(set.policy?.text ?? "everything")")
             if set.policy != nil {
                 call.terminal.note("nothing was deleted; see first: fleetctl retention apply \(set.cluster) --dry-run")
