@@ -8,8 +8,8 @@ let rebuildCommand = Command(
     "rebuild-catalogue", "Make the catalogue's list of snapshots again from the store",
     discussion: """
         For a coordinator whose catalogue is lost while its keys and its store are there. Clusters and snapshots come back
-        from the manifests beside the snapshots; agents, operators and the audit log do not: enroll them again. The
-        coordinator must not be running, and there must be no catalogue.
+        from the records in the store; agents, operators, the audit log, retention policies and pins do not: enroll and set
+        them again. The coordinator must not be running, and there must be no catalogue.
         """,
     options: [CoordinatorProgram.dataOption],
     examples: [.init("fleet-coordinator rebuild-catalogue", "after the catalogue was lost")]
@@ -30,6 +30,7 @@ let rebuildCommand = Command(
     for id in done.damaged { call.terminal.note("damaged: \(id)") }
     await vault.catalogue.close()
     call.terminal.print("\(done.added.count) snapshots are in the catalogue again")
+    call.terminal.note("policies and pins were in the catalogue alone: set them again before 'fleetctl retention apply'")
     _ = consume lock
     return done.unknown.isEmpty && done.damaged.isEmpty ? .success : .partialFailure
 }
