@@ -30,7 +30,8 @@ let rebuildCommand = Command(
     for id in done.damaged { call.terminal.note("damaged: \(id)") }
     await vault.catalogue.close()
     call.terminal.print("\(done.added.count) snapshots are in the catalogue again")
-    call.terminal.note("policies and pins were in the catalogue alone: set them again before 'fleetctl retention apply'")
+    call.terminal.note(
+        "policies and pins were in the catalogue alone: set them again before 'fleetctl retention apply'")
     _ = consume lock
     return done.unknown.isEmpty && done.damaged.isEmpty ? .success : .partialFailure
 }
