@@ -3,10 +3,15 @@ import FleetSQLite
 import FleetSystem
 
 extension SnapshotRecord {
-    /// What a snapshot is when its file is what it should be.
-    var soundCondition: SnapshotCondition { expectedClusterID == nil ? .verified : .foreign }
+    /// What a snapshot is when its file is what was stored.
+    var ownCondition: SnapshotCondition {
+        if unsoundProblem != nil { return .damaged }
+        return expectedClusterID == nil ? .verified : .foreign
+    }
 
-    /// Why `soundCondition` is not `verified`.
+    /// Why `ownCondition` is not `verified`.
+    var ownProblem: FleetError? { unsoundProblem ?? foreignProblem }
+
     var foreignProblem: FleetError? {
         expectedClusterID.map { expected in
             FleetError(
@@ -32,7 +37,8 @@ extension Catalogue {
             """
             SELECT EXISTS (SELECT 1 FROM jobs WHERE cluster = ?1 AND kind = 'restore' AND NOT dry_run
                 AND state = 'succeeded' AND finished >= (SELECT coalesce(max(stored), 0) FROM snapshots
-                    WHERE cluster = ?1 AND condition <> 'foreign')) AS explained
+                    WHERE cluster = ?1 AND condition <> 'foreign'
+                        AND coalesce(json_extract(record, '$.verification.totalFindings'), 0) = 0)) AS explained
             """, cluster
         ) { row throws(FleetError) in try row["explained"] }
         return isExplained == true ? nil : last.id

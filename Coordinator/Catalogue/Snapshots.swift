@@ -13,8 +13,8 @@ extension Catalogue {
     func add(_ record: SnapshotRecord, reconciled: Bool = false, damage: FleetError? = nil, by actor: String)
         throws(FleetError)
     {
-        let condition = damage == nil ? record.soundCondition : .damaged
-        let problem = try (damage ?? record.foreignProblem).map { value throws(FleetError) in try JSON.text(value) }
+        let condition = damage == nil ? record.ownCondition : .damaged
+        let problem = try (damage ?? record.ownProblem).map { value throws(FleetError) in try JSON.text(value) }
         if let known = try entry(record.id), known.record == record, known.condition == condition { return }
         var event = Act("snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
         event.detail = [
@@ -22,7 +22,8 @@ extension Catalogue {
             "revision": String(record.facts.status.revision),
         ]
         if reconciled { event.detail["reconciled"] = "true" }
-        event.detail["damage"] = damage?.message
+        event.detail["damage"] = (damage ?? record.unsoundProblem)?.message
+        if let verification = record.verification { event.detail["findings"] = String(verification.totalFindings) }
         try act(event) { _ throws(FleetError) in
             if let known = try entry(record.id) {
                 guard known.record == record else {
@@ -42,7 +43,15 @@ extension Catalogue {
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """, record.id, record.cluster, record.node, record.job, record.facts.savedAt, record.storedAt,
                 record.size, record.sha256, try JSON.text(record), condition.rawValue, problem)
-            try noteIdentity(record)
+            if let problem = record.unsoundProblem {
+                // It says nothing that can be relied upon, not of which etcd it is either.
+                var event = Act("snapshot.unsound", by: actor, cluster: record.cluster, subject: record.id)
+                event.detail = ["code": problem.code.rawValue, "error": problem.message]
+                if !record.job.isEmpty { event.detail["job"] = record.job }
+                try append(event, .failed)
+            } else {
+                try noteIdentity(record)
+            }
         }
     }
 

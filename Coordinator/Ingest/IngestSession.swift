@@ -58,14 +58,21 @@ actor IngestSession {
     /// The agent's length and digest of the whole file have come: examines, commits, records.
     ///
     /// - Throws: `snapshot-damaged`: what came was thrown away, and the agent may send it again from the beginning.
+    ///   `snapshot-unsound`: it came as it was saved and is stored, but is no backup.
     func finish(_ digest: StreamDigest) async throws(FleetError) -> UploadReceipt {
+        let record = try await store(digest)
+        if let problem = record.unsoundProblem { throw problem }
+        return UploadReceipt(snapshot: record.id)
+    }
+
+    private func store(_ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
         if case .done(let record) = phase {
             guard digest.length == record.size, digest.sha256 == record.sha256 else {
                 throw FleetError(
                     .alreadyExists, "snapshot \(record.id) is stored already and is another file",
                     hint: "start a new backup")
             }
-            return UploadReceipt(snapshot: record.id)
+            return record
         }
         let upload = try receiving()
         let record = try await exclusively { () async throws(FleetError) in
@@ -73,7 +80,7 @@ actor IngestSession {
             return try await self.commit(upload, digest)
         }
         phase = .done(record)
-        return UploadReceipt(snapshot: record.id)
+        return record
     }
 
     /// The connection is gone; what arrived stays for the next one.
@@ -128,43 +135,11 @@ actor IngestSession {
     }
 
     private func commit(_ upload: Upload, _ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
-        let store = vault.store
-        let request = upload.request
-        let actor = "agent:\(upload.node)"
-        let (result, findings) = try await blocking { () throws(FleetError) in
-            let result = try upload.writer.result()
-            let findings = SnapshotShape.findings(
-                result, length: digest.length, sha256: digest.sha256, facts: request.facts)
-            return (result, findings)
-        }
-        if let first = findings.first {
-            try await blocking { () throws(FleetError) in try store.discard(upload.key) }
-            var error = first
-            error.message = findings.map(\.message).joined(separator: "; ")
-            // The same bytes that the agent read are bad at the agent: sending them again would go on for ever.
-            error.isRetryable = result.sha256 != digest.sha256 || result.length != digest.length
-            error.hint =
-                error.isRetryable
-                ? "nothing of it was kept; the agent may send it again" : "nothing of it was kept; make another backup"
-            var event = Act("snapshot.refuse", by: actor, cluster: upload.node.cluster, subject: request.snapshot)
-            event.detail = ["job": request.job]
-            try await vault.catalogue.audit(event, error: error)
-            throw error
-        }
-        let now = await vault.catalogue.now
-        var facts = request.facts
-        FactsCheck.boundTime(&facts, jobCreated: try await vault.catalogue.jobCreated(request.job), now: now)
-        var record = SnapshotRecord(
-            id: request.snapshot, cluster: upload.node.cluster, node: upload.node.node, job: request.job,
-            storedAt: now, size: digest.length, sha256: digest.sha256, facts: facts,
-            expectedClusterID: try await vault.catalogue.expectedIdentity(
-                request.facts.clusterID, cluster: upload.node.cluster))
-        if let problem = record.foreignProblem {
-            record.facts.warnings.append(problem.message)
-            vault.log.warning("a snapshot of another etcd cluster: \(problem.message)", ["snapshot": record.id])
-        }
-        try await blocking { [record] () throws(FleetError) in try upload.writer.commit(record) }
-        try await vault.catalogue.add(record, by: actor)
+        let (vault, writer) = (self.vault, upload.writer)
+        let verification = try await vault.verify(writer, digest, upload.request, key: upload.key, from: upload.node)
+        let record = try await vault.record(upload.request, from: upload.node, digest, verification)
+        try await blocking { () throws(FleetError) in try writer.commit(record) }
+        try await vault.catalogue.add(record, by: "agent:\(upload.node)")
         vault.log.info("snapshot stored", ["snapshot": record.id, "job": record.job, "cluster": record.cluster])
         return record
     }

@@ -6,14 +6,17 @@ import FleetSystem
 /// Store and catalogue as one: what comes in goes through both, in the order that loses nothing, and what they
 /// disagree about after a crash is reconciled here.
 ///
-/// The order of an upload: bytes durable in the store, manifest durable (the snapshot exists), row and audit event in
-/// one transaction, receipt. The agent keeps its spool until the receipt, so at every moment there is a whole copy.
+/// The order of an upload: bytes durable in the store, looked into by the coordinator itself, record durable with what
+/// was found (the snapshot exists), row and audit event in one transaction, receipt. A crash before the record is there
+/// leaves an upload that is gone on with at its end and looked into again; after it, a snapshot that has its verdict. The agent keeps its spool until the receipt, so at every moment there is a whole copy.
 final class Vault: Sendable {
     let store: any SnapshotStore
     let catalogue: Catalogue
     let log: Log
     /// What is kept free on the store's file system: the catalogue lives there too, and must be able to say so.
     let reserve: Int64
+    /// Of those that look into whole snapshots before they are committed. One at a time, for memory's sake.
+    let verifying = Turns(1)
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store
@@ -69,7 +72,7 @@ final class Vault: Sendable {
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.
     private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
-        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.soundCondition {
+        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.ownCondition {
             return entry.record.job == request.job ? entry.record : nil
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in

@@ -22,7 +22,7 @@ struct IdentityTests {
     private func backUp(etcdID: String = "cafe", saved: Timestamp? = nil) async throws -> SnapshotEntry {
         clock.advance(.seconds(60))
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
-        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        let sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
         var facts = sample.record.facts
         facts.clusterID = etcdID
         facts.savedAt = saved ?? clock.now
@@ -97,7 +97,7 @@ struct IdentityTests {
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         _ = try await catalogue.willSend(job.id)
         try await catalogue.answered(job.id)
-        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        let sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
         let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
         let session = try await vault.begin(request, from: node)
         try await session.append(sample.bytes[..<700])
