@@ -77,8 +77,8 @@ let package = Package(
         .executableTarget(
             name: "fleet-bench",
             dependencies: [
-                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetRepository", "FleetSystem",
-                "FleetTLS",
+                "EtcdSnapshot", "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetRepository",
+                "FleetSystem", "FleetTLS",
             ],
             path: "ops/bench/fleet-bench", swiftSettings: settings),
 
@@ -91,8 +91,9 @@ let package = Package(
             "FleetCoordinatorTests",
             [
                 "FleetCoordinator", "EtcdSnapshot", "FleetSQLite", "FleetRepository", "RepositoryTestFiles",
-                "EtcdSampleFiles", "RealEtcdProcess", "FleetProtocol", "FleetCrypto", "FleetReactor", "FleetTLS",
-                "FleetSystem",
+                "EtcdSampleFiles", "RealEtcdProcess", "FleetProtocol", "FleetCommandLine", "FleetControl",
+                "FleetCrypto",
+                "FleetReactor", "FleetTLS", "FleetSystem",
             ]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests(

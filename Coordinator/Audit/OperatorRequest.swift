@@ -19,12 +19,18 @@ extension OperatorRequest {
             var cluster: String?
             var name: String?
             var at: String?
+            var snapshot: String?
+            var key: String?
         }
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
         case ControlMethod.addCluster, ControlMethod.agentToken: return Act(method, by: actor, cluster: target?.name)
         case ControlMethod.operatorToken, ControlMethod.exportSnapshot:
             return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.showValue:
+            var act = Act(method, by: actor, subject: target?.snapshot)
+            act.detail["key"] = target?.key
+            return act
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
         case ControlMethod.startBackup: return Act(method, by: actor, cluster: target?.cluster)

@@ -17,6 +17,8 @@ final class Vault: Sendable {
     let reserve: Int64
     /// Of those that look into whole snapshots before they are committed. One at a time, for memory's sake.
     let verifying = Turns(1)
+    /// Of those that look into stored ones for an operator.
+    let looks = Turns(1)
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store

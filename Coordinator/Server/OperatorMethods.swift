@@ -63,6 +63,7 @@ extension CoordinatorServer {
         case ControlMethod.status: try await stream.finish(try await status())
         default:
             if try await serveStore(stream, actor) { return }
+            if try await serveContent(stream, actor) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")

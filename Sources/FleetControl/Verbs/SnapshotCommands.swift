@@ -75,6 +75,7 @@ let snapshotCommand = Command(
             )
             return .success
         },
+        snapshotKeysCommand, snapshotDiffCommand, snapshotCatCommand,
     ])
 
 private func export(_ entry: SnapshotEntry, to path: String, _ control: Control) async throws(FleetError) {
