@@ -21,12 +21,17 @@ extension OperatorRequest {
             var at: String?
             var snapshot: String?
             var key: String?
+            var file: String?
         }
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
         case ControlMethod.addCluster, ControlMethod.agentToken: return Act(method, by: actor, cluster: target?.name)
         case ControlMethod.operatorToken, ControlMethod.exportSnapshot:
             return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.importSnapshot:
+            var act = Act(method, by: actor, cluster: target?.cluster)
+            act.detail["file"] = target?.file
+            return act
         case ControlMethod.showValue:
             var act = Act(method, by: actor, subject: target?.snapshot)
             act.detail["key"] = target?.key

@@ -16,11 +16,19 @@ extension Catalogue {
         let condition = damage == nil ? record.ownCondition : .damaged
         let problem = try (damage ?? record.ownProblem).map { value throws(FleetError) in try JSON.text(value) }
         if let known = try entry(record.id), known.record == record, known.condition == condition { return }
-        var event = Act("snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
-        event.detail = [
-            "job": record.job, "node": record.node, "sha256": record.sha256, "size": String(record.size),
-            "revision": String(record.facts.status.revision),
-        ]
+        let isImport = record.imported != nil
+        var event = Act(
+            isImport ? "snapshot.import" : "snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
+        event.detail = ["sha256": record.sha256, "size": String(record.size)]
+        event.detail["revision"] = String(record.facts.status.revision)
+        if let imported = record.imported {
+            event.detail["file"] = imported.file
+            if imported.isRawDatabase { event.detail["raw"] = "true" }
+            event.detail["foreign"] = record.foreignProblem?.message
+        } else {
+            event.detail["job"] = record.job
+            event.detail["node"] = record.node
+        }
         if reconciled { event.detail["reconciled"] = "true" }
         event.detail["damage"] = (damage ?? record.unsoundProblem)?.message
         if let verification = record.verification { event.detail["findings"] = String(verification.totalFindings) }

@@ -22,19 +22,24 @@ actor IngestSession {
     private var pending: [UInt8] = []
     private static let pieceSize = 1 << 20
 
+    /// What follows the last byte: `writer` has all of it.
+    typealias Settle = @Sendable (UploadWriter, StreamDigest) async throws(FleetError) -> SnapshotRecord
+
     private struct Upload: Sendable {
         var writer: UploadWriter
         var key: String
-        var request: UploadRequest
-        var node: NodeName
+        var size: Int64
+        /// Kept alive by the bytes; nil for an import.
+        var job: String?
+        var settle: Settle
     }
 
     init(
-        vault: Vault, writer: UploadWriter, key: String, request: UploadRequest, node: NodeName, offset: Int64
+        vault: Vault, writer: UploadWriter, key: String, size: Int64, job: String? = nil, settle: @escaping Settle
     ) {
         self.vault = vault
-        self.offset = offset
-        upload = Upload(writer: writer, key: key, request: request, node: node)
+        offset = writer.length
+        upload = Upload(writer: writer, key: key, size: size, job: job, settle: settle)
         phase = .receiving
     }
 
@@ -65,7 +70,8 @@ actor IngestSession {
         return UploadReceipt(snapshot: record.id)
     }
 
-    private func store(_ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
+    /// The same for an import, which is told of findings by the record.
+    func store(_ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
         if case .done(let record) = phase {
             guard digest.length == record.size, digest.sha256 == record.sha256 else {
                 throw FleetError(
@@ -77,7 +83,7 @@ actor IngestSession {
         let upload = try receiving()
         let record = try await exclusively { () async throws(FleetError) in
             try await self.flush(upload)
-            return try await self.commit(upload, digest)
+            return try await upload.settle(upload.writer, digest)
         }
         phase = .done(record)
         return record
@@ -92,6 +98,17 @@ actor IngestSession {
         _ = try? await blocking { () throws(FleetError) in
             try upload.writer.append(rest)
             upload.writer.close()
+        }
+    }
+
+    /// Nothing of it is to be gone on with.
+    func abandon() async {
+        await close()
+        guard let upload else { return }
+        let store = vault.store
+        _ = try? await blocking { () throws(FleetError) in
+            upload.writer.close()
+            try store.discard(upload.key)
         }
     }
 
@@ -126,21 +143,11 @@ actor IngestSession {
         pending = []
         guard !piece.isEmpty else { return }
         try await blocking { () throws(FleetError) in
-            guard upload.writer.length + Int64(piece.count) <= upload.request.facts.size else {
-                throw FleetError(.malformed, "more bytes than the \(upload.request.facts.size) that were announced")
+            guard upload.writer.length + Int64(piece.count) <= upload.size else {
+                throw FleetError(.malformed, "more bytes than the \(upload.size) that were announced")
             }
             try upload.writer.append(piece)
         }
-        try await vault.catalogue.transferring(upload.request.job)
-    }
-
-    private func commit(_ upload: Upload, _ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
-        let (vault, writer) = (self.vault, upload.writer)
-        let verification = try await vault.verify(writer, digest, upload.request, key: upload.key, from: upload.node)
-        let record = try await vault.record(upload.request, from: upload.node, digest, verification)
-        try await blocking { () throws(FleetError) in try writer.commit(record) }
-        try await vault.catalogue.add(record, by: "agent:\(upload.node)")
-        vault.log.info("snapshot stored", ["snapshot": record.id, "job": record.job, "cluster": record.cluster])
-        return record
+        if let job = upload.job { try await vault.catalogue.transferring(job) }
     }
 }

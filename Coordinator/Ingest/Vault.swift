@@ -36,7 +36,7 @@ final class Vault: Sendable {
         try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
-        let writer = try await blocking { [store, reserve] () throws(FleetError) in
+        let writer = try await blocking { [self] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
             for other in try store.incoming() where other != key && Self.job(of: other) == request.job {
                 try store.discard(other)
@@ -49,15 +49,7 @@ final class Vault: Sendable {
                     .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away",
                     retryable: true)
             }
-            let missing = request.facts.size - incoming.length
-            let free = try store.freeSpace()
-            guard free - reserve >= missing else {
-                incoming.close()
-                throw FleetError(
-                    .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
-                    hint: "free space where the coordinator stores snapshots; the agent keeps its copy and tries again",
-                    retryable: true)
-            }
+            try checkSpace(for: request.facts.size, incoming)
             return try UploadWriter(incoming)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
@@ -69,7 +61,23 @@ final class Vault: Sendable {
             return IngestSession(vault: self, stored: stored)
         }
         return IngestSession(
-            vault: self, writer: writer, key: key, request: request, node: node, offset: writer.length)
+            vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
+            settle: { [self] writer, digest throws(FleetError) in
+                try await settle(request, from: node, key: key, writer, digest)
+            })
+    }
+
+    /// Blocks.
+    func checkSpace(for size: Int64, _ incoming: any IncomingSnapshot) throws(FleetError) {
+        let missing = size - incoming.length
+        let free = try store.freeSpace()
+        guard free - reserve >= missing else {
+            incoming.close()
+            throw FleetError(
+                .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
+                hint: "free space where the coordinator stores snapshots; agents keep their copy and try again",
+                retryable: true)
+        }
     }
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.

@@ -13,6 +13,7 @@ extension CoordinatorServer {
         switch stream.method {
         case ControlMethod.listKeys: try await listKeys(stream, try request(KeysRequest.self))
         case ControlMethod.compareSnapshots: try await compare(stream, try request(DiffRequest.self))
+        case ControlMethod.importSnapshot: try await takeImport(stream, try request(ImportRequest.self), actor)
         case ControlMethod.showValue: try await showValue(stream, try request(ValueRequest.self), actor)
         default: return false
         }
@@ -41,6 +42,27 @@ extension CoordinatorServer {
                 part throws(FleetError) in try await stream.send(message: part)
             }
             try await stream.finish(Acknowledgement())
+        }
+    }
+
+    private func takeImport(
+        _ stream: FleetProtocol.Stream, _ request: ImportRequest, _ actor: String
+    ) async throws(FleetError) {
+        let session = try await vault.begin(request, by: actor)
+        do throws(FleetError) {
+            try await stream.send(message: UploadOffset(offset: session.offset))
+            while true {
+                switch try await stream.receive() {
+                case .data(let bytes): try await session.append(bytes)
+                case .end(let body):
+                    let record = try await session.store(try JSON.decode(StreamDigest.self, from: body))
+                    return try await stream.finish(try await catalogue.snapshot(record.id))
+                case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
+                }
+            }
+        } catch {
+            await session.abandon()
+            throw error
         }
     }
 

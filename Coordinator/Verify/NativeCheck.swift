@@ -1,4 +1,5 @@
 import EtcdSnapshot
+import FleetCrypto
 import FleetProtocol
 import FleetSystem
 
@@ -54,11 +55,21 @@ enum NativeCheck {
             liveKeys: report.liveKeys, hashKV: report.hashKV, hashRevision: report.hashRevision,
             compactRevision: report.compactRevision, clusterVersion: report.clusterVersion.map { Act.clip($0, 64) },
             storageVersion: report.storageVersion.map { Act.clip($0, 64) }, members: report.members.count,
+            derivedClusterID: clusterID(report.members), isBumped: report.isBumped,
             leases: report.leases,
             alarms: report.alarms.prefix(alarmLimit).map { "\($0.alarm) of \($0.member)" },
             authEnabled: report.auth.enabled,
             findings: Array((first + findings).prefix(findingLimit)),
             totalFindings: report.totalFindings + first.count)
+    }
+
+    /// The first 8 bytes of SHA-1 over the members' ids in rising order, 8 bytes big-endian each
+    /// (etcdserver/membership: `genID`).
+    private static func clusterID(_ members: [SnapshotMember]) -> String? {
+        let ids = members.compactMap { UInt64($0.id, radix: 16) }.sorted()
+        guard !ids.isEmpty, ids.count == members.count else { return nil }
+        let digest = SHA1.hash(ids.flatMap { id in (0..<8).map { UInt8(truncatingIfNeeded: id >> (56 - 8 * $0)) } })
+        return String(digest.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }, radix: 16)
     }
 
     private static let bucketNames: Set<String> = [

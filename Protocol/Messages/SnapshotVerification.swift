@@ -27,6 +27,10 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
     public var clusterVersion: String?
     public var storageVersion: String?
     public var members: Int
+    /// etcd's id of the cluster as it follows from the ids of its members: right as long as they are those it began with.
+    public var derivedClusterID: String?
+    /// 'snapshot restore --bump-revision' left an entry that `liveKeys` counts and no client of etcd sees.
+    public var isBumped: Bool
     public var leases: Int
     /// "NOSPACE of 8e9e05c52164694d", the first few.
     public var alarms: [String]
@@ -38,7 +42,8 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
     public init(
         status: SnapshotStatus?, liveKeys: Int64? = nil, hashKV: UInt32? = nil, hashRevision: Int64? = nil,
         compactRevision: Int64? = nil, clusterVersion: String? = nil, storageVersion: String? = nil, members: Int = 0,
-        leases: Int = 0, alarms: [String] = [], authEnabled: Bool = false, findings: [Finding], totalFindings: Int
+        derivedClusterID: String? = nil, isBumped: Bool = false, leases: Int = 0, alarms: [String] = [],
+        authEnabled: Bool = false, findings: [Finding], totalFindings: Int
     ) {
         self.status = status
         self.liveKeys = liveKeys
@@ -48,6 +53,8 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
         self.clusterVersion = clusterVersion
         self.storageVersion = storageVersion
         self.members = members
+        self.derivedClusterID = derivedClusterID
+        self.isBumped = isBumped
         self.leases = leases
         self.alarms = alarms
         self.authEnabled = authEnabled

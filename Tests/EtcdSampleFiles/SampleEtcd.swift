@@ -1,6 +1,7 @@
 /// A small etcd's database, made by hand: revisions, deletions, a compaction, a lease, an alarm, members and users.
 package struct SampleEtcd {
     package var writer = BoltWriter()
+    package var hasMembers = true
     private var keys: [BoltWriter.Entry] = []
     private var main: UInt64 = 1
     private var versions: [String: (create: UInt64, version: UInt64)] = [:]
@@ -49,14 +50,11 @@ package struct SampleEtcd {
         writer.add("lease", [(big(UInt64(77)), number(1, 77) + number(2, 600))])
         writer.add("alarm", [(number(1, 0x8e9e_05c5_2164_694d) + number(2, 1), [])])
         writer.add("cluster", [(Array("clusterVersion".utf8), Array("3.5.0".utf8))])
-        writer.add(
-            "members",
-            [
-                (
-                    Array("8e9e05c52164694d".utf8),
-                    Array(#"{"id":10276657743932975437,"peerURLs":["http://a:2380"],"name":"a"}"#.utf8)
-                )
-            ])
+        let member = (
+            Array("8e9e05c52164694d".utf8),
+            Array(#"{"id":10276657743932975437,"peerURLs":["http://a:2380"],"name":"a"}"#.utf8)
+        )
+        writer.add("members", hasMembers ? [member] : [])
         writer.add("members_removed", [(Array("1f".utf8), Array("removed".utf8))])
         writer.add("auth", [(Array("authEnabled".utf8), [1]), (Array("authRevision".utf8), big(UInt64(3)))])
         writer.add("authUsers", [(Array("root".utf8), text(1, Array("root".utf8)) + text(3, Array("root".utf8)))])

@@ -83,6 +83,24 @@ struct IdentityTests {
         #expect(try await catalogue.cluster("a").identities.map(\.id) == ["cafe", "beef"])
     }
 
+    /// What says nothing of which etcd the cluster is now must not use the explanation up.
+    @Test(arguments: ["import", "damaged"])
+    func aRestoreStillExplainsANewIdAfterOtherSnapshots(_ what: String) async throws {
+        let first = try await backUp()
+        try await restore(first.record.id)
+        clock.advance(.seconds(60))
+        var record = Fixture.record("20261124-070000-zzzz")
+        record.storedAt = clock.now
+        if what == "import" {
+            record.imported = SnapshotImport(by: "root", file: "s.db", isRawDatabase: false)
+        } else {
+            record.verification = SnapshotVerification(
+                status: nil, findings: [.init(kind: "page", reason: "")], totalFindings: 1)
+        }
+        try await catalogue.add(record, by: "root")
+        #expect(try await backUp(etcdID: "beef").condition == .verified)
+    }
+
     @Test func aRebuiltCatalogueKnowsWhatWasForeign() async throws {
         let own = try await backUp()
         let foreign = try await backUp(etcdID: "f00d")

@@ -75,7 +75,7 @@ let snapshotCommand = Command(
             )
             return .success
         },
-        snapshotKeysCommand, snapshotDiffCommand, snapshotCatCommand,
+        snapshotKeysCommand, snapshotDiffCommand, snapshotCatCommand, snapshotImportCommand,
     ])
 
 private func export(_ entry: SnapshotEntry, to path: String, _ control: Control) async throws(FleetError) {
@@ -115,7 +115,7 @@ private func export(_ entry: SnapshotEntry, to path: String, _ control: Control)
 }
 
 /// Disk work on a thread made for it, with the fleet's error.
-private func onDisk<Value: Sendable>(_ body: @escaping @Sendable () throws(FleetError) -> Value)
+func onDisk<Value: Sendable>(_ body: @escaping @Sendable () throws(FleetError) -> Value)
     async throws(FleetError)
     -> Value
 {
