@@ -41,6 +41,8 @@ extension Catalogue {
 
     // MARK: what it looks at
 
+    private static let foreignHold = "foreign: only a person deletes it"
+
     /// All snapshots of a cluster, and what holds each besides a policy.
     func restorePoints(_ cluster: String) throws(FleetError) -> [RestorePoint] {
         try db.all(
@@ -54,7 +56,7 @@ extension Catalogue {
             var holds: [String] = []
             if try row["pinned"] { holds.append("pinned") }
             if try row["used"] { holds.append("a restore needs it") }
-            if condition == SnapshotCondition.foreign.rawValue { holds.append("of another etcd cluster") }
+            if condition == SnapshotCondition.foreign.rawValue { holds.append(Self.foreignHold) }
             return RestorePoint(
                 id: try row["id"], time: try row["saved"],
                 isVerified: condition == SnapshotCondition.verified.rawValue, holds: holds)
@@ -85,7 +87,7 @@ extension Catalogue {
         event.detail["reason"] = reason
         try act(event) { _ throws(FleetError) in
             let points = try restorePoints(entry.record.cluster)
-            let holds = points.first { $0.id == id }?.holds.filter { $0 != "of another etcd cluster" } ?? []
+            let holds = points.first { $0.id == id }?.holds.filter { $0 != Self.foreignHold } ?? []
             if let hold = holds.first {
                 throw FleetError(
                     .conflict, "snapshot \(id) stays: \(hold)",

@@ -33,11 +33,11 @@ extension Vault {
             log.warning("a crash left a file in the store; it was put aside", ["path": path])
         }
         let conditions = try await catalogue.snapshotConditions()
-        for record in listing.records where conditions[record.id] != record.soundCondition {
+        for record in listing.records where conditions[record.id] != record.ownCondition {
             do throws(FleetError) {
                 // New here, or missing or damaged before: its length alone is not enough to trust it.
                 let verdict = try await blocking { [store] () throws(FleetError) in try store.verify(record.id) }
-                let damage = verdict.findings.first
+                let damage = verdict.findings.first ?? record.unsoundProblem
                 guard damage == nil || conditions[record.id] != .damaged else { continue }
                 try await catalogue.add(record, reconciled: true, damage: damage, by: "coordinator")
                 if let damage {
@@ -99,7 +99,7 @@ extension Vault {
             try await catalogue.mark(id, first.code == .notFound ? .missing : .damaged, first, by: actor)
         } else {
             let record = known.record
-            try await catalogue.mark(id, record.soundCondition, record.foreignProblem, by: actor)
+            try await catalogue.mark(id, record.ownCondition, record.ownProblem, by: actor)
         }
         return verdict
     }

@@ -1,3 +1,4 @@
+import EtcdSnapshot
 import FleetProtocol
 import FleetSystem
 
@@ -34,6 +35,10 @@ final class UploadWriter: Sendable {
 
     func result() throws(FleetError) -> SnapshotHasher.Result {
         try locked { state throws(FleetError) in state.hasher.result() }
+    }
+
+    func pages() throws(FleetError) -> any PageSource {
+        try locked { state throws(FleetError) in try state.incoming.pages() }
     }
 
     func commit(_ record: SnapshotRecord) throws(FleetError) {

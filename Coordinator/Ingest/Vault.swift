@@ -6,14 +6,19 @@ import FleetSystem
 /// Store and catalogue as one: what comes in goes through both, in the order that loses nothing, and what they
 /// disagree about after a crash is reconciled here.
 ///
-/// The order of an upload: bytes durable in the store, manifest durable (the snapshot exists), row and audit event in
-/// one transaction, receipt. The agent keeps its spool until the receipt, so at every moment there is a whole copy.
+/// The order of an upload: bytes durable in the store, looked into by the coordinator itself, record durable with what
+/// was found (the snapshot exists), row and audit event in one transaction, receipt. A crash before the record is there
+/// leaves an upload that is gone on with at its end and looked into again; after it, a snapshot that has its verdict. The agent keeps its spool until the receipt, so at every moment there is a whole copy.
 final class Vault: Sendable {
     let store: any SnapshotStore
     let catalogue: Catalogue
     let log: Log
     /// What is kept free on the store's file system: the catalogue lives there too, and must be able to say so.
     let reserve: Int64
+    /// Of those that look into whole snapshots before they are committed. One at a time, for memory's sake.
+    let verifying = Turns(1)
+    /// Of those that look into stored ones for an operator.
+    let looks = Turns(1)
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store
@@ -31,7 +36,7 @@ final class Vault: Sendable {
         try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
-        let writer = try await blocking { [store, reserve] () throws(FleetError) in
+        let writer = try await blocking { [self] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
             for other in try store.incoming() where other != key && Self.job(of: other) == request.job {
                 try store.discard(other)
@@ -44,15 +49,7 @@ final class Vault: Sendable {
                     .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away",
                     retryable: true)
             }
-            let missing = request.facts.size - incoming.length
-            let free = try store.freeSpace()
-            guard free - reserve >= missing else {
-                incoming.close()
-                throw FleetError(
-                    .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
-                    hint: "free space where the coordinator stores snapshots; the agent keeps its copy and tries again",
-                    retryable: true)
-            }
+            try checkSpace(for: request.facts.size, incoming)
             return try UploadWriter(incoming)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
@@ -64,12 +61,28 @@ final class Vault: Sendable {
             return IngestSession(vault: self, stored: stored)
         }
         return IngestSession(
-            vault: self, writer: writer, key: key, request: request, node: node, offset: writer.length)
+            vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
+            settle: { [self] writer, digest throws(FleetError) in
+                try await settle(request, from: node, key: key, writer, digest)
+            })
+    }
+
+    /// Blocks.
+    func checkSpace(for size: Int64, _ incoming: any IncomingSnapshot) throws(FleetError) {
+        let missing = size - incoming.length
+        let free = try store.freeSpace()
+        guard free - reserve >= missing else {
+            incoming.close()
+            throw FleetError(
+                .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
+                hint: "free space where the coordinator stores snapshots; agents keep their copy and try again",
+                retryable: true)
+        }
     }
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.
     private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
-        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.soundCondition {
+        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.ownCondition {
             return entry.record.job == request.job ? entry.record : nil
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in

@@ -27,6 +27,7 @@ final class CoordinatorServer: Sendable {
     let log: Log
     let sessions = AgentSessions()
     let feed = JobFeed()
+    let desk = ReadingDesk()
     private let strangers = Strangers()
 
     init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {

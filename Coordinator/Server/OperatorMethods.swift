@@ -64,6 +64,7 @@ extension CoordinatorServer {
         default:
             if try await serveStore(stream, actor) { return }
             if try await serveRetention(stream, actor) { return }
+            if try await serveContent(stream, actor) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")

@@ -1,3 +1,4 @@
+import EtcdSnapshot
 import FleetProtocol
 import FleetRepository
 import FleetSystem
@@ -26,6 +27,12 @@ final class IncomingUpload: IncomingSnapshot {
         try withUpload { upload throws(FleetError) in try upload.append(bytes) }
     }
 
+    func pages() throws(FleetError) -> any PageSource {
+        // Made under the lock, read outside of it: a look takes long, and another connection must not wait for it.
+        let pages: RepositoryPages = try state.attempt { upload throws(FleetError) in try Self.open(upload).pages() }
+        return SnapshotPages(pages)
+    }
+
     func commit(_ record: SnapshotRecord) throws(FleetError) {
         try withUpload { upload throws(FleetError) in try store.commit(upload, as: record) }
         close()
@@ -41,10 +48,14 @@ final class IncomingUpload: IncomingSnapshot {
 
     private func withUpload(_ body: (Upload) throws(FleetError) -> Void) throws(FleetError) {
         try state.attempt { upload throws(FleetError) in
-            guard let upload else {
-                throw FleetError(.cancelled, "the upload was taken over by another connection", retryable: true)
-            }
-            try body(upload)
+            try body(try Self.open(upload))
         }
+    }
+
+    private static func open(_ upload: Upload?) throws(FleetError) -> Upload {
+        guard let upload else {
+            throw FleetError(.cancelled, "the upload was taken over by another connection", retryable: true)
+        }
+        return upload
     }
 }

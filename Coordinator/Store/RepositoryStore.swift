@@ -1,3 +1,4 @@
+import EtcdSnapshot
 import FleetProtocol
 import FleetRepository
 import FleetSystem
@@ -98,8 +99,7 @@ final class RepositoryStore: SnapshotStore {
             let hasher = SnapshotHasher()
             try readAll(snapshot) { bytes in hasher.update(bytes) }
             return StoreVerdict(
-                findings: SnapshotShape.findings(
-                    hasher.result(), length: record.size, sha256: record.sha256, facts: record.facts))
+                findings: SnapshotShape.findings(hasher.result(), of: record))
         } catch {
             guard [.notFound, .snapshotDamaged, .malformed].contains(error.code) else { throw error }
             return StoreVerdict(findings: [error])
@@ -141,4 +141,6 @@ private final class StoredPages: StoredSnapshot {
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
         try snapshot.read(at: offset, into: buffer)
     }
+
+    var pages: any PageSource { SnapshotPages(snapshot.pages) }
 }

@@ -1,3 +1,4 @@
+import EtcdSnapshot
 import FleetProtocol
 import FleetSystem
 
@@ -55,6 +56,9 @@ protocol IncomingSnapshot: AnyObject, Sendable {
     /// Gives all bytes that are there, in order, to `body`.
     func readBack(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError)
     func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError)
+    /// All that is there now, for who looks at it before it is committed; durable when this returns. Good until this is
+    /// closed or committed.
+    func pages() throws(FleetError) -> any PageSource
     /// Makes it the snapshot that `record` describes; see the contract. This object is used up by it.
     func commit(_ record: SnapshotRecord) throws(FleetError)
     /// Lets go of it; the bytes stay for the next `begin`.
@@ -66,6 +70,8 @@ protocol StoredSnapshot: AnyObject, Sendable {
     var record: SnapshotRecord { get }
     /// Fills `buffer` from `offset` on; fewer bytes only at the end, 0 behind it.
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int
+    /// The same bytes, for who looks into it.
+    var pages: any PageSource { get }
 }
 
 struct StoreListing: Sendable, Equatable {

@@ -30,6 +30,8 @@ final class TestServer: Sendable {
         running = try await server.start()
     }
 
+    var socket: String { "unix:\(directory.path)/control.sock" }
+
     func stop() async { await server.stop(running) }
 
     /// As root, or as whoever runs the tests.

@@ -83,6 +83,9 @@ private func describe(_ preview: RestorePreview, _ terminal: Terminal) {
     if record.cluster != preview.cluster.name {
         terminal.note("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
     }
+    if record.imported != nil, preview.snapshot.condition == .foreign {
+        terminal.note("CAUTION   \(Terminal.clean(preview.snapshot.problem?.message ?? "it was imported"))")
+    }
     if let etcd = preview.agent.instance {
         terminal.note(
             "replaces  the data in \(Terminal.clean(etcd.dataDir)), which is kept; all writes since then are lost to etcd"

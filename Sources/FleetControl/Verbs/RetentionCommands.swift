@@ -7,7 +7,7 @@ let retentionCommand = Command(
     discussion: """
         A policy belongs to a cluster and is applied when 'retention apply' is run, by a person or a timer. A snapshot
         stays if any rule keeps it. Whatever the policy, these stay: the newest verified snapshot of the cluster, pinned
-        ones, those that an open restore needs, and those of another etcd cluster. A cluster without a policy keeps
+        ones, those that an open restore needs, and foreign ones. A cluster without a policy keeps
         everything.
         """,
     subcommands: [

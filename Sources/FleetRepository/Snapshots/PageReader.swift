@@ -42,10 +42,12 @@ final class PageReader: Sendable {
     }
 
     /// Fills `buffer` from `offset` on; fewer bytes only at the end, 0 behind it.
-    func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
+    func read(
+        at offset: Int64, into buffer: UnsafeMutableRawBufferPointer, isReadingOn: Bool = true
+    ) throws(FleetError) -> Int {
         guard offset >= 0, offset < length else { return 0 }
         let count = Int(min(Int64(buffer.count), length - offset))
-        decodeAhead(of: Int(offset) / pageLength, through: (Int(offset) + count) / pageLength)
+        if isReadingOn { decodeAhead(of: Int(offset) / pageLength, through: (Int(offset) + count) / pageLength) }
         var done = 0
         var last: (block: DecodedBlock, number: UInt32, pages: Range<Int>)?
         while done < count {
@@ -73,6 +75,39 @@ final class PageReader: Sendable {
             done += length
         }
         return count
+    }
+
+    /// Bytes from anywhere, for who follows references: nothing is decoded in advance, and what lies within one block is
+    /// not copied.
+    func look(
+        at offset: Int, count: Int, _ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void
+    ) throws(FleetError) {
+        let position = offset / pageLength
+        if position < map.count, offset + count <= map.count * pageLength {
+            let (pack, number, page) = try place(position)
+            let start = page * pageLength + offset % pageLength
+            // The next pages of the block are the snapshot's next pages only where the map says so.
+            let last = (offset + max(count, 1) - 1) / pageLength
+            let isOneRun = (position...last).allSatisfy {
+                map[$0].pack == map[position].pack && Int(map[$0].ordinal) == Int(map[position].ordinal) + $0 - position
+            }
+            if isOneRun, page + last - position < pack.index.blocks[number].pages {
+                let decoded = try packs.decoded(pack, number).bytes
+                return try decoded.span.withUnsafeBytes { (bytes) throws(FleetError) in
+                    try body(UnsafeRawBufferPointer(rebasing: bytes[start..<(start + count)]))
+                }
+            }
+        }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1), alignment: 16)
+        defer { buffer.deallocate() }
+        var done = 0
+        while done < count {
+            let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<count])
+            let got = try read(at: Int64(offset + done), into: piece, isReadingOn: false)
+            guard got > 0 else { throw damaged("it ends before byte \(offset + count)") }
+            done += got
+        }
+        try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
     }
 
     /// Whoever reads on gets the next blocks decoded by other threads meanwhile. What fails there fails again, and is

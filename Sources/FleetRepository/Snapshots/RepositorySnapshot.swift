@@ -18,4 +18,7 @@ public final class RepositorySnapshot: Sendable {
     public func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
         try reader.read(at: offset, into: buffer)
     }
+
+    /// The same bytes in any order.
+    public var pages: RepositoryPages { RepositoryPages(reader, hold: hold) }
 }

@@ -208,6 +208,13 @@ public final class Upload {
         }
     }
 
+    /// All bytes that are there, in any order, and as they are now: what is appended later is not in it. They are durable
+    /// when this returns, so that a long look at them has to be repeated after a crash, but nothing sent again.
+    public func pages() throws(FleetError) -> RepositoryPages {
+        try guarded { () throws(FleetError) in try makeCheckpoint() }
+        return RepositoryPages(try reader(upTo: logged.length), hold: hold)
+    }
+
     private func reader(upTo length: Int64) throws(FleetError) -> PageReader {
         let packs = PackSet(core)
         packs.add(try writer.snapshot(table: opening.table, blocks: logged.blocks))

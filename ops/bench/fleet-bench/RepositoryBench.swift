@@ -9,7 +9,7 @@ import Glibc
 let repositoryCommand = Command(
     "repository", "Import snapshots into a repository, or export one, and say what it took",
     subcommands: [
-        repositoryOpenCommand,
+        repositoryOpenCommand, repositoryLookCommand,
         Command(
             "init", "Make a repository",
             arguments: [.init("DIRECTORY", "where"), .init("KEYFILE", "its new master key")]
@@ -27,7 +27,7 @@ let repositoryCommand = Command(
             ]
         ) { call in
             let watch = Stopwatch()
-            let repository = try opened(call)
+            let repository = try openedRepository(call)
             let file = try Descriptor.open(call.argument("FILE")!, O_RDONLY)
             let upload = try repository.begin(call.argument("ID")!, lineage: "bench")
             var hasher = SHA256()
@@ -54,7 +54,7 @@ let repositoryCommand = Command(
             ]
         ) { call in
             let watch = Stopwatch()
-            let snapshot = try opened(call).open(call.argument("ID")!)
+            let snapshot = try openedRepository(call).open(call.argument("ID")!)
             let file = try Descriptor.open(call.argument("FILE")!, O_WRONLY | O_CREAT | O_TRUNC)
             var hasher = SHA256()
             var buffer = [UInt8](repeating: 0, count: 1 << 20)
@@ -81,13 +81,13 @@ let repositoryCommand = Command(
         },
     ])
 
-private func opened(_ call: Invocation) throws(FleetError) -> Repository {
+func openedRepository(_ call: Invocation) throws(FleetError) -> Repository {
     let key = try RepositoryKey(text: try FileSystem.readText(call.argument("KEYFILE")!))
     return try Repository(call.argument("DIRECTORY")!, key: key)
 }
 
 /// Wall time, and what getrusage(2) knows of the process.
-private struct Stopwatch {
+struct Stopwatch {
     private let start = ContinuousClock.now
 
     /// "wall cpu peak": seconds, seconds, bytes.
