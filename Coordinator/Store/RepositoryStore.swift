@@ -141,4 +141,6 @@ private final class StoredPages: StoredSnapshot {
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
         try snapshot.read(at: offset, into: buffer)
     }
+
+    func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8] { try snapshot.write(to: target) }
 }

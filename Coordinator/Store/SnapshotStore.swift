@@ -1,4 +1,5 @@
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// Where snapshots are kept. Every function blocks and may be called from any thread.
@@ -66,6 +67,8 @@ protocol StoredSnapshot: AnyObject, Sendable {
     var record: SnapshotRecord { get }
     /// Fills `buffer` from `offset` on; fewer bytes only at the end, 0 behind it.
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int
+    /// Writes all of it, in any order, and returns the SHA-256 of what was written, as it reads back.
+    func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8]
 }
 
 struct StoreListing: Sendable, Equatable {

@@ -48,6 +48,9 @@ static inline unsigned short fleet_terminal_columns(int fd) {
     return ioctl(fd, 0x5413 /* TIOCGWINSZ */, &size) == 0 ? size.columns : 0;
 }
 
+// fallocate(2) without a flag: space for a file of that length.
+static inline int fleet_allocate(int fd, long length) { return (int)syscall(SYS_fallocate, fd, 0, 0L, length); }
+
 // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE of fallocate(2), which Glibc's module shows only with _GNU_SOURCE.
 static inline int fleet_punch_hole(int fd, int64_t offset, int64_t length) {
     return (int)syscall(SYS_fallocate, fd, 0x02 | 0x01, offset, length);
