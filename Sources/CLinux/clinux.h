@@ -5,6 +5,7 @@
 // No _GNU_SOURCE here: it changes the layout names of fd_set, and every module must see the same ones.
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -46,6 +47,15 @@ static inline int fleet_peer_credentials(int fd, pid_t *pid, uid_t *uid, gid_t *
 static inline unsigned short fleet_terminal_columns(int fd) {
     struct { unsigned short rows, columns, x, y; } size = {0, 0, 0, 0};
     return ioctl(fd, 0x5413 /* TIOCGWINSZ */, &size) == 0 ? size.columns : 0;
+}
+
+// mallopt(3): from this size on, memory is mapped by itself and goes back to the kernel when it is freed.
+static inline int fleet_map_allocations_from(int bytes) {
+#ifdef M_MMAP_THRESHOLD
+    return mallopt(M_MMAP_THRESHOLD, bytes);
+#else
+    return (void)bytes, 1;
+#endif
 }
 
 // fallocate(2) without a flag: space for a file of that length.

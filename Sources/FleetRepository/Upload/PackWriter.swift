@@ -87,12 +87,11 @@ final class PackWriter: Sendable {
         let index = try Self.dense(PackIndex(packs: table, blocks: try blocks(from: 0)))
         guard !index.blocks.isEmpty else { return nil }
         return try state.attempt { state throws(FleetError) in
-            let ending = try PackFile.ending(
-                index, ids: ids, length: state.length, sealing: sealing, zstd: core.zstd)
             let file = try self.file(&state)
-            try file.append(ending)
+            let length = try PackFile.finish(
+                file, index, ids: ids, length: state.length, sealing: sealing, zstd: core.zstd)
             try file.sync()
-            return state.length + Int64(ending.count)
+            return length
         }
     }
 

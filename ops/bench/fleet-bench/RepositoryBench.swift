@@ -4,7 +4,7 @@ import FleetRepository
 import FleetSystem
 import Glibc
 
-/// One import or export of a snapshot, as `ops/bench/repository` compares it with other tools: a process each, so that
+/// One import or export of a snapshot, as `ops/bench/table` compares it with other tools: a process each, so that
 /// the peak of memory is this work's own.
 let repositoryCommand = Command(
     "repository", "Import snapshots into a repository, or export one, and say what it took",
