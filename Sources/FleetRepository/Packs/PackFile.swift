@@ -42,7 +42,7 @@ final class PackFile: Sendable {
             let length = try file.size()
             guard length >= Int64(SealedFile.headerLength + Self.footerLength) else { throw damaged("it is cut") }
             let sealing = try SealedFile(
-                .pack, header: try file.read(at: 0, count: SealedFile.headerLength), dataKey: core.dataKey)
+                .pack, header: try file.read(at: 0, count: SealedFile.headerLength), core.keys)
             guard sealing.salt == id.bytes else { throw damaged("it is another pack's file") }
             let place = length - Int64(Self.footerLength)
             var footer = ByteReader(try file.read(at: place, count: Self.footerLength))
