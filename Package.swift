@@ -58,7 +58,7 @@ let package = Package(
                 "FleetCommandLine",
             ]),
         library(
-            "FleetCoordinator", path: "Coordinator",
+            "FleetCoordinator", path: "Coordinator", exclude: ["RECOVERY.md"],
             [
                 "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetRepository",
                 "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",

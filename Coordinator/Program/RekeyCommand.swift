@@ -3,23 +3,35 @@ import FleetRepository
 import FleetSystem
 
 let rekeyCommand = Command(
-    "rekey", "Replace the key that opens the snapshot repository",
+    "rekey", "Replace the keys of the snapshot repository",
     discussion: """
-        Snapshots are encrypted with a key that the repository holds wrapped: once for keys/repository.key, once for the
-        recovery key that 'init' printed. This makes a new repository.key and wraps anew; no snapshot is rewritten. With
-        --recovery-key it works where repository.key is lost: put the recovery key into a file first, and remove that file
-        afterwards. The coordinator must not be running.
+        Snapshots are encrypted with a data key that the repository holds wrapped: once for keys/repository.key, once for
+        the recovery key that 'init' printed. This makes a new repository.key and wraps anew; no snapshot is rewritten.
+        With --recovery-key it works where repository.key is lost: put the recovery key into a file first, and remove that
+        file afterwards. The coordinator must not be running.
+
+        --data-key is for the day when somebody may have copied repository.key and the store's config: what is stored from
+        then on is encrypted with a new data key, and repository.key and the recovery key are new as well. What was stored
+        before stays as it is, for whoever has the old keys and gets at the store; it goes with the snapshots that need it.
+        If this is interrupted, repository.key opens the store all the same: run it again.
         """,
     options: [
         .init("recovery-key", value: "FILE", "open the repository with the recovery key in this file"),
         .init("new-recovery-key", "replace the recovery key instead, and print the new one"),
+        .init("data-key", "replace the data key as well, and the recovery key, and print the new one"),
         CoordinatorProgram.dataOption,
     ],
     examples: [
         .init("fleet-coordinator rekey", "somebody who left knew the key"),
         .init("fleet-coordinator rekey --recovery-key /root/recovery.txt", "repository.key is lost"),
+        .init("fleet-coordinator rekey --data-key", "somebody may have copied the keys"),
     ]
 ) { call in
+    guard !(call.has("data-key") && call.has("new-recovery-key")) else {
+        throw FleetError(
+            .usage, "--data-key and --new-recovery-key exclude each other",
+            hint: "--data-key makes a new recovery key, too")
+    }
     let directory = CoordinatorProgram.directory(call)
     let lock = try directory.lock()
     let key =
@@ -29,6 +41,12 @@ let rekeyCommand = Command(
     if call.has("new-recovery-key") {
         let recovery = RepositoryKey.random(.recovery)
         try Repository(directory.store, key: key).replaceKey(.recovery, with: recovery)
+        showRecoveryKey(recovery, call.terminal)
+    } else if call.has("data-key") {
+        let recovery = try directory.replaceDataKey(openedBy: key)
+        call.terminal.print(
+            "what is stored from now on has a new data key; \(directory.repositoryKey) is new, the former keys open nothing"
+        )
         showRecoveryKey(recovery, call.terminal)
     } else {
         try directory.replaceMasterKey(openedBy: key)

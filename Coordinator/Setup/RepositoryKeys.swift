@@ -58,10 +58,24 @@ extension DataDirectory {
     /// so that a crash at any moment leaves a key file that does.
     func replaceMasterKey(openedBy former: RepositoryKey) throws(FleetError) {
         let repository = try Repository(store, key: former)
+        try repository.replaceKey(.master, with: try writeNewMasterKey(repository))
+    }
+
+    /// Replaces all there is: the master key, the recovery key, and the data key of what is stored from now on. At any
+    /// moment the key file opens the repository; the former recovery key does until the new one is returned.
+    ///
+    /// - Returns: the recovery key, which is kept nowhere.
+    func replaceDataKey(openedBy former: RepositoryKey) throws(FleetError) -> RepositoryKey {
+        let repository = try Repository(store, key: former)
+        return try repository.replaceDataKey(master: try writeNewMasterKey(repository))
+    }
+
+    /// A key file that opens the repository, as the former one still does.
+    private func writeNewMasterKey(_ repository: Repository) throws(FleetError) -> RepositoryKey {
         let new = RepositoryKey.random(.master)
         try FileSystem.makeDirectories(keys)
         try repository.addKey(new)
         try FileSystem.writeDurably(repositoryKey, "\(new.text)\n".utf8)
-        try repository.replaceKey(.master, with: new)
+        return new
     }
 }

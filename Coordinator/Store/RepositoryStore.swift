@@ -143,4 +143,6 @@ private final class StoredPages: StoredSnapshot {
     }
 
     var pages: any PageSource { SnapshotPages(snapshot.pages) }
+
+    func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8] { try snapshot.write(to: target) }
 }

@@ -1,5 +1,6 @@
 import EtcdSnapshot
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// Where snapshots are kept. Every function blocks and may be called from any thread.
@@ -72,6 +73,9 @@ protocol StoredSnapshot: AnyObject, Sendable {
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int
     /// The same bytes, for who looks into it.
     var pages: any PageSource { get }
+
+    /// Writes all of it, in any order, and returns the SHA-256 of what was written, as it reads back.
+    func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8]
 }
 
 struct StoreListing: Sendable, Equatable {

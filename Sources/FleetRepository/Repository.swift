@@ -35,7 +35,7 @@ public final class Repository: Sendable {
     public init(
         _ root: String, files: any RepositoryFiles = SystemRepositoryFiles(), key: RepositoryKey
     ) throws(FleetError) {
-        core = RepositoryCore(root: root, files: files, dataKey: try Self.config(root, files).dataKey(key))
+        core = RepositoryCore(root: root, files: files, keys: try Self.config(root, files).dataKeys(key))
     }
 
     init(_ core: RepositoryCore) { self.core = core }
@@ -47,16 +47,29 @@ public final class Repository: Sendable {
         } catch { throw error.during(path) }
     }
 
-    /// Wraps the data key for another key of that role; the former key of the role opens nothing any more.
+    /// Wraps the data keys for another key of that role; the former key of the role opens nothing any more.
     public func replaceKey(_ role: RepositoryKey.Role, with key: RepositoryKey) throws(FleetError) {
-        let config = try Self.config(core.root, core.files).replacing(role, with: key, core.dataKey)
+        let config = try Self.config(core.root, core.files).replacing(role, with: key, core.keys)
         try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
     }
 
-    /// Wraps the data key for one more key.
+    /// Wraps the data keys for one more key.
     public func addKey(_ key: RepositoryKey) throws(FleetError) {
-        let config = try Self.config(core.root, core.files).adding(key, core.dataKey)
+        let config = try Self.config(core.root, core.files).adding(key, core.keys)
         try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
+    }
+
+    /// Makes a new data key, with which everything is sealed that is written from now on; what is there stays as it is,
+    /// and is read with the former ones. `master` and the key that this returns open the repository, and no others: the
+    /// former recovery key is on paper, so the new data key can't be wrapped for it.
+    ///
+    /// This object goes on with the former keys: open the repository anew.
+    public func replaceDataKey(master: RepositoryKey) throws(FleetError) -> RepositoryKey {
+        let recovery = RepositoryKey.random(.recovery)
+        let config = try Self.config(core.root, core.files).replacing(
+            all: [master, recovery], try core.keys.addingOne())
+        try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
+        return recovery
     }
 
     /// Names become file names: only what is harmless as one, and not a temporary file's.

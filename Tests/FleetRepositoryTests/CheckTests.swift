@@ -169,7 +169,7 @@ struct CheckTests {
 extension Repository {
     /// As another process would see it: nothing in the cache.
     fileprivate static func check(_ repository: Repository, fresh files: PowerCutFiles) throws -> CheckReport {
-        let core = RepositoryCore(root: "/r", files: files, dataKey: repository.core.dataKey)
+        let core = RepositoryCore(root: "/r", files: files, keys: repository.core.keys)
         return try Repository(core).check(readData: true)
     }
 }

@@ -7,10 +7,23 @@ final class PageReader: Sendable {
     /// By the numbers of the map.
     let table: [PackID]
     let tail: [UInt8]
-    /// Positions up to here were asked for, or are being decoded in advance.
-    private let ahead = Monitor(0)
-    /// Pages that are decoded in advance when reading goes on where it was.
+    private let sequence = Monitor(Sequence())
+    /// Pages that are decoded in advance while reading goes on where it was.
     private static let window = 2048
+    /// Blocks for one thread at a time: handing over each alone would cost more than some take.
+    private static let batch = 8
+
+    /// Where reading is, for whoever reads all of it.
+    private struct Sequence {
+        /// Made when reading goes on where it ended; nil also for a map that can't be followed.
+        var plan: ReadingPlan?
+        var isPlanned = false
+        /// Behind the last byte that was read.
+        var end: Int64 = 0
+        /// The first of `plan.steps` that no thread was given, and of `plan.ends` that was not let go of; nil where
+        /// reading has jumped.
+        var place: (step: Int, end: Int)?
+    }
 
     init(map: PageMap, table: [PackID], tail: [UInt8], packs: PackSet) {
         self.map = map
@@ -47,7 +60,7 @@ final class PageReader: Sendable {
     ) throws(FleetError) -> Int {
         guard offset >= 0, offset < length else { return 0 }
         let count = Int(min(Int64(buffer.count), length - offset))
-        if isReadingOn { decodeAhead(of: Int(offset) / pageLength, through: (Int(offset) + count) / pageLength) }
+        if isReadingOn { goOn(offset..<(offset + Int64(count))) }
         var done = 0
         var last: (block: DecodedBlock, number: UInt32, pages: Range<Int>)?
         while done < count {
@@ -110,28 +123,40 @@ final class PageReader: Sendable {
         try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
     }
 
-    /// Whoever reads on gets the next blocks decoded by other threads meanwhile. What fails there fails again, and is
-    /// reported, where it is needed.
-    private func decodeAhead(of first: Int, through last: Int) {
-        let range: Range<Int>? = ahead.withLock { ahead in
-            if first > ahead || last < ahead - 2 * Self.window { ahead = first }
-            let end = min(map.count, last + Self.window)
-            guard end - ahead >= Self.window / 4 || (end == map.count && ahead < end) else { return nil }
-            defer { ahead = end }
-            return ahead..<end
+    /// Whoever reads on gets the next blocks decoded by other threads meanwhile, and lets go of those behind. What fails
+    /// there fails again, and is reported, where it is needed.
+    private func goOn(_ range: Range<Int64>) {
+        let (first, last) = (Int(range.lowerBound) / pageLength, Int(range.upperBound) / pageLength)
+        let work: (next: ArraySlice<ReadingPlan.Step>, behind: [BlockCache.Key])? = sequence.withLock { sequence in
+            let goesOn = range.lowerBound == sequence.end && range.lowerBound > 0
+            sequence.end = range.upperBound
+            guard goesOn else {
+                sequence.place = nil
+                return nil
+            }
+            if !sequence.isPlanned {
+                sequence.isPlanned = true
+                sequence.plan = try? ReadingPlan(self, .byPosition)
+            }
+            guard let plan = sequence.plan else { return nil }
+            let place =
+                sequence.place ?? (
+                    plan.steps.prefix { $0.first < first }.count, plan.ends.prefix { $0.position < first }.count
+                )
+            let next = plan.steps[place.step...].prefix { $0.first < last + Self.window }
+            let behind = plan.ends[place.end...].prefix { $0.position < first }
+            sequence.place = (next.endIndex, behind.endIndex)
+            return (next, behind.map(\.key))
         }
-        guard let range else { return }
-        packs.core.pool.submit { [self] in
-            var seen: Set<BlockCache.Key> = []
-            var last: (number: UInt32, pages: Range<Int>)?
-            for position in range {
-                let location = map[position]
-                if let last, last.number == location.pack, last.pages.contains(Int(location.ordinal)) { continue }
-                guard let (pack, number, _) = try? place(position) else { continue }
-                last = (location.pack, pack.starts[number]..<pack.starts[number + 1])
-                guard seen.insert(BlockCache.Key(pack: pack.id, block: number)).inserted else { continue }
-                packs.core.pool.submit { _ = try? self.packs.decoded(pack, number) }
+        guard let work else { return }
+        packs.core.cache.forget(work.behind)
+        for start in stride(from: work.next.startIndex, to: work.next.endIndex, by: Self.batch) {
+            let blocks = work.next[start..<min(start + Self.batch, work.next.endIndex)]
+            packs.core.pool.submit { [self] in
+                for step in blocks where !isBehind(step.first) { _ = try? packs.decoded(step.pack, step.block) }
             }
         }
     }
+
+    private func isBehind(_ position: Int) -> Bool { sequence.withLock { Int($0.end) / pageLength > position } }
 }

@@ -21,4 +21,12 @@ public final class RepositorySnapshot: Sendable {
 
     /// The same bytes in any order.
     public var pages: RepositoryPages { RepositoryPages(reader, hold: hold) }
+
+    /// Writes all of it, faster than reading it piece by piece would.
+    ///
+    /// - Returns: the SHA-256 of what was written, as it reads back from there.
+    /// - Throws: as `read`, and what the target throws.
+    public func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8] {
+        try SnapshotExport(reader, to: target).run()
+    }
 }

@@ -61,7 +61,7 @@ private struct CheckRun {
     mutating func config() {
         do throws(FleetError) {
             let config = try Repository.config(core.root, core.files)
-            guard try config.isAuthentic(core.dataKey) else { throw damaged("it was changed") }
+            guard try config.isAuthentic(core.keys) else { throw damaged("it was changed") }
         } catch { found("\(core.root)/config", error, []) }
     }
 

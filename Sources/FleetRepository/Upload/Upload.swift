@@ -17,7 +17,7 @@ public final class Upload {
     private let parent: Predecessor?
     /// With the numbers of the upload's table: the own pack is 0, the predecessor's follow.
     private let parentMap: PageMap
-    private let parentIDs: ContiguousArray<PageID>
+    private var parentIDs: ContiguousArray<PageID>
     private var tree: RevisionTree?
 
     private(set) var map: PageMap
@@ -228,6 +228,8 @@ public final class Upload {
         try guarded { () throws(FleetError) in
             try flush()
             try pipeline.wait(atMost: 0)
+            // Of a large snapshot these are tens of megabytes, and what a commit does needs as much again.
+            (parentIDs, tree) = ([], nil)
             let length = try writer.finish(ids: ids, table: opening.table)
             let packs = PackSet(core)
             if length != nil { packs.add(try writer.snapshot(table: opening.table)) }

@@ -41,7 +41,7 @@ final class UploadLog: Sendable {
     static func create(_ key: String, _ opening: Opening, _ core: RepositoryCore) throws(FleetError) -> UploadLog {
         let file = try core.files.openAppending(core.logPath(key))
         if try file.size() > 0 { try file.truncate(to: 0) }
-        let sealing = SealedFile(.upload, dataKey: core.dataKey)
+        let sealing = SealedFile(.upload, core.keys)
         try file.append(sealing.header)
         let log = UploadLog(
             file, sealing, key: key, length: Int64(SealedFile.headerLength), records: 0)
@@ -62,7 +62,7 @@ final class UploadLog: Sendable {
         guard let size = try core.files.size(core.logPath(key)), size >= SealedFile.headerLength else { return nil }
         let file = try core.files.openAppending(core.logPath(key))
         let header = try file.read(at: 0, count: SealedFile.headerLength)
-        guard let sealing = try? SealedFile(.upload, header: header, dataKey: core.dataKey) else { return nil }
+        guard let sealing = try? SealedFile(.upload, header: header, core.keys) else { return nil }
         var place = Int64(SealedFile.headerLength)
         var records: [[UInt8]] = []
         while place + 4 <= size {

@@ -34,6 +34,10 @@ struct StoreContract<Store: SnapshotStore> {
         #expect(try some.withUnsafeMutableBytes { try stored.read(at: 100, into: $0) } == 7)
         #expect(some == Array(sample.bytes[100..<107]))
         #expect(try some.withUnsafeMutableBytes { try stored.read(at: sample.record.size, into: $0) } == 0)
+        let directory = try TemporaryDirectory()
+        let digest = try stored.write(to: try TargetFile(creating: directory.path + "/a.db"))
+        #expect(digest.hex == sample.record.sha256)
+        #expect(try FileSystem.read(directory.path + "/a.db") == sample.bytes)
         #expect(try store.freeSpace() > 0)
     }
 

@@ -4,7 +4,7 @@ import FleetRepository
 import FleetSystem
 import Glibc
 
-/// One import or export of a snapshot, as `ops/bench/repository` compares it with other tools: a process each, so that
+/// One import or export of a snapshot, as `ops/bench/table` compares it with other tools: a process each, so that
 /// the peak of memory is this work's own.
 let repositoryCommand = Command(
     "repository", "Import snapshots into a repository, or export one, and say what it took",
@@ -55,25 +55,8 @@ let repositoryCommand = Command(
         ) { call in
             let watch = Stopwatch()
             let snapshot = try openedRepository(call).open(call.argument("ID")!)
-            let file = try Descriptor.open(call.argument("FILE")!, O_WRONLY | O_CREAT | O_TRUNC)
-            var hasher = SHA256()
-            var buffer = [UInt8](repeating: 0, count: 1 << 20)
-            var offset: Int64 = 0
-            while true {
-                var span = buffer.mutableSpan
-                let count = try span.withUnsafeMutableBytes { (bytes) throws(FleetError) in
-                    try snapshot.read(at: offset, into: bytes)
-                }
-                if count == 0 { break }
-                let whole = buffer.span
-                try whole.withUnsafeBytes { (bytes) throws(FleetError) in
-                    let piece = UnsafeRawBufferPointer(rebasing: bytes[..<count])
-                    hasher.update(piece)
-                    try file.write(piece)
-                }
-                offset += Int64(count)
-            }
-            guard hasher.finalize().hex == String(decoding: snapshot.head.payload, as: UTF8.self) else {
+            let digest = try snapshot.write(to: try TargetFile(creating: call.argument("FILE")!))
+            guard digest.hex == String(decoding: snapshot.head.payload, as: UTF8.self) else {
                 throw FleetError(.snapshotDamaged, "what came back is not what was stored")
             }
             watch.report(call)
