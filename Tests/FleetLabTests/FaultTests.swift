@@ -108,50 +108,32 @@ struct FaultTests {
         }
     }
 
-    // MARK: the coordinator and the network in a restore
-
-    /// The agent is dead at a step while the coordinator is killed; then both come back.
-    @Test func coordinatorKilledInARestore() async throws {
-        try await LabFleet.with { fleet in
-            try await fleet.addCluster("one", ["--kind", "external", "--layout", "debian"])
-            try await fleet.etcdctl("one", "put", "/state", "saved")
-            try await fleet.fleetctl("backup", "one")
-            let snapshot = try await fleet.latestSnapshot("one")
-            for point in [
-                "fetch:before", "restore-data:after", "stop-etcd:after", "switch-files:after", "verify:after",
-                "finish:after",
-            ] {
-                try await fleet.etcdctl("one", "put", "/state", point)
-                try await fleet.armCrash("one", point)
-                async let restoring = fleet.tryFleetctl("restore", "one", "--at", snapshot, "--yes", "--wait", "60s")
-                try await fleet.eventually("the agent died") { try await !fleet.isActive("one", "fleet-agent") }
-                try await fleet.exec("hub", "systemctl", "kill", "-s", "KILL", "fleet-coordinator")
-                try await fleet.disarmCrash("one")
-                try await fleet.checkOutcome(
-                    "one", try await restoring, saved: "saved", old: point, at: "coordinator killed at \(point)")
-            }
-            #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
-        }
-    }
-
-    /// Once the snapshot is on the node the restore needs nobody: it goes on without the network, and the coordinator
-    /// learns of it when the cable is back.
-    @Test func cablePulledInARestore() async throws {
+    /// The coordinator is killed and the cable is pulled while the agent, alive, is at its save.
+    @Test func coordinatorAndCableInASave() async throws {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", ["--kind", "external", "--layout", "kubespray"])
-            try await fleet.etcdctl("one", "put", "/state", "saved")
-            try await fleet.fleetctl("backup", "one")
-            try await fleet.etcdctl("one", "put", "/state", "old")
-            try await fleet.armCrash("one", "restore-data:after")
-            async let restoring = fleet.tryFleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "60s")
-            try await fleet.eventually("the agent died") { try await !fleet.isActive("one", "fleet-agent") }
-            try await Lab.check("link", fleet.lab, "one", "down")
-            try await fleet.disarmCrash("one")
-            try await fleet.eventually("the restore is done without a network") {
-                try await fleet.value("one", "/state") == "saved"
+            try await fleet.allowHolds("one")
+            for point in ["preflight:before", "save:before", "save:after"] {
+                for isCable in [false, true] {
+                    try await fleet.hold("one", at: [point, "stream:before"])
+                    async let running = fleet.tryFleetctl("backup", "one")
+                    try await fleet.held("one", at: point)
+                    if isCable { try await fleet.pullCable("one") } else { try await fleet.killCoordinator() }
+                    try await fleet.release("one", from: point)
+                    // The save needs nobody.
+                    try await fleet.held("one", at: "stream:before")
+                    #expect(try await fleet.spooled("one").contains("snapshot.db"))
+                    try await fleet.release("one", from: "stream:before")
+                    if isCable { try await fleet.plugCable("one") }
+                    let result = try await running
+                    #expect(
+                        result.status == 0 && result.output.contains("one  ok"),
+                        "\(point): \(result.output)\(result.errors)")
+                    #expect(try await fleet.spooled("one").isEmpty, "\(point)")
+                }
             }
-            try await Lab.check("link", fleet.lab, "one", "up")
-            try await fleet.checkOutcome("one", try await restoring, saved: "saved", old: "old", at: "cable pulled")
+            let listed = try await fleet.fleetctl("snapshot", "list", "one").output.split(separator: "\n")
+            #expect(listed.count { $0.contains("verified") } == 6, "\(listed.joined(separator: "\n"))")
         }
     }
 
