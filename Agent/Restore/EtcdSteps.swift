@@ -23,9 +23,9 @@ extension RestoreSteps {
         case .unit(let name, _):
             try start(name)
             try waitForUnit(name, work.plan.newDataDir)
-        case .staticPod: try waitForPod(work.plan.newDataDir)
+            return nil
+        case .staticPod: return try waitForPod(work.plan.newDataDir)
         }
-        return nil
     }
 
     func stopNewEtcd() throws(FleetError) {
@@ -50,11 +50,12 @@ extension RestoreSteps {
         try waitUntilHealthy()
     }
 
-    /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push:
-    /// the manifest leaves its directory and comes back.
-    func waitForPod(_ directory: String) throws(FleetError) {
-        guard case .staticPod(let manifest, _, let inner) = work.launch else { return }
-        try returnEtcdManifest()
+    /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push.
+    ///
+    /// - Returns: a note when it got one.
+    func waitForPod(_ directory: String) throws(FleetError) -> String? {
+        guard case .staticPod(let manifest, _, let inner) = work.launch else { return nil }
+        var wasPushed = try returnEtcdManifest()
         func runs() throws(FleetError) -> Bool {
             try ProcessTable.etcds().contains { LiveDirectory.isSame($0, inner, directory) }
         }
@@ -63,26 +64,33 @@ extension RestoreSteps {
             try push(manifest) { () throws(FleetError) in
                 try ProcessTable.etcds().allSatisfy { Array($0.arguments.dropFirst()) != flags }
             }
+            wasPushed = true
             guard try Waiting.until(work.waitSeconds, runs) else {
                 throw FleetError(
-                    .notStarted, "the kubelet did not start etcd on \(directory) within \(work.waitSeconds) s",
+                    .notStarted,
+                    "the kubelet did not start etcd on \(directory) within \(work.waitSeconds) s, "
+                        + "although its manifest was moved out and back",
                     hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
             }
         }
         try waitUntilHealthy()
+        return wasPushed ? Self.pushNote : nil
     }
 
     /// On the way back, when the manifest is the old one again.
-    func waitUntilNewPodIsGone() throws(FleetError) {
-        guard case .staticPod(let manifest, _, _) = work.launch else { return }
+    ///
+    /// - Returns: a note when the kubelet got a push.
+    func waitUntilNewPodIsGone() throws(FleetError) -> String? {
+        guard case .staticPod(let manifest, _, _) = work.launch else { return nil }
         func isGone() throws(FleetError) -> Bool { try newEtcd() == nil }
-        if try Waiting.until(max(1, work.waitSeconds / 2), isGone) { return }
+        if try Waiting.until(max(1, work.waitSeconds / 2), isGone) { return nil }
         try push(manifest, isGone)
         guard try isGone() else {
             throw FleetError(
                 .notStopped, "the kubelet did not stop the etcd on \(work.plan.newDataDir)",
                 hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
         }
+        return Self.pushNote
     }
 
     /// A process that works in the new directory, as it shows itself or as its manifest says.
@@ -92,26 +100,6 @@ extension RestoreSteps {
             guard case .staticPod(_, _, let inner) = work.launch else { return false }
             return LiveDirectory.isSame(process, inner, work.plan.newDataDir)
         }
-    }
-
-    /// Makes a kubelet act that did not notice a change: the manifest leaves its directory until `isGone`, then it is
-    /// back.
-    private func push(_ manifest: String, _ isGone: () throws(FleetError) -> Bool) throws(FleetError) {
-        try FileSystem.makeDirectories(work.holdingDirectory)
-        try FileSystem.rename(manifest, to: held(manifest))
-        _ = try Waiting.until(work.waitSeconds, isGone)
-        try returnEtcdManifest()
-    }
-
-    /// After a crash between the two moves of a push.
-    func returnEtcdManifest() throws(FleetError) {
-        guard case .staticPod(let manifest, _, _) = work.launch, FileSystem.exists(held(manifest)) else { return }
-        guard !FileSystem.exists(manifest) else {
-            throw FleetError(
-                .changedMeanwhile, "\(manifest) was written again while it was away",
-                hint: "compare it with \(held(manifest)) and keep one of the two")
-        }
-        try FileSystem.rename(held(manifest), to: manifest)
     }
 
     func waitUntilHealthy() throws(FleetError) {

@@ -20,7 +20,8 @@ extension RestoreWork {
             if case .unit(let name, let reload) = launch {
                 return (reload ? "reload systemd and " : "") + "start \(name)"
             }
-            return "wait until the kubelet runs etcd on \(plan.newDataDir)"
+            return "wait until the kubelet runs etcd on \(plan.newDataDir); "
+                + "if it has not noticed after \(waitSeconds / 2) s, move the manifest out and back"
         case .verify:
             return "check health, member id \(String(memberID, radix: 16)), revision, keys and alarms"
         case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"

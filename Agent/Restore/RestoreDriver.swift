@@ -24,9 +24,9 @@ struct RestoreDriver: Sendable {
                 await report(.stepStarted, step, nil, nil)
                 let note: String?
                 do throws(FleetError) {
-                    faults.passing(step.rawValue, .before)
+                    await faults.passing(step.rawValue, .before)
                     note = try await perform(step)
-                    faults.passing(step.rawValue, .after)
+                    await faults.passing(step.rawValue, .after)
                 } catch {
                     try await write(.failed(step, error), &machine)
                     await report(.stepFailed, step, nil, error)
@@ -36,17 +36,18 @@ struct RestoreDriver: Sendable {
                 try await write(.done(step, note: note), &machine)
                 await report(.stepDone, step, note, nil)
             case .undo(let step):
+                let note: String?
                 do throws(FleetError) {
-                    faults.passing("undo-\(step.rawValue)", .before)
-                    try await onDisk { () throws(FleetError) in try steps.undo(step) }
-                    faults.passing("undo-\(step.rawValue)", .after)
+                    await faults.passing("undo-\(step.rawValue)", .before)
+                    note = try await onDisk { () throws(FleetError) in try steps.undo(step) }
+                    await faults.passing("undo-\(step.rawValue)", .after)
                 } catch {
                     try await write(.undoFailed(step, error), &machine)
                     await report(.stepFailed, step, "could not be taken back", error)
                     continue
                 }
                 try await write(.undone(step), &machine)
-                await report(.note, step, "\(step.rawValue) was taken back", nil)
+                await report(.note, step, "\(step.rawValue) was taken back\(note.map { "; \($0)" } ?? "")", nil)
             }
         }
     }

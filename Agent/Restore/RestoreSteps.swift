@@ -5,6 +5,7 @@ internal import FleetSystem
 struct RestoreSteps: Sendable {
     var work: RestoreWork
     var paths: AgentPaths
+    var faults = FaultInjection.none
 
     /// - Returns: a note for the journal and for people, where there is something to say.
     func perform(_ step: RestoreStep) throws(FleetError) -> String? {
@@ -23,18 +24,21 @@ struct RestoreSteps: Sendable {
         }
     }
 
-    func undo(_ step: RestoreStep) throws(FleetError) {
+    /// - Returns: what people should know of it, besides that the step was taken back.
+    @discardableResult
+    func undo(_ step: RestoreStep) throws(FleetError) -> String? {
         switch step {
         case .fetch: try FileSystem.removeTree(paths.spool(work.job))
         case .checkSnapshot, .preflight, .verify: break
         case .restoreData: try removeNewData()
         case .stopControlPlane: try returnControlPlane()
         case .stopEtcd: try startOldEtcd()
-        case .switchFiles: try switchFilesBack()
+        case .switchFiles: return try switchFilesBack()
         case .startEtcd: try stopNewEtcd()
         // The machine never goes back behind these.
         case .startControlPlane, .finish: break
         }
+        return nil
     }
 
     /// Everything is restored and serves: what can't be tidied up is told and changes nothing of that.

@@ -4,7 +4,7 @@ internal import FleetSystem
 /// The files that say where etcd's data is.
 extension RestoreSteps {
     func switchFiles() throws(FleetError) -> String? {
-        try returnEtcdManifest()
+        _ = try returnEtcdManifest()
         for change in work.plan.changes {
             let now = try content(change.path)
             if now == change.after { continue }
@@ -15,8 +15,9 @@ extension RestoreSteps {
         return nil
     }
 
-    func switchFilesBack() throws(FleetError) {
-        try returnEtcdManifest()
+    /// - Returns: a note when the kubelet did not notice by itself.
+    func switchFilesBack() throws(FleetError) -> String? {
+        var note = try returnEtcdManifest() ? Self.pushNote : nil
         for change in work.plan.changes {
             let now = try content(change.path)
             if now == change.before { continue }
@@ -30,10 +31,10 @@ extension RestoreSteps {
             }
         }
         try reload()
-        guard case .staticPod = work.launch else { return }
-        if work.wasHealthy { try waitForPod(work.plan.oldDataDir) }
+        guard case .staticPod = work.launch else { return nil }
+        if work.wasHealthy { note = try waitForPod(work.plan.oldDataDir) ?? note }
         // An etcd that failed before may never come back, but the new one has to go: its data is removed next.
-        try waitUntilNewPodIsGone()
+        return try waitUntilNewPodIsGone() ?? note
     }
 
     /// A file that somebody else changed before we did, or after, and that says nothing of the new directories: it leads

@@ -42,7 +42,7 @@ import Testing
             let instance = etcd?.instance
             return JobRunner(
                 paths: paths, gate: gate, port: Store(directory: tree.root + "/store", failure: failure), log: .silent,
-                faults: FaultInjection(point: nil)
+                faults: .none
             ) { () throws(FleetError) in
                 try discovering()
                 guard var found, let instance else { throw FleetError(.noEtcd, "none", hint: "none") }

@@ -115,7 +115,7 @@ import Testing
             let journal = try Journal<RestoreEntry>(directory + "/j")
             let driver = RestoreDriver(
                 journal: journal, steps: RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state")),
-                port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: FaultInjection(point: nil)
+                port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: .none
             ) { _, _, _, _ in }
             let error = await #expect(throws: FleetError.self) {
                 _ = try await driver.run(RestoreMachine(steps: work.steps, boot: boot))

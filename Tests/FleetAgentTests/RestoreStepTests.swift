@@ -229,7 +229,7 @@ import Testing
         }
         let found = try node.tree.discover()
         let run = RestoreRun(
-            paths: paths, outbox: Outbox(paths: paths), port: Nobody(), faults: FaultInjection(point: nil),
+            paths: paths, outbox: Outbox(paths: paths), port: Nobody(), faults: .none,
             discover: { () throws(FleetError) in found }, log: .silent)
         let restore = FleetProtocol.Operation.Restore(
             snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)

@@ -1,0 +1,38 @@
+internal import FleetSystem
+
+/// A kubelet that does not notice a changed manifest notices one that goes and comes.
+extension RestoreSteps {
+    /// For people: they should know it of their kubelet.
+    static let pushNote = "the kubelet did not notice the changed manifest: it was moved out and back"
+
+    /// Where the kubelet gets no word of changes it lists its directory every 20 s (fileCheckFrequency). The manifest stays
+    /// away so long even when no etcd can be seen to go: one that ends again and again is not there most of the time.
+    private var timeAway: Duration { .seconds(min(25, work.waitSeconds / 2)) }
+
+    /// The manifest leaves its directory until `isGone`, then it is back.
+    func push(_ manifest: String, _ isGone: () throws(FleetError) -> Bool) throws(FleetError) {
+        try FileSystem.makeDirectories(work.holdingDirectory)
+        try FileSystem.rename(manifest, to: held(manifest))
+        faults.pass("move-manifest-out", .after)
+        let earliest = ContinuousClock.now + timeAway
+        _ = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+            if ContinuousClock.now < earliest { return false }
+            return try isGone()
+        }
+        _ = try returnEtcdManifest()
+    }
+
+    /// After a crash between the two moves of a push.
+    ///
+    /// - Returns: whether it was away.
+    func returnEtcdManifest() throws(FleetError) -> Bool {
+        guard case .staticPod(let manifest, _, _) = work.launch, FileSystem.exists(held(manifest)) else { return false }
+        guard !FileSystem.exists(manifest) else {
+            throw FleetError(
+                .changedMeanwhile, "\(manifest) was written again while it was away",
+                hint: "compare it with \(held(manifest)) and keep one of the two")
+        }
+        try FileSystem.rename(held(manifest), to: manifest)
+        return true
+    }
+}
