@@ -66,6 +66,12 @@ static inline int fleet_punch_hole(int fd, int64_t offset, int64_t length) {
     return (int)syscall(SYS_fallocate, fd, 0x02 | 0x01, offset, length);
 }
 
+// mallopt(3): "M_TRIM_THRESHOLD (-1)"; M_ARENA_MAX (-8) is in malloc.h only.
+static inline void fleet_keep_memory_small(void) {
+    mallopt(-8, 1);
+    mallopt(-1, 1 << 20);
+}
+
 // The wait status macros, which Swift can't call.
 static inline int fleet_exited(int status) { return WIFEXITED(status); }
 static inline int fleet_exit_status(int status) { return WEXITSTATUS(status); }
