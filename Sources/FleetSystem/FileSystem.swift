@@ -199,7 +199,8 @@ public enum FileSystem {
         return Int64(buffer.f_bavail) * Int64(buffer.f_frsize)
     }
 
-    /// Gives the whole file system blocks inside `range` back; they then read as zeros, and the length stays.
+    /// Gives the whole file system blocks inside `range` back; they then read as zeros, and the length stays. Not durable
+    /// when this returns: behind a power cut the bytes may be there again.
     ///
     /// - Returns: false where the file system can't do that.
     public static func punch(_ path: String, _ range: Range<Int64>) throws(FleetError) -> Bool {
@@ -208,7 +209,6 @@ public enum FileSystem {
             if errno == EOPNOTSUPP { return false }
             throw FleetError(errno: errno, "give back space of \(path)")
         }
-        try file.sync()
         return true
     }
 

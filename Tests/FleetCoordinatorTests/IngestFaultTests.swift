@@ -151,6 +151,7 @@ private final class UnsyncedFiles: RepositoryFiles {
     func makeDirectories(_ path: String) throws(FleetError) {}
     func list(_ directory: String) throws(FleetError) -> [String] { try inner.list(directory) }
     func size(_ path: String) throws(FleetError) -> Int64? { try inner.size(path) }
+    func allocated(_ path: String) throws(FleetError) -> Int64? { try inner.allocated(path) }
     func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] { try inner.read(path, limit: limit) }
     func openAppending(_ path: String) throws(FleetError) -> any RepositoryFile {
         File(try inner.openAppending(path), self)

@@ -153,6 +153,29 @@ struct CheckTests {
         #expect(try repository.statistics().packs == 0)
     }
 
+    /// On a real file system, whose own blocks are not much smaller than the repository's.
+    @Test func spaceComesBack() throws {
+        let root = "/tmp/fleet-repository-collect-\(Randomness.token(10))"
+        defer { try? FileSystem.removeTree(root) }
+        let repository = try Repository.test(SystemRepositoryFiles(), root: root)
+        var series = PageSeries(pages: 2000)
+        try repository.store(series.bytes, as: "s0")
+        let pack = try #require(repository.packPaths(try repository.head("s0")).first)
+        let before = try FileSystem.allocatedBytes(pack)
+        series.bytes.removeSubrange((1000 * 4096)..<(2000 * 4096))
+        try repository.store(series.bytes, as: "s1")
+        try repository.delete("s0")
+        let report = try repository.collect(dryRun: false)
+        try #require(!report.cannotRelease)
+        let after = try FileSystem.allocatedBytes(pack)
+        let needed = try FileSystem.status(pack)!.size - report.blockBytes
+        #expect(report.blocks > 50)
+        #expect(after < needed + (64 << 10), "\(before) before, \(after) after, \(needed) needed")
+        #expect(try repository.statistics().packBytes == after)
+        #expect(try repository.check(readData: true).isSound)
+        #expect(try repository.bytes("s1") == series.bytes)
+    }
+
     /// What can't be read might need anything.
     @Test func collectionStopsAtAnUnreadableSnapshot() throws {
         let files = PowerCutFiles()

@@ -80,13 +80,24 @@ extension Repository {
         let pack = try PackFile(id, in: core)
         guard needed.count < pack.index.blocks.count else { return }
         let file = try core.files.openStored(core.path(id))
-        for (number, block) in pack.index.blocks.enumerated() where !needed.contains(number) {
+        // Side by side they go at once: a file system gives back only the whole blocks of its own inside of a hole.
+        var holes: [(range: Range<Int64>, isNew: Bool)] = []
+        let unneeded = pack.index.blocks.enumerated().filter { !needed.contains($0.offset) }.map(\.element)
+        for block in unneeded.sorted(by: { $0.offset < $1.offset }) {
             // A nonce of zeros: it was given back before.
-            if try file.read(at: block.offset, count: 16).allSatisfy({ $0 == 0 }) { continue }
-            report.blocks += 1
-            report.blockBytes += Int64(block.length)
-            guard !dryRun else { continue }
-            guard try file.release(block.offset..<block.end) else {
+            let isNew = try !file.read(at: block.offset, count: 16).allSatisfy { $0 == 0 }
+            if isNew {
+                report.blocks += 1
+                report.blockBytes += Int64(block.length)
+            }
+            if let last = holes.last, last.range.upperBound == block.offset {
+                holes[holes.count - 1] = (last.range.lowerBound..<block.end, last.isNew || isNew)
+            } else {
+                holes.append((block.offset..<block.end, isNew))
+            }
+        }
+        for hole in holes where hole.isNew && !dryRun {
+            guard try file.release(hole.range) else {
                 report.cannotRelease = true
                 return
             }

@@ -12,7 +12,7 @@ public struct RepositoryStatistics: Sendable, Equatable, Codable {
     }
     public var snapshots: Int
     public var bytes: Int64
-    /// Bytes on the disk: packs, holes not counted where the file system tells, and snapshot files.
+    /// Bytes on the disk: packs, without the holes that a collection made, and snapshot files.
     public var packs: Int
     public var packBytes: Int64
     public var mapBytes: Int64
@@ -30,7 +30,7 @@ extension Repository {
         var lengths: [PackID: Int64] = [:]
         for name in try core.files.list("\(core.root)/packs") {
             guard let id = PackID(fileName: name) else { continue }
-            lengths[id] = try core.files.size(core.path(id)) ?? 0
+            lengths[id] = try core.files.allocated(core.path(id)) ?? 0
         }
         var (mapBytes, bytes, count) = (Int64(0), Int64(0), 0)
         var lineages: [String: (snapshots: Int, bytes: Int64, packs: Set<PackID>)] = [:]
