@@ -93,7 +93,7 @@ struct KubeletTests {
             try await fleet.allowHolds("one")
             try await fleet.exec("one", "touch", "/run/kubelet-misses-changes")
             try await body(fleet) {
-                try await fleet.tryFleetctl("restore", "one", "--at", snapshot, "--yes", "--wait", "10s")
+                try await fleet.tryFleetctl("restore", "one", "--at", snapshot, "--yes", "--wait", "15s")
             }
         }
     }
