@@ -114,7 +114,7 @@ extension SnapshotRecord {
         let more = verification.totalFindings - shown.count
         return FleetError(
             .snapshotUnsound,
-            "snapshot \(id) arrived as it was saved, but is not sound: \(shown.joined(separator: "; "))"
+            "it arrived as it was saved, but is not sound: \(shown.joined(separator: "; "))"
                 + (more > 0 ? "; and \(more) more" : ""),
             hint: imported == nil
                 ? "it is kept as damaged, and no restore chooses it; back up again, and if that finds the same, the etcd on "

@@ -78,6 +78,23 @@ struct ContentTests {
         #expect(KubernetesName.isSecret(key: Array(key.utf8)) == isSecret)
     }
 
+    /// A key may be as long as a request to etcd; a message may not.
+    @Test func aKeyOfAnyLengthIsListed() async throws {
+        var etcd = SampleEtcd()
+        let long = String(repeating: "\u{1}", count: 300_000)
+        etcd.put(long, [1])
+        etcd.put("/registry/pods/a/b", [1])
+        try store("20261124-085510-cccc", etcd)
+        _ = try await vault.reconcile()
+        let list = try await fleetctl("ls", "20261124-0855", "-o", "json")
+        let keys = try JSON.decode([KeyRecord].self, from: list.out)
+        #expect(keys.map(\.isCut) == [true, nil])
+        #expect(keys[0].key.utf8.count == KeyRecord.keyLimit && keys[1].key == "/registry/pods/a/b")
+        let table = try await fleetctl("diff", "20261124-0755", "20261124-0855", "--prefix", "\u{1}")
+        #expect(table.status == .success && table.text.contains("it is longer"))
+        await server.stop()
+    }
+
     @Test func everyValueThatIsShownIsOnRecord() async throws {
         let connection = try await server.operate()
         func cat(_ key: String, _ showSecrets: Bool = false) async throws -> [UInt8] {

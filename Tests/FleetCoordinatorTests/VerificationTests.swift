@@ -3,6 +3,7 @@ import FleetCrypto
 import FleetProtocol
 import FleetRepository
 import FleetSystem
+import Glibc
 import RepositoryTestFiles
 import Testing
 
@@ -197,6 +198,26 @@ struct VerificationTests {
         #expect(session.offset == sample.record.size)
         _ = try await session.finish(sample.digest)
         #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+    }
+
+    /// However many uploads end at once, one is looked into.
+    @Test func turnsAreTakenOneByOne() async throws {
+        let turns = Turns(1)
+        let inside = Monitor((now: 0, most: 0, done: 0))
+        await withTaskGroup(of: Void.self) { group in
+            for i in 0..<20 {
+                group.addTask {
+                    try? await turns.take { () throws(FleetError) in
+                        inside.withLock { ($0.now, $0.most) = ($0.now + 1, max($0.most, $0.now + 1)) }
+                        usleep(1000)
+                        inside.withLock { ($0.now, $0.done) = ($0.now - 1, $0.done + 1) }
+                        // A turn is given on after an error too.
+                        if i % 3 == 0 { throw FleetError(.system, "no") }
+                    }
+                }
+            }
+        }
+        #expect(inside.withLock { $0.most == 1 && $0.done == 20 })
     }
 
     /// No word of a key's value gets into what is logged.

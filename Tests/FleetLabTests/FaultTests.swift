@@ -115,6 +115,9 @@ struct FaultTests {
                 printf '\\125\\252' | dd of="$pack" bs=1 seek=$(($(stat -c %s "$pack") / 2)) conv=notrunc status=none
                 """
             try await fleet.exec("hub", "sh", "-c", flip)
+            // It has just read the snapshot through to verify it, and would serve it from memory, rightly.
+            try await fleet.exec("hub", "systemctl", "restart", "fleet-coordinator")
+            try await fleet.waitForAgent("one")
             let data = try await fleet.dataDirectory("one")
             let result = try await fleet.tryFleetctl("restore", "one", "--at", snapshot, "--yes", "--wait", "30s")
             #expect(
