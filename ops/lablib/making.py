@@ -110,7 +110,8 @@ def make_way(node, wanted):
     if node.is_being_made:
         raise LabError(f"node {node.name} is being made by process {node.data['maker']['pid']}", "wait for it")
     if not node.is_abandoned:
-        found = f"node {node.name}" if node.name in wanted.names else f"cluster {wanted.cluster}"
+        same = node.data["cluster"] == wanted.cluster != node.name
+        found = f"cluster {wanted.cluster}" if same else f"node {node.name}"
         raise LabError(f"lab {node.lab.name} has a {found} already", "use another name, or another lab")
     machine.take_down(node)
 
