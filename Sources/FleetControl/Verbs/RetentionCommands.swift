@@ -125,7 +125,7 @@ private func apply(_ call: Invocation) async throws -> ExitStatus {
     if Output.isJSON(call) {
         try Output.json(done, call)
     } else {
-        terminal.print("\(deleted) deleted\(deleted > 0 ? "; their space comes back with: fleetctl store gc" : "")")
+        terminal.print("\(deleted) deleted\(deleted > 0 ? "; the space comes back with: fleetctl store gc" : "")")
         for line in failed {
             terminal.note("\(line.snapshot) could not be deleted")
             if let problem = line.problem { terminal.error(problem) }
