@@ -52,7 +52,7 @@ import Testing
         }
 
         func envelope(
-            _ id: String, counter: UInt64, node: String = "n1", expires: Timestamp = .now().adding(.seconds(60)),
+            _ id: String, counter: UInt64, node: String = "n1", expires: Timestamp = .now().adding(.seconds(3600)),
             snapshot: String = "s1", key other: PrivateKey? = nil
         ) throws -> Envelope {
             let job = Job(

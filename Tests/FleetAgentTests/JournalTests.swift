@@ -107,7 +107,7 @@ import Testing
             let restore = FleetProtocol.Operation.Restore(
                 snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
             let job = Job(
-                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(3600)),
                 operation: .restore(restore))
             var work = try RestorePlanner.plan(try tree.discover(), restore, job: job)
             work.snapshot.size = 1

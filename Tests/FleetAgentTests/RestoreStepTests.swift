@@ -16,7 +16,7 @@ import Testing
             tree = try NodeTree(Layouts.kubespray)
             let restore = FleetProtocol.Operation.Restore(snapshot: record, dryRun: false, waitSeconds: waitSeconds)
             let job = Job(
-                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(3600)),
                 operation: .restore(restore))
             var work = try RestorePlanner.plan(try tree.discover(), restore, job: job)
             let root = tree.root
@@ -234,7 +234,7 @@ import Testing
         let restore = FleetProtocol.Operation.Restore(
             snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
         let job = Job(
-            id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+            id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(3600)),
             operation: .restore(restore))
         let outcome = await run.begin(job, restore)
         #expect(outcome.result == .failed && outcome.error?.hint != nil)
