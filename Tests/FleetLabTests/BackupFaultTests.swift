@@ -22,6 +22,8 @@ struct BackupFaultTests {
     /// At first only the agent knows that the connection is lost, then only the coordinator's host.
     @Test func cablePulledInAStream() async throws {
         try await streaming { fleet in
+            // The rest takes longer than both faults.
+            try await fleet.slowDown("one", megabitsASecond: 4)
             // The coordinator still reads from the old connection when the agent comes with a new one.
             let before = try await fleet.agentSays("one", "connected to")
             try await fleet.pullCable("one")
@@ -33,6 +35,7 @@ struct BackupFaultTests {
             try await fleet.pullCable("one")
             try await Task.sleep(for: .seconds(2))
             try await fleet.killCoordinator()
+            try await fleet.slowDown("one", megabitsASecond: 60)
             try await fleet.plugCable("one")
         } expecting: { fleet, result in
             #expect(result.status == 0, "\(result.output)\(result.errors)")
@@ -178,7 +181,7 @@ extension LabFleet {
             node, "sh", "-c", "ip -o link show | awk -F': ' '$2 !~ /^lo/ {sub(/@.*/, \"\", $2); print $2; exit}'"
         ).trimmed
         try await exec(
-            node, "tc", "qdisc", "add", "dev", interface, "root", "tbf", "rate", "\(rate)mbit", "burst", "64kb",
+            node, "tc", "qdisc", "replace", "dev", interface, "root", "tbf", "rate", "\(rate)mbit", "burst", "64kb",
             "latency", "100ms")
     }
 }
