@@ -7,17 +7,23 @@ extension RestoreSteps {
 
     /// Where the kubelet gets no word of changes it lists its directory every 20 s (fileCheckFrequency). The manifest stays
     /// away so long even when no etcd can be seen to go: one that ends again and again is not there most of the time.
-    private var timeAway: Duration { .seconds(min(25, work.waitSeconds / 2)) }
+    private static let secondsAway = 25
 
     /// The manifest leaves its directory until `isGone`, then it is back.
     func push(_ manifest: String, _ isGone: () throws(FleetError) -> Bool) throws(FleetError) {
         try FileSystem.makeDirectories(work.holdingDirectory)
         try FileSystem.rename(manifest, to: held(manifest))
         faults.pass("move-manifest-out", .after)
-        let earliest = ContinuousClock.now + timeAway
-        _ = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
-            if ContinuousClock.now < earliest { return false }
-            return try isGone()
+        let earliest = ContinuousClock.now + .seconds(Self.secondsAway)
+        do throws(FleetError) {
+            _ = try Waiting.until(max(work.waitSeconds, Self.secondsAway + 5)) { () throws(FleetError) in
+                if ContinuousClock.now < earliest { return false }
+                return try isGone()
+            }
+        } catch {
+            // Whatever it is, etcd's manifest does not stay outside because of it.
+            _ = try returnEtcdManifest()
+            throw error
         }
         _ = try returnEtcdManifest()
     }

@@ -23,6 +23,11 @@ extension SnapshotRecord {
 
     /// An operator's word makes no snapshot a cluster's own: its etcd must be one that backups told of.
     private func importProblem(_ expected: String) -> FleetError {
+        if imported?.isRawDatabase == true {
+            return FleetError(
+                .otherCluster, "it is a raw database, which agents don't restore",
+                hint: "export it, then on the node: etcdutl snapshot restore FILE --skip-hash-check")
+        }
         let what =
             if facts.clusterID.isEmpty {
                 "it was imported, and nothing in it tells which etcd cluster it is of"

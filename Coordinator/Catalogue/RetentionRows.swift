@@ -41,25 +41,28 @@ extension Catalogue {
 
     // MARK: what it looks at
 
-    private static let foreignHold = "foreign: only a person deletes it"
-
     /// All snapshots of a cluster, and what holds each besides a policy.
     func restorePoints(_ cluster: String) throws(FleetError) -> [RestorePoint] {
         try db.all(
             """
-            SELECT id, saved, condition, pinned, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
+            SELECT id, saved, condition, pinned, record, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
                 AND j.kind = 'restore' AND j.finished IS NULL) AS used
             FROM snapshots s WHERE cluster = ?
             """, cluster
         ) { row throws(FleetError) in
-            let condition: String = try row["condition"]
-            var holds: [String] = []
-            if try row["pinned"] { holds.append("pinned") }
-            if try row["used"] { holds.append("a restore needs it") }
-            if condition == SnapshotCondition.foreign.rawValue { holds.append(Self.foreignHold) }
+            let text: String = try row["condition"]
+            let condition = SnapshotCondition(rawValue: text)
+            var holds: [RestorePoint.Hold] = []
+            if try row["pinned"] { holds.append(.pinned) }
+            if try row["used"] { holds.append(.restoring) }
+            if condition == .foreign { holds.append(.foreign) }
+            if condition == .missing || condition == .damaged {
+                // A record that can't be read says nothing, and nothing is deleted because of that.
+                let record = try? row.json(SnapshotRecord.self, "record")
+                if record?.ownCondition != .damaged { holds.append(.unreadable) }
+            }
             return RestorePoint(
-                id: try row["id"], time: try row["saved"],
-                isVerified: condition == SnapshotCondition.verified.rawValue, holds: holds)
+                id: try row["id"], time: try row["saved"], isVerified: condition == .verified, holds: holds)
         }
     }
 
@@ -87,10 +90,9 @@ extension Catalogue {
         event.detail["reason"] = reason
         try act(event) { _ throws(FleetError) in
             let points = try restorePoints(entry.record.cluster)
-            let holds = points.first { $0.id == id }?.holds.filter { $0 != Self.foreignHold } ?? []
-            if let hold = holds.first {
+            if let hold = points.first(where: { $0.id == id })?.holds.first(where: { !$0.yieldsToPerson }) {
                 throw FleetError(
-                    .conflict, "snapshot \(id) stays: \(hold)",
+                    .conflict, "snapshot \(id) stays: \(hold.rawValue)",
                     hint: entry.pinned
                         ? "fleetctl snapshot unpin \(id) releases it" : "wait for the restore: fleetctl job list")
             }

@@ -129,13 +129,6 @@ extension Catalogue {
         return try choice.choose(from: candidates, scope: " of \(cluster)")
     }
 
-    /// Bytes of all snapshots whose file is there.
-    func storedBytes() throws(FleetError) -> Int64 {
-        try db.first("SELECT coalesce(sum(size), 0) AS total FROM snapshots WHERE condition <> 'missing'") {
-            row throws(FleetError) in try row["total"]
-        } ?? 0
-    }
-
     /// The condition of a snapshot's file has changed; the row stays, whatever it is.
     func mark(_ id: String, _ condition: SnapshotCondition, _ problem: FleetError?, by actor: String) throws(FleetError)
     {

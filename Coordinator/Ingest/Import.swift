@@ -19,7 +19,7 @@ extension Vault {
         let key = "\(id)-import"
         let writer = try await blocking { [self] () throws(FleetError) in
             let incoming = try store.begin(key, cluster: request.cluster, node: "import")
-            try checkSpace(for: request.size, incoming)
+            try checkSpace(for: incoming)
             return try UploadWriter(incoming)
         }
         return IngestSession(
@@ -53,7 +53,8 @@ extension Vault {
         // Somebody else may have imported it meanwhile.
         try await catalogue.refuseDuplicate(request.sha256, cluster: request.cluster)
         let known = try await catalogue.identities(request.cluster).map(\.id)
-        let isOwn = verification.derivedClusterID.map(known.contains) ?? false
+        // What agents don't restore must not be the latest, nor the one verified snapshot that retention always keeps.
+        let isOwn = !request.isRawDatabase && verification.derivedClusterID.map(known.contains) ?? false
         let record = SnapshotRecord(
             id: id, cluster: request.cluster, node: "", job: "", storedAt: await catalogue.now, size: request.size,
             sha256: request.sha256, facts: ImportCheck.facts(request, status, verification),

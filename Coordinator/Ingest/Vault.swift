@@ -49,7 +49,7 @@ final class Vault: Sendable {
                     .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away",
                     retryable: true)
             }
-            try checkSpace(for: request.facts.size, incoming)
+            try checkSpace(for: incoming)
             return try UploadWriter(incoming)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
@@ -67,14 +67,21 @@ final class Vault: Sendable {
             })
     }
 
-    /// Blocks.
-    func checkSpace(for size: Int64, _ incoming: any IncomingSnapshot) throws(FleetError) {
-        let missing = size - incoming.length
-        let free = try store.freeSpace()
-        guard free - reserve >= missing else {
+    /// A snapshot takes some hundredths of its size where the cluster has others, so its size says nothing of the space
+    /// that it needs: it begins where there is any, and ends when the reserve is reached. Blocks.
+    func checkSpace(for incoming: any IncomingSnapshot) throws(FleetError) {
+        do throws(FleetError) { try checkReserve() } catch {
             incoming.close()
+            throw error
+        }
+    }
+
+    /// Blocks.
+    func checkReserve() throws(FleetError) {
+        let free = try store.freeSpace()
+        guard free > reserve else {
             throw FleetError(
-                .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
+                .noSpace, "\(free) bytes are free on the coordinator, and \(reserve) are kept for its catalogue",
                 hint: "free space where the coordinator stores snapshots; agents keep their copy and try again",
                 retryable: true)
         }

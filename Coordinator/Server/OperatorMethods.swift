@@ -184,8 +184,8 @@ extension CoordinatorServer {
 
     private func status() async throws(FleetError) -> FleetStatus {
         let store = vault.store
-        let free = try await blocking { () throws(FleetError) in try store.freeSpace() }
-        let used = try await catalogue.storedBytes()
+        let (free, used) = try await blocking { () throws(FleetError) in (try store.freeSpace(), try store.usedSpace())
+        }
         return FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
             agents: try await agents(),

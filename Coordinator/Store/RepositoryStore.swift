@@ -112,6 +112,7 @@ final class RepositoryStore: SnapshotStore {
     }
 
     func freeSpace() throws(FleetError) -> Int64 { try repository.freeSpace() }
+    func usedSpace() throws(FleetError) -> Int64 { try repository.storedBytes() }
 }
 
 /// Gives all of a snapshot, in order, in pieces of a megabyte.

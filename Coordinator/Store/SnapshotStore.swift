@@ -48,6 +48,9 @@ protocol SnapshotStore: Sendable {
 
     /// Bytes that can still be stored.
     func freeSpace() throws(FleetError) -> Int64
+
+    /// Bytes that the store takes on its file system.
+    func usedSpace() throws(FleetError) -> Int64
 }
 
 /// A snapshot that is arriving. Used by one caller at a time.

@@ -141,7 +141,6 @@ struct CatalogueTests {
         #expect(try await catalogue.findSnapshot("latest", cluster: "a").record == early)
         #expect(try await catalogue.findSnapshot(late.id, cluster: "a").condition == .missing)
         let cluster = try await catalogue.cluster("a")
-        #expect(try await catalogue.storedBytes() == early.size + other.size)
         #expect(cluster.snapshots == 1)
         #expect(cluster.latestSnapshot == early.id)
         #expect(try await catalogue.snapshots(cluster: "a").count == 2)

@@ -22,8 +22,12 @@ struct DeletionTests {
             for day in 1...5 { try await add("s\(day)", saved: "2026-11-0\(day)T12:00:00Z", seed: UInt8(day)) }
         }
 
-        mutating func add(_ id: String, saved: String, seed: UInt8) async throws {
+        mutating func add(_ id: String, saved: String, seed: UInt8, isSound: Bool = true) async throws {
             var sample = SampleSnapshot(id, seed: seed)
+            if !isSound {
+                sample.record.verification = SnapshotVerification(
+                    status: nil, findings: [.init(kind: "test", reason: "test")], totalFindings: 1)
+            }
             sample.record.facts.savedAt = Timestamp(saved)!
             try vault.store.store(sample, key: id)
             try await catalogue.add(sample.record, by: "root")
@@ -40,13 +44,13 @@ struct DeletionTests {
 
     @Test func aPolicyDeletesFilesAndRowsAndSaysWhy() async throws {
         let setup = try await Setup()
-        #expect(await code { _ = try await setup.vault.applyRetention("a", dryRun: true, by: "root") } == .usage)
+        #expect(await code { _ = try await setup.vault.applyRetention("a", confirmed: nil, by: "root") } == .usage)
         try await setup.catalogue.setRetention("a", .init(last: 2), by: "root")
         _ = try await setup.catalogue.pin("s1", true, by: "root")
-        let plan = try await setup.vault.applyRetention("a", dryRun: true, by: "root")
+        let plan = try await setup.vault.applyRetention("a", confirmed: nil, by: "root")
         #expect(plan.lines.filter { !$0.isKept }.map(\.snapshot) == ["s3", "s2"])
         #expect(try await setup.ids() == ["s5", "s4", "s3", "s2", "s1"], "a rehearsal deletes nothing")
-        let done = try await setup.vault.applyRetention("a", dryRun: false, by: "root")
+        let done = try await setup.vault.applyRetention("a", confirmed: plan.digest, by: "root")
         #expect(done.lines == plan.lines)
         #expect(try await setup.ids() == ["s5", "s4", "s1"])
         #expect(try setup.vault.store.list().records.map(\.id).sorted() == ["s1", "s4", "s5"])
@@ -54,6 +58,17 @@ struct DeletionTests {
         #expect(events.map(\.subject) == ["s3", "s2"])
         #expect(events[0].detail["reason"] == "retention (last 2): no rule keeps it")
         for id in ["s1", "s4", "s5"] { #expect(try setup.vault.store.bytes(id) == setup.samples[id]?.bytes) }
+    }
+
+    @Test func onlyWhatWasShownIsDeleted() async throws {
+        var setup = try await Setup()
+        try await setup.catalogue.setRetention("a", .init(last: 2), by: "root")
+        let plan = try await setup.vault.applyRetention("a", confirmed: nil, by: "root")
+        try await setup.add("s6", saved: "2026-11-06T12:00:00Z", seed: 6)
+        let vault = setup.vault
+        #expect(
+            await code { _ = try await vault.applyRetention("a", confirmed: plan.digest, by: "root") } == .conflict)
+        #expect(try await setup.ids().count == 6)
     }
 
     @Test func whatMustStayStays() async throws {
@@ -66,11 +81,28 @@ struct DeletionTests {
             order, cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         #expect(await code { try await setup.vault.delete("s3", because: "test", by: "root") } == .conflict)
         try await setup.catalogue.setRetention("a", .init(last: 1), by: "root")
-        _ = try await setup.vault.applyRetention("a", dryRun: false, by: "root")
+        let plan = try await setup.vault.applyRetention("a", confirmed: nil, by: "root")
+        _ = try await setup.vault.applyRetention("a", confirmed: plan.digest, by: "root")
         #expect(try await setup.ids() == ["s5", "s3", "s2"])
         #expect(await code { try await setup.vault.delete("s9", because: "test", by: "root") } == .notFound)
         let refused = try await setup.catalogue.auditLog().map(\.event).filter { $0.outcome == .refused }
         #expect(refused.map(\.subject) == ["s5", "s2", "s3"])
+    }
+
+    /// A disk that is not mounted, or a flipped bit, makes a year of snapshots unreadable for an hour: no timer deletes
+    /// them meanwhile. What never was sound goes.
+    @Test func whatCanNotBeReadNowStays() async throws {
+        var setup = try await Setup()
+        try await setup.add("s6", saved: "2026-11-03T13:00:00Z", seed: 6, isSound: false)
+        let problem = FleetError(.snapshotDamaged, "test")
+        try await setup.catalogue.mark("s1", .missing, problem, by: "root")
+        try await setup.catalogue.mark("s2", .damaged, problem, by: "root")
+        try await setup.catalogue.setRetention("a", .init(last: 2), by: "root")
+        let plan = try await setup.vault.applyRetention("a", confirmed: nil, by: "root")
+        #expect(plan.lines.filter { !$0.isKept }.map(\.snapshot) == ["s6", "s3"])
+        #expect(plan.lines.first { $0.snapshot == "s2" }?.reasons == ["can't be read now: only a person deletes it"])
+        try await setup.vault.delete("s2", because: "by request", by: "root")
+        #expect(try await !setup.ids().contains("s2"))
     }
 
     @Test func aPolicyIsChecked() async throws {

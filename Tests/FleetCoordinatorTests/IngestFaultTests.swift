@@ -124,6 +124,7 @@ private final class LateStore: SnapshotStore {
     func verify(_ id: String) throws(FleetError) -> StoreVerdict { try inner.verify(id) }
     func recover() throws(FleetError) -> [String] { try inner.recover() }
     func freeSpace() throws(FleetError) -> Int64 { try inner.freeSpace() }
+    func usedSpace() throws(FleetError) -> Int64 { try inner.usedSpace() }
 }
 
 /// A file system in memory whose fsync fails on demand.

@@ -289,4 +289,5 @@ private final class DyingStore: SnapshotStore {
     func verify(_ id: String) throws(FleetError) -> StoreVerdict { try inner.verify(id) }
     func recover() throws(FleetError) -> [String] { try inner.recover() }
     func freeSpace() throws(FleetError) -> Int64 { try inner.freeSpace() }
+    func usedSpace() throws(FleetError) -> Int64 { try inner.usedSpace() }
 }

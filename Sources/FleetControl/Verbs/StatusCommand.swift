@@ -28,7 +28,7 @@ let statusCommand = Command(
     terminal.print("")
     terminal.print("agents   \(connected) of \(status.agents.count) connected")
     terminal.print("jobs     \(status.openJobs.count) under way")
-    terminal.print("store    \(Human.bytes(status.storeUsed)) in snapshots, \(Human.bytes(status.storeFree)) free")
+    terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
     terminal.print(
         "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
     for concern in concerns { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern))") }
