@@ -107,13 +107,17 @@ struct ImportTests {
     @Test func aRawDatabaseComesBackAsItWas() async throws {
         // A member's own file may be longer than what its tree needs.
         let raw = SampleEtcd.rich().build() + [UInt8](repeating: 3, count: 3 * 1024)
+        // The cluster's own, and all the same never the latest: agents don't restore it.
+        try await server.catalogue.add(Fixture.record("s1", etcdID: Self.sampleID), by: "agent")
         let path = try file(raw)
         let wrong = try await fleetctl("import", path, "--cluster", "a")
         #expect(wrong.status == .usage && wrong.err.contains("--raw-db"))
         let done = try await fleetctl("import", path, "--cluster", "a", "--raw-db")
         #expect(done.status == .success && done.err.contains("no digest of etcd's protects it"))
-        let entry = try await only()
+        let entry = try #require(try await server.catalogue.snapshots().first { $0.record.imported != nil })
         #expect(entry.record.imported?.isRawDatabase == true)
+        #expect(entry.condition == .foreign && entry.problem?.message.contains("raw database") == true)
+        #expect(try await server.catalogue.findSnapshot("latest", cluster: "a").record.id == "s1")
         let out = directory.path + "/out.db"
         #expect(try await fleetctl("export", entry.record.id, "-f", out).status == .success)
         #expect(try FileSystem.read(out) == raw)
