@@ -63,7 +63,7 @@ final class Vault: Sendable {
         return IngestSession(
             vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
             settle: { [self] writer, digest throws(FleetError) in
-                try await settle(request, from: node, key: key, writer, digest)
+                try await settle(request, from: node, writer, digest)
             })
     }
 
