@@ -135,7 +135,7 @@ extension Vault {
     func examine(_ id: String, by actor: String) async throws(FleetError) -> StoreVerdict {
         let known = try await catalogue.snapshot(id)
         let record = known.record
-        let verdict: StoreVerdict = try await blocking { [store] () throws(FleetError) in
+        let verdict: StoreVerdict = try await examinations.take { [store] () throws(FleetError) in
             do throws(FleetError) {
                 let verdict = try store.verify(id)
                 guard verdict.isSound, try store.open(id).record != record else { return verdict }

@@ -20,6 +20,8 @@ final class Vault: Sendable {
     let verifying = Turns(1)
     /// Of those that look into stored ones for an operator.
     let looks = Turns(1)
+    /// Of those that read stored ones whole to learn what they are: an agent can ask for it, again and again.
+    let examinations = Turns(1)
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store
