@@ -80,7 +80,7 @@ extension Catalogue {
     // MARK: deletion, in three steps
 
     /// The first: from now on nobody chooses it. If the process dies before its files are gone, the next start finds
-    /// them whole and it counts as before.
+    /// them whole and it counts as before; if it dies after that, the next start forgets it.
     ///
     /// - Returns: what it was until now.
     /// - Throws: `not-found`, `conflict` for one that must stay.
@@ -102,7 +102,7 @@ extension Catalogue {
                     .conflict, "snapshot \(id) stays: it is the newest verified one of \(entry.record.cluster)",
                     hint: "make another first: fleetctl backup \(entry.record.cluster)")
             }
-            let problem = FleetError(.notFound, "it is being deleted: \(reason)", hint: "choose another one")
+            let problem = Retirement.problem(because: reason)
             try db.run(
                 "UPDATE snapshots SET condition = ?, problem = ? WHERE id = ?", SnapshotCondition.missing.rawValue,
                 try JSON.text(problem), id)

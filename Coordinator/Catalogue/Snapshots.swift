@@ -130,9 +130,18 @@ extension Catalogue {
     }
 
     /// The condition of a snapshot's file has changed; the row stays, whatever it is.
-    func mark(_ id: String, _ condition: SnapshotCondition, _ problem: FleetError?, by actor: String) throws(FleetError)
-    {
+    ///
+    /// - Parameters:
+    ///   - since: what was known before a look that took its time; what others found meanwhile is not overruled.
+    ///   - endsDeletion: whoever looks while the files go has nothing to say of a row that is being deleted. Only who
+    ///     ends the deletion has.
+    func mark(
+        _ id: String, _ condition: SnapshotCondition, _ problem: FleetError?, since: SnapshotEntry? = nil,
+        endsDeletion: Bool = false, by actor: String
+    ) throws(FleetError) {
         let entry = try snapshot(id)
+        guard endsDeletion || Retirement.reason(of: entry) == nil else { return }
+        if let since, since.condition != entry.condition || since.problem != entry.problem { return }
         guard entry.condition != condition || entry.problem != problem else { return }
         var event = Act("snapshot.condition", by: actor, cluster: entry.record.cluster, subject: id)
         event.detail = ["condition": condition.rawValue]

@@ -18,12 +18,12 @@ struct Announced: Sendable {
 extension Vault {
     /// An agent's upload from its last byte to the receipt.
     func settle(
-        _ request: UploadRequest, from node: NodeName, key: String, _ writer: UploadWriter, _ digest: StreamDigest
+        _ request: UploadRequest, from node: NodeName, _ writer: UploadWriter, _ digest: StreamDigest
     ) async throws(FleetError) -> SnapshotRecord {
         var act = Act("snapshot.refuse", by: "agent:\(node)", cluster: node.cluster, subject: request.snapshot)
         act.detail = ["job": request.job]
         let verification = try await verify(
-            writer, digest, Announced(size: request.facts.size, facts: request.facts), key, act)
+            writer, digest, Announced(size: request.facts.size, facts: request.facts), act)
         return try await keep(
             try await record(request, from: node, digest, verification), writer, by: "agent:\(node)")
     }
@@ -32,7 +32,7 @@ extension Vault {
     ///
     /// - Throws: `snapshot-damaged` when it is not what was announced; it is gone then.
     func verify(
-        _ writer: UploadWriter, _ digest: StreamDigest, _ announced: Announced, _ key: String, _ act: Act
+        _ writer: UploadWriter, _ digest: StreamDigest, _ announced: Announced, _ act: Act
     ) async throws(FleetError) -> SnapshotVerification {
         let result = try await blocking { () throws(FleetError) in try writer.result() }
         var damage = SnapshotShape.findings(result, length: digest.length, sha256: digest.sha256)
@@ -49,7 +49,7 @@ extension Vault {
                 hint: isDamagedOnItsWay
                     ? "nothing of it was kept; it may be sent again" : "nothing of it was kept; make another backup",
                 retryable: isDamagedOnItsWay)
-            try await refuse(error, act, key)
+            try await refuse(error, act, writer)
         }
         do throws(FleetError) {
             return try await verifying.take { () throws(FleetError) in
@@ -63,12 +63,14 @@ extension Vault {
             var told = error.during("what arrived can't be read back")
             (told.code, told.isRetryable) = (.snapshotDamaged, true)
             told.hint = "look at the coordinator's disk, and run 'fleetctl store check'; it may be sent again"
-            try await refuse(told, act, key)
+            try await refuse(told, act, writer)
         }
     }
 
-    func refuse(_ error: FleetError, _ act: Act, _ key: String) async throws(FleetError) -> Never {
-        try await blocking { [store] () throws(FleetError) in try store.discard(key) }
+    /// - Throws: `error`; `cancelled` where the upload is not this writer's any more: what it could not read back was
+    ///   taken away from it, which says nothing of the disk, and what is there now is another's.
+    func refuse(_ error: FleetError, _ act: Act, _ writer: UploadWriter) async throws(FleetError) -> Never {
+        try await blocking { () throws(FleetError) in try writer.discard() }
         try await catalogue.audit(act, error: error)
         throw error
     }

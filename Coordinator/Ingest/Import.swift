@@ -25,12 +25,12 @@ extension Vault {
         return IngestSession(
             vault: self, writer: writer, key: key, size: request.size,
             settle: { [self] writer, digest throws(FleetError) in
-                try await settle(request, id: id, key: key, by: actor, writer, digest)
+                try await settle(request, id: id, by: actor, writer, digest)
             })
     }
 
     private func settle(
-        _ request: ImportRequest, id: String, key: String, by actor: String, _ writer: UploadWriter,
+        _ request: ImportRequest, id: String, by actor: String, _ writer: UploadWriter,
         _ digest: StreamDigest
     ) async throws(FleetError) -> SnapshotRecord {
         let act = Act("snapshot.refuse", by: actor, cluster: request.cluster, subject: id)
@@ -38,17 +38,17 @@ extension Vault {
             try await refuse(
                 FleetError(
                     .snapshotDamaged, "the file changed while it was read",
-                    hint: "import a copy that nobody writes to"), act, key)
+                    hint: "import a copy that nobody writes to"), act, writer)
         }
         let verification = try await verify(
-            writer, digest, Announced(size: request.size, isRaw: request.isRawDatabase), key, act)
+            writer, digest, Announced(size: request.size, isRaw: request.isRawDatabase), act)
         guard let status = verification.status else {
             try await refuse(
                 FleetError(
                     .notASnapshot,
                     "\(Names.quote(request.file)) is no etcd snapshot: "
                         + (verification.findings.first?.reason ?? "it can't be read"),
-                    hint: "a snapshot is what 'etcdctl snapshot save' writes; nothing was kept"), act, key)
+                    hint: "a snapshot is what 'etcdctl snapshot save' writes; nothing was kept"), act, writer)
         }
         // Somebody else may have imported it meanwhile.
         try await catalogue.refuseDuplicate(request.sha256, cluster: request.cluster)

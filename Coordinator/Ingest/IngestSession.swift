@@ -133,7 +133,8 @@ actor IngestSession {
             return value
         } catch {
             phase = .over(error)
-            upload?.writer.close()
+            // It makes durable what is there, which takes a disk's time.
+            if let upload { _ = try? await blocking { () throws(FleetError) in upload.writer.close() } }
             throw error
         }
     }

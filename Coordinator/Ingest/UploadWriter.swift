@@ -45,6 +45,11 @@ final class UploadWriter: Sendable {
         try locked { state throws(FleetError) in try state.incoming.commit(record) }
     }
 
+    /// - Throws: `cancelled` where another has taken it over.
+    func discard() throws(FleetError) {
+        try locked { state throws(FleetError) in try state.incoming.discard() }
+    }
+
     func close() { state.withLock { $0.incoming.close() } }
 
     private func locked<Value: Sendable>(_ body: (State) throws(FleetError) -> Value) throws(FleetError) -> Value {

@@ -1,6 +1,7 @@
 import FleetCrypto
 import FleetProtocol
 import FleetRepository
+import FleetSQLite
 import FleetSystem
 
 /// Store and catalogue as one: what comes in goes through both, in the order that loses nothing, and what they
@@ -19,6 +20,8 @@ final class Vault: Sendable {
     let verifying = Turns(1)
     /// Of those that look into stored ones for an operator.
     let looks = Turns(1)
+    /// Of those that read stored ones whole to learn what they are: an agent can ask for it, again and again.
+    let examinations = Turns(1)
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store
@@ -63,7 +66,7 @@ final class Vault: Sendable {
         return IngestSession(
             vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
             settle: { [self] writer, digest throws(FleetError) in
-                try await settle(request, from: node, key: key, writer, digest)
+                try await settle(request, from: node, writer, digest)
             })
     }
 
@@ -88,9 +91,13 @@ final class Vault: Sendable {
     }
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.
+    ///
+    /// - Throws: where it is stored and no copy that a receipt could promise: for the receipt the agent gives up its own.
     private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
-        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.ownCondition {
-            return entry.record.job == request.job ? entry.record : nil
+        if let entry = try await catalogue.entry(request.snapshot) {
+            guard entry.record.job == request.job else { return nil }
+            if entry.condition != entry.record.ownCondition { try await mustBeWhole(entry) }
+            return entry.record
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in
             do throws(FleetError) { return try store.open(request.snapshot).record } catch {
@@ -101,6 +108,30 @@ final class Vault: Sendable {
         guard let found, found.job == request.job else { return nil }
         try await catalogue.add(found, reconciled: true, by: "coordinator")
         return found
+    }
+
+    /// A mark goes only after all of the snapshot was read.
+    private func mustBeWhole(_ entry: SnapshotEntry) async throws(FleetError) {
+        let id = entry.record.id
+        guard Retirement.reason(of: entry) == nil else {
+            throw FleetError(
+                .conflict, "snapshot \(id) is being deleted",
+                hint: "make another backup: fleetctl backup \(entry.record.cluster)")
+        }
+        let verdict = try await examine(id, by: "coordinator")
+        guard let finding = verdict.findings.first else {
+            guard try await catalogue.entry(id)?.condition == entry.record.ownCondition else {
+                throw FleetError(
+                    .conflict, "snapshot \(id) changed while it was looked at", hint: "try again in a minute",
+                    retryable: true)
+            }
+            return
+        }
+        throw FleetError(
+            .snapshotDamaged, "snapshot \(id) was stored and can't be read any more: \(finding.message)",
+            hint:
+                "run 'fleetctl store check --read-data', and make another backup: fleetctl backup \(entry.record.cluster)"
+        )
     }
 
     /// Throws away what has arrived for a backup that ended without becoming a snapshot, unless its end is only the

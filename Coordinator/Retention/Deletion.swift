@@ -3,6 +3,29 @@ import FleetProtocol
 import FleetSQLite
 import FleetSystem
 
+extension FleetError.Code {
+    /// Of a row whose files are being removed: their absence is meant.
+    static let beingDeleted: Self = "being-deleted"
+}
+
+/// A row between the first and the last step of its deletion. It tells why, so that whoever ends the deletion after a
+/// crash can say it too.
+enum Retirement {
+    private static let words = "it is being deleted: "
+
+    static func problem(because reason: String) -> FleetError {
+        FleetError(.beingDeleted, words + reason, hint: "choose another one")
+    }
+
+    /// nil: it is not being deleted.
+    static func reason(of entry: SnapshotEntry) -> String? {
+        guard entry.condition == .missing, let problem = entry.problem, problem.code == .beingDeleted else {
+            return nil
+        }
+        return String(problem.message.dropFirst(words.count))
+    }
+}
+
 extension Vault {
     /// Deletes a snapshot for good: first nobody chooses it any more, then its files go, then its row. Its space comes
     /// back when the store is collected.
@@ -16,7 +39,9 @@ extension Vault {
         } catch {
             // Where it is still there it is what it was.
             let isThere = try await blocking { [store] () throws(FleetError) in (try? store.open(id)) != nil }
-            if isThere { try await catalogue.mark(id, entry.condition, entry.problem, by: actor) }
+            if isThere {
+                try await catalogue.mark(id, entry.condition, entry.problem, endsDeletion: true, by: actor)
+            }
             throw error
         }
         try await catalogue.forget(entry, because: reason, by: actor)

@@ -38,6 +38,16 @@ final class IncomingUpload: IncomingSnapshot {
         close()
     }
 
+    func discard() throws(FleetError) {
+        // Under the lock: whoever begins the same key waits for it, and then finds nothing.
+        try state.attempt { upload throws(FleetError) in
+            try Self.open(upload).close()
+            upload = nil
+            try store.repository.discard(key)
+        }
+        store.forget(self)
+    }
+
     func close() {
         state.withLock { upload in
             upload?.close()
@@ -54,7 +64,8 @@ final class IncomingUpload: IncomingSnapshot {
 
     private static func open(_ upload: Upload?) throws(FleetError) -> Upload {
         guard let upload else {
-            throw FleetError(.cancelled, "the upload was taken over by another connection", retryable: true)
+            throw FleetError(
+                .cancelled, "another connection has taken the upload over, or its backup has ended", retryable: true)
         }
         return upload
     }

@@ -65,6 +65,8 @@ protocol IncomingSnapshot: AnyObject, Sendable {
     func pages() throws(FleetError) -> any PageSource
     /// Makes it the snapshot that `record` describes; see the contract. This object is used up by it.
     func commit(_ record: SnapshotRecord) throws(FleetError)
+    /// Forgets it. Throws `cancelled` where it is another's by now, whose bytes stay.
+    func discard() throws(FleetError)
     /// Lets go of it; the bytes stay for the next `begin`.
     func close()
 }

@@ -36,7 +36,7 @@ enum ContentListing {
         typealias Change = (change: SnapshotDiff.Change, key: LiveKey)
         var after: [UInt8]?
         while true {
-            let (diff, page, isLast) = try await new.take { [after, older = old.reader] newer throws(FleetError) in
+            let (diff, page, isLast) = try await new.take(with: old) { [after] older, newer throws(FleetError) in
                 var smallest = SmallestKeys<Change>(after: after, budget: budget)
                 let diff = try SnapshotDiff(from: older, to: newer, prefix: prefix) { change, key throws(FleetError) in
                     if wantsKeys { smallest.add(key.key, (change, key)) }

@@ -265,6 +265,7 @@ private final class DyingStore: SnapshotStore {
         func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) { try inner.append(bytes) }
         func pages() throws(FleetError) -> any PageSource { Pages(try inner.pages()) }
         func commit(_ record: SnapshotRecord) throws(FleetError) { try inner.commit(record) }
+        func discard() throws(FleetError) { try inner.discard() }
         /// Nothing is made durable any more.
         func close() {}
     }

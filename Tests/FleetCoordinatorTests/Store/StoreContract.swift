@@ -72,8 +72,15 @@ struct StoreContract<Store: SnapshotStore> {
         #expect(await code { try first.append([4]) } == .cancelled)
         try second.append([5])
         #expect(try second.allBytes() == [1, 2, 3, 5])
+        #expect(await code { try first.discard() } == .cancelled)
+        #expect(try second.allBytes() == [1, 2, 3, 5])
         try store.discard("taken")
         #expect(await code { try second.append([6]) } == .cancelled)
+        let third = try store.begin("taken")
+        try third.append([7])
+        try third.discard()
+        #expect(try store.incoming().isEmpty)
+        #expect(await code { try third.append([8]) } == .cancelled)
     }
 
     private func namesAreNoPaths() async throws {
