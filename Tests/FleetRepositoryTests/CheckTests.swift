@@ -180,12 +180,11 @@ struct CheckTests {
     @Test func collectionStopsAtAnUnreadableSnapshot() throws {
         let files = PowerCutFiles()
         let repository = try small(files)
+        try repository.delete("t0")
         files.flip("/r/snapshots/s1", byte: 40, bit: 1)
         let restarted = try Repository.test(files)
-        try restarted.delete("t0")
         #expect(code { _ = try restarted.collect(dryRun: false) } == .snapshotDamaged)
         #expect(files.paths().filter { $0.hasSuffix(".pack") }.count == 4)
-        _ = repository
     }
 }
 
