@@ -64,12 +64,10 @@ extension Repository {
     private func isTaken(
         _ own: PackID, checkpoint: Int64, _ heads: inout [String: SnapshotHead]
     ) throws(FleetError) -> Bool {
-        let unreadable = try refresh(&heads)
-        if Self.isNeeded(own, heads) { return true }
-        guard !unreadable.isEmpty else { return false }
-        // Of what may pass, the caller is told; it begins again later.
-        for (_, error) in unreadable where error.code != .snapshotDamaged { throw error }
-        // It may be one of those. A committed pack is longer than its log ever says.
+        let isAllKnown = try refresh(&heads).isEmpty
+        if isAllKnown || Self.isNeeded(own, heads) { return Self.isNeeded(own, heads) }
+        // It may be one that can't be read. But a committed pack is longer than its log ever says; of one that is not,
+        // nothing would be cut off, and a damaged snapshot need not keep all uploads from going on.
         return try core.files.size(core.path(own)) ?? 0 > checkpoint
     }
 

@@ -16,7 +16,7 @@ extension Repository {
     /// Gives back what no snapshot needs: whole packs, then blocks inside of packs, as holes. Uploads, readers,
     /// commits and deletions may go on meanwhile.
     ///
-    /// - Throws: `snapshot-damaged` where a snapshot can't be read: what it needs is not known, so nothing is touched.
+    /// - Throws: `snapshot-damaged` where a snapshot can't be read: what it needs is not known, so nothing (more) is touched.
     public func collect(dryRun: Bool) throws(FleetError) -> CollectReport {
         let (candidates, held, report) = try collectFiles(dryRun: dryRun)
         var (all, needs) = (report, BlockNeeds())

@@ -60,9 +60,13 @@ extension Repository {
     private static func refusal(_ id: String, _ other: String, _ error: FleetError) -> FleetError {
         var refusal = error
         refusal.message = "\(id) was not deleted, for \(other) may need it: \(error.message)"
-        if error.code == .snapshotDamaged {
-            refusal.hint = "put the file of snapshot \(other) back from a copy of the repository, or delete it first"
-        }
+        refusal.hint =
+            switch error.code {
+            case .snapshotDamaged, .notFound:
+                "put the file of snapshot \(other) back from a copy of the repository, or delete it first"
+            default:
+                error.hint ?? "try again; if it goes on, see to \(other) among the snapshots of the repository"
+            }
         return refusal
     }
 
