@@ -12,6 +12,8 @@ extension DataDirectory {
     func createRepository() throws(FleetError) -> RepositoryKey? {
         let hasKey = FileSystem.exists(repositoryKey)
         guard FileSystem.exists(store + "/config") else {
+            // Before there is a key that opens nothing.
+            try Repository.checkVacant(store)
             let master = hasKey ? try masterKey() : RepositoryKey.random(.master)
             if !hasKey { try FileSystem.writeDurably(repositoryKey, "\(master.text)\n".utf8) }
             return try Repository.create(store, master: master)

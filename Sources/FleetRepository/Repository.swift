@@ -16,19 +16,39 @@ public final class Repository: Sendable {
 
     /// Makes a repository that `master` opens, and one more key that does, for the paper in the safe.
     ///
-    /// - Throws: `already-exists`.
+    /// - Throws: `already-exists`; `not-found` where only the `config` of one is missing.
     public static func create(
         _ root: String, files: any RepositoryFiles = SystemRepositoryFiles(), master: RepositoryKey
     ) throws(FleetError) -> RepositoryKey {
-        try files.makeDirectories(root)
+        for name in ["packs", "snapshots", "incoming"] { try files.makeDirectories("\(root)/\(name)") }
+        try checkVacant(root, files: files)
+        let recovery = RepositoryKey.random(.recovery)
+        let config = try RepositoryConfig.create(for: [master, recovery])
+        try files.writeDurably(configPath(root), try config.encoded())
+        return recovery
+    }
+
+    /// Whether a repository can be made there: what is stored can be read with the data keys in its own `config` alone, so
+    /// another must not take its place.
+    ///
+    /// - Throws: `already-exists`; `not-found` where only the `config` of one is missing.
+    public static func checkVacant(
+        _ root: String, files: any RepositoryFiles = SystemRepositoryFiles()
+    ) throws(FleetError) {
         guard try files.size(configPath(root)) == nil else {
             throw FleetError(.alreadyExists, "\(root) is a repository already", hint: "open it, or name another place")
         }
-        let recovery = RepositoryKey.random(.recovery)
-        let config = try RepositoryConfig.create(for: [master, recovery])
-        for name in ["packs", "snapshots", "incoming"] { try files.makeDirectories("\(root)/\(name)") }
-        try files.writeDurably(configPath(root), try config.encoded())
-        return recovery
+        for directory in ["\(root)/snapshots", "\(root)/packs"] {
+            var names: [String] = []
+            do throws(FleetError) { names = try files.list(directory) } catch {
+                guard error.code == .notFound else { throw error }
+            }
+            guard names.allSatisfy({ $0.hasPrefix(".") }) else {
+                throw FleetError(
+                    .notFound, "\(configPath(root)) is not there, but what it opens is: \(directory) is not empty",
+                    hint: "put config back from the copy that the rest comes from, or name another place")
+            }
+        }
     }
 
     /// - Throws: `not-found` where there is no repository, `wrong-key`, `snapshot-damaged`.

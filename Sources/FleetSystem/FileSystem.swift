@@ -67,12 +67,17 @@ public enum FileSystem {
         guard let directory = opendir(path) else { throw FleetError(errno: errno, "list \(path)") }
         defer { closedir(directory) }
         var names: [String] = []
-        while let entry = readdir(directory) {
+        while true {
+            // readdir(3): "If the end of the directory stream is reached, NULL is returned and errno is not changed." A list
+            // that an error has cut must not be taken for the whole: what is not in it may be deleted.
+            errno = 0
+            guard let entry = readdir(directory) else { break }
             let name = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
             if name != ".", name != ".." { names.append(name) }
         }
+        guard errno == 0 else { throw FleetError(errno: errno, "list \(path)") }
         return names.sorted()
     }
 

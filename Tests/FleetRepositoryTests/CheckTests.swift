@@ -98,6 +98,19 @@ struct CheckTests {
         #expect(try repository.check(readData: true).isSound)
     }
 
+    /// What is there would be unreadable for good beside another `config`.
+    @Test(arguments: ["snapshots", "packs"])
+    func nothingIsMadeWhereOnlyTheConfigIsMissing(_ kept: String) throws {
+        let files = PowerCutFiles()
+        let repository = try small(files)
+        let config = files.bytes("/r/config")
+        for path in files.paths() where !path.hasPrefix("/r/\(kept)/") { try files.remove(path) }
+        #expect(code { _ = try Repository.create("/r", files: files, master: .random(.master)) } == .notFound)
+        #expect(try files.size("/r/config") == nil)
+        try files.writeDurably("/r/config", config)
+        #expect(try Repository.test(files).ids() == (kept == "snapshots" ? repository.ids() : []))
+    }
+
     @Test func keysSurvivePaper() throws {
         for role in RepositoryKey.Role.allCases {
             let key = RepositoryKey.random(role)
@@ -180,12 +193,11 @@ struct CheckTests {
     @Test func collectionStopsAtAnUnreadableSnapshot() throws {
         let files = PowerCutFiles()
         let repository = try small(files)
+        try repository.delete("t0")
         files.flip("/r/snapshots/s1", byte: 40, bit: 1)
         let restarted = try Repository.test(files)
-        try restarted.delete("t0")
         #expect(code { _ = try restarted.collect(dryRun: false) } == .snapshotDamaged)
         #expect(files.paths().filter { $0.hasSuffix(".pack") }.count == 4)
-        _ = repository
     }
 }
 

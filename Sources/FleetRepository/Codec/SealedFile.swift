@@ -17,13 +17,14 @@ struct SealedFile: Sendable {
     private static let generationBase = UInt8(ascii: "0")
 
     let salt: [UInt8]
+    let generation: Int
     /// The first eight bytes.
     private let magic: [UInt8]
     private let key: SymmetricKey
 
     private init(_ kind: Kind, _ generation: Int, salt: [UInt8], _ dataKey: SymmetricKey) {
         magic = Array(kind.rawValue.utf8) + [Self.generationBase + UInt8(generation)]
-        self.salt = salt
+        (self.salt, self.generation) = (salt, generation)
         key = dataKey.derive("fleet repository file " + String(decoding: magic, as: UTF8.self), salt: salt)
     }
 
