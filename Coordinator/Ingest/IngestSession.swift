@@ -142,11 +142,13 @@ actor IngestSession {
         let piece = pending
         pending = []
         guard !piece.isEmpty else { return }
-        try await blocking { () throws(FleetError) in
-            guard upload.writer.length + Int64(piece.count) <= upload.size else {
-                throw FleetError(.malformed, "more bytes than the \(upload.size) that were announced")
+        try await vault.givingUpUnreadable(upload.key) { () async throws(FleetError) in
+            try await blocking { () throws(FleetError) in
+                guard upload.writer.length + Int64(piece.count) <= upload.size else {
+                    throw FleetError(.malformed, "more bytes than the \(upload.size) that were announced")
+                }
+                try upload.writer.append(piece)
             }
-            try upload.writer.append(piece)
         }
         if let job = upload.job { try await vault.catalogue.transferring(job) }
     }

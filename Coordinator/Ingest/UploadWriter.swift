@@ -1,4 +1,3 @@
-import EtcdSnapshot
 import FleetProtocol
 import FleetSystem
 
@@ -37,7 +36,7 @@ final class UploadWriter: Sendable {
         try locked { state throws(FleetError) in state.hasher.result() }
     }
 
-    func pages() throws(FleetError) -> any PageSource {
+    func pages() throws(FleetError) -> any StoredPageSource {
         try locked { state throws(FleetError) in try state.incoming.pages() }
     }
 

@@ -36,21 +36,20 @@ final class Vault: Sendable {
         try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
-        let writer = try await blocking { [self] () throws(FleetError) in
+        try await blocking { [store] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
             for other in try store.incoming() where other != key && Self.job(of: other) == request.job {
                 try store.discard(other)
             }
-            let incoming = try store.begin(key, cluster: node.cluster, node: node.node)
-            if incoming.length > request.facts.size {
-                incoming.close()
+        }
+        let writer = try await open(key, cluster: node.cluster, node: node.node, size: request.facts.size)
+        if writer.length > request.facts.size {
+            try await blocking { [store] () throws(FleetError) in
+                writer.close()
                 try store.discard(key)
-                throw FleetError(
-                    .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away",
-                    retryable: true)
             }
-            try checkSpace(for: request.facts.size, incoming)
-            return try UploadWriter(incoming)
+            throw FleetError(
+                .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away", retryable: true)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
         if writer.length == 0, let stored = try await stored(request) {
@@ -67,8 +66,19 @@ final class Vault: Sendable {
             })
     }
 
+    /// Begins an incoming snapshot or goes on with it, with the digests of what is there.
+    func open(_ key: String, cluster: String, node: String, size: Int64) async throws(FleetError) -> UploadWriter {
+        try await givingUpUnreadable(key) { () async throws(FleetError) in
+            try await blocking { [self] () throws(FleetError) in
+                let incoming = try store.begin(key, cluster: cluster, node: node)
+                try checkSpace(for: size, incoming)
+                return try UploadWriter(incoming)
+            }
+        }
+    }
+
     /// Blocks.
-    func checkSpace(for size: Int64, _ incoming: any IncomingSnapshot) throws(FleetError) {
+    private func checkSpace(for size: Int64, _ incoming: any IncomingSnapshot) throws(FleetError) {
         let missing = size - incoming.length
         let free = try store.freeSpace()
         guard free - reserve >= missing else {

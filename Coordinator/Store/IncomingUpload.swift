@@ -1,4 +1,3 @@
-import EtcdSnapshot
 import FleetProtocol
 import FleetRepository
 import FleetSystem
@@ -27,7 +26,7 @@ final class IncomingUpload: IncomingSnapshot {
         try withUpload { upload throws(FleetError) in try upload.append(bytes) }
     }
 
-    func pages() throws(FleetError) -> any PageSource {
+    func pages() throws(FleetError) -> any StoredPageSource {
         // Made under the lock, read outside of it: a look takes long, and another connection must not wait for it.
         let pages: RepositoryPages = try state.attempt { upload throws(FleetError) in try Self.open(upload).pages() }
         return SnapshotPages(pages)

@@ -60,7 +60,10 @@ extension Repository {
         lineage: String, member: String, _ heads: inout [String: SnapshotHead]
     ) throws(FleetError) -> ResolvedSnapshot? {
         try refresh(&heads)
-        let candidates = heads.values.filter { $0.lineage == lineage }.sorted {
+        let distrusted = distrusted.withLock { $0 }
+        let candidates = heads.values.filter { head in
+            head.lineage == lineage && !head.packs.contains { distrusted.contains($0.id) }
+        }.sorted {
             ($0.member == member ? 1 : 0, $0.created, $0.id) > ($1.member == member ? 1 : 0, $1.created, $1.id)
         }
         for head in candidates.prefix(4) {
@@ -73,11 +76,15 @@ extension Repository {
     }
 
     /// Forgets an upload; what is not there is fine.
-    public func discard(_ key: String) throws(FleetError) {
+    ///
+    /// - Parameter isUnreadable: it can't be read back, perhaps because of what it shares with others: those that come
+    ///   next share none of that.
+    public func discard(_ key: String, isUnreadable: Bool = false) throws(FleetError) {
         try Self.check(key)
         let path = core.logPath(key)
         guard try core.files.size(path) != nil else { return }
         if let (_, opening, _) = try? UploadLog.open(key, core), let own = opening.table.first {
+            if isUnreadable { distrusted.withLock { $0.formUnion(opening.table.dropFirst()) } }
             let isCommitted = try ids().contains { id in (try? head(id))?.packs.contains { $0.id == own } ?? true }
             if !isCommitted { try core.files.remove(core.path(own)) }
         }

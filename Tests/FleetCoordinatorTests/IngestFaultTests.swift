@@ -117,7 +117,9 @@ private final class LateStore: SnapshotStore {
         return try inner.begin(key, cluster: cluster, node: node)
     }
     func incoming() throws(FleetError) -> [String] { try inner.incoming() }
-    func discard(_ key: String) throws(FleetError) { try inner.discard(key) }
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
+        try inner.discard(key, isUnreadable: isUnreadable)
+    }
     func list() throws(FleetError) -> StoreListing { try inner.list() }
     func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
     func delete(_ id: String) throws(FleetError) { try inner.delete(id) }
