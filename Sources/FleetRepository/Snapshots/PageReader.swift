@@ -95,6 +95,11 @@ final class PageReader: Sendable {
         let plan = try ReadingPlan(self, .byPosition)
         sequence.withLock { ($0.isPlanned, $0.plan) = (true, plan) }
         packs.core.cache.forget(plan.ends.map(\.key))
+        defer {
+            // Of a large snapshot the plan takes tens of megabytes, and who looks at the tree next needs them.
+            sequence.withLock { ($0.isPlanned, $0.plan, $0.place) = (false, nil, nil) }
+            packs.core.cache.forget(plan.ends.map(\.key))
+        }
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
         defer { buffer.deallocate() }
         var offset: Int64 = 0
