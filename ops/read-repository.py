@@ -3,11 +3,15 @@
 enough, and a last resort. Slow. Needs Debian's python3-cryptography and python3-zstandard.
 
     read-repository.py REPOSITORY KEYFILE SNAPSHOT OUT       KEYFILE holds the master or the recovery key
+
+Exit status 0: OUT is there, has the recorded SHA-256, and etcd's own at its end, if any, is right. 1 otherwise: OUT is
+not there, or is exactly what was saved and etcd's own SHA-256 was wrong already then.
 """
 import functools
 import hashlib
 import hmac
 import json
+import os
 import struct
 import sys
 
@@ -197,17 +201,37 @@ def main():
     with open(key_file) as file:
         repository = Repository(root, file.read())
     pages, tail, payload = repository.snapshot(name)
+    if os.path.lexists(out):
+        raise SystemExit(f"{out} is there already")
     trailer = hashlib.sha256()
-    with open(out, "xb") as file:
-        for pack, ordinal in pages:
-            page = repository.page(pack, ordinal)
-            file.write(page)
-            trailer.update(page)
-        file.write(tail)
+    # It holds every Secret of the cluster, and has its name only when it is whole and right.
+    part = f"{out}.part-{os.getpid()}"
+    file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+    try:
+        with file:
+            for pack, ordinal in pages:
+                page = repository.page(pack, ordinal)
+                file.write(page)
+                trailer.update(page)
+            file.write(tail)
+            file.flush()
+            os.fsync(file.fileno())
+            whole = trailer.copy()
+            whole.update(tail)
+        wanted = json.loads(payload)["sha256"]
+        if whole.hexdigest() != wanted:
+            raise SystemExit(f"the SHA-256 of {name} is {whole.hexdigest()} and not {wanted}: nothing was written")
+        os.link(part, out)
+    finally:
+        os.unlink(part)
+    # What is wrong with it since it was saved is no damage of the store, and is kept as it came.
     verdict = "no SHA-256 of etcd's at its end"
     if len(tail) == 32:
         verdict = "etcd's SHA-256 at its end is right" if trailer.digest() == tail else "ETCD'S SHA-256 AT ITS END IS WRONG"
-    print(f"{len(pages)} pages and {len(tail)} bytes written to {out}; {verdict}; record: {payload.decode()}")
+    print(f"{len(pages)} pages and {len(tail)} bytes written to {out}, with the recorded SHA-256; {verdict}; "
+          f"record: {payload.decode()}")
+    if "WRONG" in verdict:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

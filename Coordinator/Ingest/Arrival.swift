@@ -30,7 +30,7 @@ extension Vault {
 
     /// Compares with what was announced, then reads all of it.
     ///
-    /// - Throws: `snapshot-damaged` when it is not what was announced; it is gone then.
+    /// - Throws: `snapshot-damaged` when it is not what was announced, or the store does not give it back; it is gone then.
     func verify(
         _ writer: UploadWriter, _ digest: StreamDigest, _ announced: Announced, _ act: Act
     ) async throws(FleetError) -> SnapshotVerification {
@@ -52,18 +52,19 @@ extension Vault {
             try await refuse(error, act, writer)
         }
         do throws(FleetError) {
-            return try await verifying.take { () throws(FleetError) in
-                try NativeCheck.verify(
-                    try writer.pages(), trailer: result.trailerComputed, facts: announced.facts,
-                    isRaw: announced.isRaw)
+            return try await givingUpUnreadable { () throws(FleetError) in
+                try writer.discard(isUnreadable: true)
+            } body: { () async throws(FleetError) in
+                try await verifying.take { () throws(FleetError) in
+                    let pages = try writer.pages()
+                    try ReadBack.check(pages, digest)
+                    return try NativeCheck.verify(
+                        pages, trailer: result.trailerComputed, facts: announced.facts, isRaw: announced.isRaw)
+                }
             }
         } catch {
-            guard error.code == .snapshotDamaged || error.code == .notFound else { throw error }
-            // It arrived whole and the store does not give it back: what is built upon such a part is lost.
-            var told = error.during("what arrived can't be read back")
-            (told.code, told.isRetryable) = (.snapshotDamaged, true)
-            told.hint = "look at the coordinator's disk, and run 'fleetctl store check'; it may be sent again"
-            try await refuse(told, act, writer)
+            if error.code == .snapshotDamaged { try await catalogue.audit(act, error: error) }
+            throw error
         }
     }
 

@@ -17,11 +17,7 @@ extension Vault {
         let id = try await catalogue.newIdentifier()
         // No job has this name, so that a coordinator that starts again throws the rest away.
         let key = "\(id)-import"
-        let writer = try await blocking { [self] () throws(FleetError) in
-            let incoming = try store.begin(key, cluster: request.cluster, node: "import")
-            try checkSpace(for: incoming)
-            return try UploadWriter(incoming)
-        }
+        let writer = try await open(key, cluster: request.cluster, node: "import")
         return IngestSession(
             vault: self, writer: writer, key: key, size: request.size,
             settle: { [self] writer, digest throws(FleetError) in

@@ -143,12 +143,16 @@ actor IngestSession {
         let piece = pending
         pending = []
         guard !piece.isEmpty else { return }
-        try await blocking { [vault] () throws(FleetError) in
-            guard upload.writer.length + Int64(piece.count) <= upload.size else {
-                throw FleetError(.malformed, "more bytes than the \(upload.size) that were announced")
+        try await vault.givingUpUnreadable { () throws(FleetError) in
+            try upload.writer.discard(isUnreadable: true)
+        } body: { [vault] () async throws(FleetError) in
+            try await blocking { () throws(FleetError) in
+                guard upload.writer.length + Int64(piece.count) <= upload.size else {
+                    throw FleetError(.malformed, "more bytes than the \(upload.size) that were announced")
+                }
+                try vault.checkReserve()
+                try upload.writer.append(piece)
             }
-            try vault.checkReserve()
-            try upload.writer.append(piece)
         }
         if let job = upload.job { try await vault.catalogue.transferring(job) }
     }

@@ -1,4 +1,3 @@
-import EtcdSnapshot
 import FleetProtocol
 import FleetSystem
 
@@ -37,7 +36,7 @@ final class UploadWriter: Sendable {
         try locked { state throws(FleetError) in state.hasher.result() }
     }
 
-    func pages() throws(FleetError) -> any PageSource {
+    func pages() throws(FleetError) -> any StoredPageSource {
         try locked { state throws(FleetError) in try state.incoming.pages() }
     }
 
@@ -46,8 +45,8 @@ final class UploadWriter: Sendable {
     }
 
     /// - Throws: `cancelled` where another has taken it over.
-    func discard() throws(FleetError) {
-        try locked { state throws(FleetError) in try state.incoming.discard() }
+    func discard(isUnreadable: Bool = false) throws(FleetError) {
+        try locked { state throws(FleetError) in try state.incoming.discard(isUnreadable: isUnreadable) }
     }
 
     func close() { state.withLock { $0.incoming.close() } }

@@ -39,21 +39,20 @@ final class Vault: Sendable {
         try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
-        let writer = try await blocking { [self] () throws(FleetError) in
+        try await blocking { [store] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
             for other in try store.incoming() where other != key && Self.job(of: other) == request.job {
                 try store.discard(other)
             }
-            let incoming = try store.begin(key, cluster: node.cluster, node: node.node)
-            if incoming.length > request.facts.size {
-                incoming.close()
+        }
+        let writer = try await open(key, cluster: node.cluster, node: node.node)
+        if writer.length > request.facts.size {
+            try await blocking { [store] () throws(FleetError) in
+                writer.close()
                 try store.discard(key)
-                throw FleetError(
-                    .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away",
-                    retryable: true)
             }
-            try checkSpace(for: incoming)
-            return try UploadWriter(incoming)
+            throw FleetError(
+                .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away", retryable: true)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
         if writer.length == 0, let stored = try await stored(request) {
@@ -68,6 +67,19 @@ final class Vault: Sendable {
             settle: { [self] writer, digest throws(FleetError) in
                 try await settle(request, from: node, writer, digest)
             })
+    }
+
+    /// Begins an incoming snapshot or goes on with it, with the digests of what is there.
+    func open(_ key: String, cluster: String, node: String) async throws(FleetError) -> UploadWriter {
+        try await givingUpUnreadable { [store] () throws(FleetError) in
+            try store.discard(key, isUnreadable: true)
+        } body: { () async throws(FleetError) in
+            try await blocking { [self] () throws(FleetError) in
+                let incoming = try store.begin(key, cluster: cluster, node: node)
+                try checkSpace(for: incoming)
+                return try UploadWriter(incoming)
+            }
+        }
     }
 
     /// A snapshot takes some hundredths of its size where the cluster has others, so its size says nothing of the space

@@ -8,7 +8,7 @@ let rekeyCommand = Command(
         Snapshots are encrypted with a data key that the repository holds wrapped: once for keys/repository.key, once for
         the recovery key that 'init' printed. This makes a new repository.key and wraps anew; no snapshot is rewritten.
         With --recovery-key it works where repository.key is lost: put the recovery key into a file first, and remove that
-        file afterwards. The coordinator must not be running.
+        file afterwards; repository.key is made anew then, whatever else is asked for. The coordinator must not be running.
 
         --data-key is for the day when somebody may have copied repository.key and the store's config: what is stored from
         then on is encrypted with a new data key, and repository.key and the recovery key are new as well. What was stored
@@ -39,26 +39,39 @@ let rekeyCommand = Command(
             try directory.masterKey()
         }
     if call.has("new-recovery-key") {
-        let recovery = RepositoryKey.random(.recovery)
-        try Repository(directory.store, key: key).replaceKey(.recovery, with: recovery)
-        showRecoveryKey(recovery, call.terminal)
+        try directory.replaceRecoveryKey(openedBy: key) { recovery throws(FleetError) in
+            try showRecoveryKey(recovery, call.terminal, otherwise: "nothing was replaced: run it again")
+        }
+        if key.role == .recovery { call.terminal.note("\(directory.repositoryKey) is a new key, too") }
     } else if call.has("data-key") {
         let recovery = try directory.replaceDataKey(openedBy: key)
         call.terminal.print(
-            "what is stored from now on has a new data key; \(directory.repositoryKey) is new, the former keys open nothing"
-        )
-        showRecoveryKey(recovery, call.terminal)
+            "what is stored from now on has a new data key, and \(directory.repositoryKey) is new; \(formerKeys)")
+        try showRecoveryKey(
+            recovery, call.terminal,
+            otherwise: "the former one opens the store no more: run 'fleet-coordinator rekey --new-recovery-key'")
     } else {
         try directory.replaceMasterKey(openedBy: key)
-        call.terminal.print("\(directory.repositoryKey) is a new key; the former one opens nothing any more")
+        call.terminal.print("\(directory.repositoryKey) is a new key; \(formerKeys)")
     }
     _ = consume lock
     return .success
 }
 
+/// Whoever kept a former config can still open that one.
+private let formerKeys =
+    "a former key opens this config no more; see RECOVERY.md where somebody has a copy of an earlier one"
+
 /// On the standard output, once: it is the only thing there that is a secret.
-func showRecoveryKey(_ key: RepositoryKey, _ terminal: Terminal) {
-    terminal.print("recovery key: \(key.text)")
+///
+/// - Parameter otherwise: what to do where nobody can have seen it.
+/// - Throws: what kept it from being written: a key that nobody saw must not look like a success.
+func showRecoveryKey(_ key: RepositoryKey, _ terminal: Terminal, otherwise hint: String) throws(FleetError) {
+    do throws(FleetError) { try terminal.printSurely("recovery key: \(key.text)") } catch {
+        var error = error.during("the new recovery key could not be shown")
+        error.hint = hint
+        throw error
+    }
     terminal.note(
         """
         Write it down and keep it away from this machine: without keys/repository.key it is the only way to the

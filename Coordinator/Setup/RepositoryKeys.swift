@@ -63,6 +63,20 @@ extension DataDirectory {
         try repository.replaceKey(.master, with: try writeNewMasterKey(repository))
     }
 
+    /// Replaces the recovery key, opened by itself or by the master key. `show` gives the new one to somebody; the former
+    /// opens the repository until that has succeeded. Where the recovery key had to open it, the key file is made anew
+    /// first: what was shown may still be lost in a power cut, and something must open the repository then.
+    func replaceRecoveryKey(
+        openedBy former: RepositoryKey, show: (RepositoryKey) throws(FleetError) -> Void
+    ) throws(FleetError) {
+        if former.role == .recovery { try replaceMasterKey(openedBy: former) }
+        let repository = try Repository(store, key: former)
+        let new = RepositoryKey.random(.recovery)
+        try repository.addKey(new)
+        try show(new)
+        try repository.replaceKey(.recovery, with: new)
+    }
+
     /// Replaces all there is: the master key, the recovery key, and the data key of what is stored from now on. At any
     /// moment the key file opens the repository; the former recovery key does until the new one is returned.
     ///

@@ -1,4 +1,3 @@
-import EtcdSnapshot
 import FleetProtocol
 import FleetRepository
 import FleetSystem
@@ -27,7 +26,7 @@ final class IncomingUpload: IncomingSnapshot {
         try withUpload { upload throws(FleetError) in try upload.append(bytes) }
     }
 
-    func pages() throws(FleetError) -> any PageSource {
+    func pages() throws(FleetError) -> any StoredPageSource {
         // Made under the lock, read outside of it: a look takes long, and another connection must not wait for it.
         let pages: RepositoryPages = try state.attempt { upload throws(FleetError) in try Self.open(upload).pages() }
         return SnapshotPages(pages)
@@ -38,12 +37,12 @@ final class IncomingUpload: IncomingSnapshot {
         close()
     }
 
-    func discard() throws(FleetError) {
+    func discard(isUnreadable: Bool) throws(FleetError) {
         // Under the lock: whoever begins the same key waits for it, and then finds nothing.
         try state.attempt { upload throws(FleetError) in
             try Self.open(upload).close()
             upload = nil
-            try store.repository.discard(key)
+            try store.repository.discard(key, isUnreadable: isUnreadable)
         }
         store.forget(self)
     }

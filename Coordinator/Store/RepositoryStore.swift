@@ -37,10 +37,10 @@ final class RepositoryStore: SnapshotStore {
 
     func incoming() throws(FleetError) -> [String] { try repository.uploads().filter { Identifier.isValid($0) } }
 
-    func discard(_ key: String) throws(FleetError) {
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
         try check(key)
         writers.withLock { $0.removeValue(forKey: key) }?.close()
-        try repository.discard(key)
+        try repository.discard(key, isUnreadable: isUnreadable)
     }
 
     func commit(_ upload: Upload, as record: SnapshotRecord) throws(FleetError) {

@@ -26,8 +26,9 @@ protocol SnapshotStore: Sendable {
     /// The keys of the incoming ones.
     func incoming() throws(FleetError) -> [String]
 
-    /// Forgets an incoming one; what is not there is fine.
-    func discard(_ key: String) throws(FleetError)
+    /// Forgets an incoming one; what is not there is fine. `isUnreadable`: it can't be read back, so what comes next
+    /// shares nothing with it, nor with what it shared.
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError)
 
     /// All committed snapshots by id, and what is wrong with entries that can't be read: one odd entry never hides the
     /// others.
@@ -53,6 +54,16 @@ protocol SnapshotStore: Sendable {
     func usedSpace() throws(FleetError) -> Int64
 }
 
+extension SnapshotStore {
+    func discard(_ key: String) throws(FleetError) { try discard(key, isUnreadable: false) }
+}
+
+/// The bytes of an incoming snapshot: page by page, or all of them.
+protocol StoredPageSource: PageSource {
+    /// In order, each byte as it is stored: what happens to be in memory is read again.
+    func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError)
+}
+
 /// A snapshot that is arriving. Used by one caller at a time.
 protocol IncomingSnapshot: AnyObject, Sendable {
     /// Bytes that are there; at the beginning, all of them are on the disk.
@@ -62,11 +73,11 @@ protocol IncomingSnapshot: AnyObject, Sendable {
     func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError)
     /// All that is there now, for who looks at it before it is committed; durable when this returns. Good until this is
     /// closed or committed.
-    func pages() throws(FleetError) -> any PageSource
+    func pages() throws(FleetError) -> any StoredPageSource
     /// Makes it the snapshot that `record` describes; see the contract. This object is used up by it.
     func commit(_ record: SnapshotRecord) throws(FleetError)
     /// Forgets it. Throws `cancelled` where it is another's by now, whose bytes stay.
-    func discard() throws(FleetError)
+    func discard(isUnreadable: Bool) throws(FleetError)
     /// Lets go of it; the bytes stay for the next `begin`.
     func close()
 }

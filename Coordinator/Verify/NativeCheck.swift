@@ -10,10 +10,11 @@ enum NativeCheck {
     private static let alarmLimit = 8
     private static let reasonLimit = 300
 
-    /// Reads all of it. Blocks; computes for about a second a gigabyte, longer where bbolt scattered the tree.
+    /// Follows the tree through all of it. Blocks; computes for about a second a gigabyte, longer where bbolt scattered
+    /// the tree. Pages that no tree leads to are `ReadBack`'s matter.
     ///
     /// - Parameters:
-    ///   - trailer: SHA-256 of all but the last 32 bytes.
+    ///   - trailer: SHA-256 of all but the last 32 bytes, as they arrived.
     ///   - facts: the agent's word; nil where no agent saved it.
     ///   - isRaw: a member's own database, which has no digest at its end.
     /// - Throws: only what keeps it from being read; what is wrong with the content is in the answer.

@@ -6,7 +6,7 @@ import FleetSystem
 ///
 /// The tree of a well-meaning etcd has nodes of one page, and larger ones where a value is large. A file that was made to
 /// do harm could nest nodes of any size, so what is handed out at one time has a limit.
-final class SnapshotPages: PageSource {
+final class SnapshotPages: StoredPageSource {
     /// One node of the tree: etcd refuses values of more than 1.5 MB unless it is told otherwise.
     static let nodeLimit = 32 << 20
     /// All nodes that are looked at at once, one below the other.
@@ -34,5 +34,9 @@ final class SnapshotPages: PageSource {
                 hint: "no etcd writes this: look where the file comes from")
         }
         try pages.read(at: offset, count: count, body)
+    }
+
+    func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
+        try pages.readAll(body)
     }
 }

@@ -41,6 +41,8 @@ public struct Terminal: Sendable {
         ) { descriptor, text in try? Self.writeAll(descriptor, Array(text.utf8)) }
     }
 
+    private static let readerGone = FleetError.Code(rawValue: "reader-gone")
+
     private static let writeAll: @Sendable (Int32, [UInt8]) throws(FleetError) -> Void = {
         (descriptor, bytes) throws(FleetError) in
         Signals.brokenPipeIgnored
@@ -48,8 +50,8 @@ public struct Terminal: Sendable {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
-            // A reader that went away (| head) wants no more; that is no error.
-            if count == 0 || (count < 0 && errno == EPIPE) { return }
+            if count == 0 { return }
+            if count < 0, errno == EPIPE { throw FleetError(readerGone, "write the output: nobody reads it") }
             if count < 0 { throw FleetError(errno: errno, "write the output") }
             rest = rest.dropFirst(count)
         }
@@ -61,7 +63,18 @@ public struct Terminal: Sendable {
     /// Data that was asked for, as it is.
     ///
     /// - Throws: `no-space` and others: half of a file must not look whole.
-    public func printBytes(_ bytes: [UInt8]) throws(FleetError) { try writeBytes(1, bytes) }
+    public func printBytes(_ bytes: [UInt8]) throws(FleetError) {
+        do throws(FleetError) { try writeBytes(1, bytes) } catch {
+            // A reader that went away (| head) wants no more; that is no error.
+            guard error.code == Self.readerGone else { throw error }
+        }
+    }
+    /// A line that must be seen, since nothing else will ever tell it.
+    ///
+    /// - Throws: also where nobody reads it.
+    public func printSurely(_ line: String) throws(FleetError) {
+        try writeBytes(1, Array((Self.harmless(line) + "\n").utf8))
+    }
     /// A line about it.
     public func note(_ line: String) { write(2, Self.harmless(line) + "\n") }
     public func noteRaw(_ text: String) { write(2, text) }

@@ -11,6 +11,10 @@ public final class Repository: Sendable {
     /// Held by whatever makes snapshot files appear, change or go, and by what decides on that ground.
     let publishing = Monitor<[String: SnapshotHead]>([:])
 
+    /// Packs that an upload shared which could not be read back, since this object was made. What depends on them is no
+    /// longer built upon, so that the next upload is whole whatever has become of them.
+    let distrusted = Monitor<Set<PackID>>([])
+
     static let configLimit = 1 << 20
     private static func configPath(_ root: String) -> String { "\(root)/config" }
 

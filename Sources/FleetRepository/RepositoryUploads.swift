@@ -80,7 +80,10 @@ extension Repository {
         lineage: String, member: String, _ heads: inout [String: SnapshotHead]
     ) throws(FleetError) -> ResolvedSnapshot? {
         try refresh(&heads)
-        let candidates = heads.values.filter { $0.lineage == lineage }.sorted {
+        let distrusted = distrusted.withLock { $0 }
+        let candidates = heads.values.filter { head in
+            head.lineage == lineage && !head.packs.contains { distrusted.contains($0.id) }
+        }.sorted {
             ($0.member == member ? 1 : 0, $0.created, $0.id) > ($1.member == member ? 1 : 0, $1.created, $1.id)
         }
         for head in candidates.prefix(4) {
@@ -93,12 +96,17 @@ extension Repository {
     }
 
     /// Forgets an upload; what is not there is fine.
-    public func discard(_ key: String) throws(FleetError) {
+    ///
+    /// - Parameter isUnreadable: it can't be read back, perhaps because of what it shares with others: those that come
+    ///   next share none of that.
+    public func discard(_ key: String, isUnreadable: Bool = false) throws(FleetError) {
         try Self.check(key)
         try publishing.attempt { heads throws(FleetError) in
             let path = core.logPath(key)
             guard try core.files.size(path) != nil else { return }
-            if let own = (try? UploadLog.opening(key, core))?.table[0] {
+            if let table = (try? UploadLog.opening(key, core))?.table {
+                let own = table[0]
+                if isUnreadable { distrusted.withLock { $0.formUnion(table.dropFirst()) } }
                 // Where that can't be known, the pack is left to a collection.
                 let mayBeNeeded = try !refresh(&heads).isEmpty || Self.isNeeded(own, heads)
                 if !mayBeNeeded { try core.files.remove(core.path(own)) }

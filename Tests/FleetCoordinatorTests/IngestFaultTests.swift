@@ -150,19 +150,23 @@ private final class TakenStore: SnapshotStore {
             try inner.readBack(body)
         }
         func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) { try inner.append(bytes) }
-        func pages() throws(FleetError) -> any PageSource { Pages(inner: try inner.pages(), taken: taken) }
+        func pages() throws(FleetError) -> any StoredPageSource { Pages(inner: try inner.pages(), taken: taken) }
         func commit(_ record: SnapshotRecord) throws(FleetError) { try inner.commit(record) }
-        func discard() throws(FleetError) { try inner.discard() }
+        func discard(isUnreadable: Bool) throws(FleetError) { try inner.discard(isUnreadable: isUnreadable) }
         func close() { inner.close() }
     }
-    private struct Pages: PageSource {
-        let inner: any PageSource
+    private struct Pages: StoredPageSource {
+        let inner: any StoredPageSource
         let taken: @Sendable () throws -> Void
         var length: Int { inner.length }
         var readLimit: Int { inner.readLimit }
         func read(
             at offset: Int, count: Int, _ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void
         ) throws(FleetError) {
+            try fail()
+        }
+        func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) { try fail() }
+        private func fail() throws(FleetError) -> Never {
             do { try taken() } catch { throw FleetError(error) }
             throw FleetError(.notFound, "its pack is gone")
         }
@@ -172,13 +176,16 @@ private final class TakenStore: SnapshotStore {
         Incoming(try inner.begin(key, cluster: cluster, node: node), taken)
     }
     func incoming() throws(FleetError) -> [String] { try inner.incoming() }
-    func discard(_ key: String) throws(FleetError) { try inner.discard(key) }
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
+        try inner.discard(key, isUnreadable: isUnreadable)
+    }
     func list() throws(FleetError) -> StoreListing { try inner.list() }
     func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
     func delete(_ id: String) throws(FleetError) { try inner.delete(id) }
     func verify(_ id: String) throws(FleetError) -> StoreVerdict { try inner.verify(id) }
     func recover() throws(FleetError) -> [String] { try inner.recover() }
     func freeSpace() throws(FleetError) -> Int64 { try inner.freeSpace() }
+    func usedSpace() throws(FleetError) -> Int64 { try inner.usedSpace() }
 }
 
 /// Another connection's commit ends just before `begin`.
@@ -195,7 +202,9 @@ private final class LateStore: SnapshotStore {
         return try inner.begin(key, cluster: cluster, node: node)
     }
     func incoming() throws(FleetError) -> [String] { try inner.incoming() }
-    func discard(_ key: String) throws(FleetError) { try inner.discard(key) }
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
+        try inner.discard(key, isUnreadable: isUnreadable)
+    }
     func list() throws(FleetError) -> StoreListing { try inner.list() }
     func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
     func delete(_ id: String) throws(FleetError) { try inner.delete(id) }

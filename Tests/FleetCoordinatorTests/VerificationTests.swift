@@ -263,27 +263,32 @@ private final class DyingStore: SnapshotStore {
             try inner.readBack(body)
         }
         func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) { try inner.append(bytes) }
-        func pages() throws(FleetError) -> any PageSource { Pages(try inner.pages()) }
+        func pages() throws(FleetError) -> any StoredPageSource { Pages(try inner.pages()) }
         func commit(_ record: SnapshotRecord) throws(FleetError) { try inner.commit(record) }
-        func discard() throws(FleetError) { try inner.discard() }
+        func discard(isUnreadable: Bool) throws(FleetError) { try inner.discard(isUnreadable: isUnreadable) }
         /// Nothing is made durable any more.
         func close() {}
     }
-    private struct Pages: PageSource {
-        let inner: any PageSource
-        init(_ inner: any PageSource) { self.inner = inner }
+    private struct Pages: StoredPageSource {
+        let inner: any StoredPageSource
+        init(_ inner: any StoredPageSource) { self.inner = inner }
         var length: Int { inner.length }
         var readLimit: Int { inner.readLimit }
         func read(
             at offset: Int, count: Int, _ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void
         ) throws(FleetError) { throw FleetError(.system, "killed") }
+        func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
+            throw FleetError(.system, "killed")
+        }
     }
 
     func begin(_ key: String, cluster: String, node: String) throws(FleetError) -> any IncomingSnapshot {
         Incoming(try inner.begin(key, cluster: cluster, node: node))
     }
     func incoming() throws(FleetError) -> [String] { try inner.incoming() }
-    func discard(_ key: String) throws(FleetError) { try inner.discard(key) }
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
+        try inner.discard(key, isUnreadable: isUnreadable)
+    }
     func list() throws(FleetError) -> StoreListing { try inner.list() }
     func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
     func delete(_ id: String) throws(FleetError) { try inner.delete(id) }

@@ -50,6 +50,35 @@ struct CheckTests {
         #expect(try repository.check(readData: true).isSound)
     }
 
+    /// A block that opens and holds other pages than it should, and has a base that is sound: it is damage of its own,
+    /// whatever else is damaged elsewhere.
+    @Test func aWrongBlockWithSoundBasesIsNamedBesideOtherDamage() throws {
+        let files = PowerCutFiles()
+        let repository = try small(files)
+        let id = try #require(try repository.head("s1").own)
+        let pack = try PackFile(id, in: repository.core)
+        let number = try #require(pack.index.blocks.firstIndex { !$0.bases.isEmpty })
+        // The fingerprint is what is changed: that the page is not the fingerprint's is all that can be seen.
+        var record = ByteWriter()
+        for (page, id) in try pack.ids().enumerated() {
+            record.fixed(page == pack.starts[number] ? ~id.high : id.high)
+            record.fixed(id.low)
+        }
+        let path = repository.core.path(id)
+        var bytes = files.bytes(path)
+        let sealed = try SealedFile(.pack, header: bytes.prefix(24), repository.core.keys).seal(record.bytes, "ids 0")
+        let start = Int(pack.index.blocks.map(\.end).max()!)
+        bytes.replaceSubrange(start..<(start + sealed.count), with: sealed)
+        try files.writeDurably(path, bytes)
+        #expect(try Repository.check(repository, fresh: files).damagedSnapshots == ["s1", "s2"])
+
+        let other = try #require(repository.packPaths(try repository.head("t0")).first)
+        files.flip(other, byte: 100, bit: 1)
+        let report = try Repository.check(repository, fresh: files)
+        #expect(Set(report.findings.map(\.path)) == [path, other])
+        #expect(report.damagedSnapshots == ["s1", "s2", "t0"])
+    }
+
     @Test func everyMissingFileIsFound() throws {
         let files = PowerCutFiles()
         let repository = try small(files)

@@ -90,6 +90,26 @@ final class PageReader: Sendable {
         return count
     }
 
+    /// Gives all bytes in order, each as it is on the disk: what is decoded already proves nothing of it.
+    func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
+        let plan = try ReadingPlan(self, .byPosition)
+        sequence.withLock { ($0.isPlanned, $0.plan) = (true, plan) }
+        packs.core.cache.forget(plan.ends.map(\.key))
+        defer {
+            // Of a large snapshot the plan takes tens of megabytes, and who looks at the tree next needs them.
+            sequence.withLock { ($0.isPlanned, $0.plan, $0.place) = (false, nil, nil) }
+            packs.core.cache.forget(plan.ends.map(\.key))
+        }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+        defer { buffer.deallocate() }
+        var offset: Int64 = 0
+        while offset < length {
+            let count = try read(at: offset, into: buffer)
+            try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            offset += Int64(count)
+        }
+    }
+
     /// Bytes from anywhere, for who follows references: nothing is decoded in advance, and what lies within one block is
     /// not copied.
     func look(

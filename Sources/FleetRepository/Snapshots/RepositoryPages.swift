@@ -23,4 +23,11 @@ public final class RepositoryPages: Sendable {
         precondition(offset >= 0 && count >= 0 && Int64(offset) + Int64(count) <= length, "a read outside of it")
         try reader.look(at: offset, count: count, body)
     }
+
+    /// Gives all bytes in order, pages that nothing refers to as well, each read from the disk anew.
+    ///
+    /// - Throws: as `read`.
+    public func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
+        try reader.readAll(body)
+    }
 }

@@ -195,17 +195,7 @@ public final class Upload {
     /// Gives all bytes that are there, in order; after an error, those that are durable.
     public func readBack(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
         if failure == nil { try guarded { () throws(FleetError) in try makeCheckpoint() } }
-        let reader = try reader(upTo: logged.length)
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
-        defer { buffer.deallocate() }
-        var offset: Int64 = 0
-        while offset < logged.length {
-            let count = try reader.read(at: offset, into: buffer)
-            guard count > 0 else { break }
-            let wanted = Int(min(Int64(count), logged.length - offset))
-            try body(UnsafeRawBufferPointer(rebasing: buffer[..<wanted]))
-            offset += Int64(wanted)
-        }
+        try reader(upTo: logged.length).readAll(body)
     }
 
     /// All bytes that are there, in any order, and as they are now: what is appended later is not in it. They are durable

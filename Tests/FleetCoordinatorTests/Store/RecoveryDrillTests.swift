@@ -101,6 +101,21 @@ struct RecoveryDrillTests {
         for sample in samples[2...] { try DataDirectory(path: data).openStore().store(sample) }
         for key in [paper, first] { try compare(samples[...], data, key: key, python, place) }
 
+        // A database without etcd's digest, and one that is not what its record says: all seals are whole, so only the
+        // recorded SHA-256 tells.
+        for isRight in [true, false] {
+            var raw = SampleSnapshot("20261124-06552\(isRight ? 0 : 1)-bbb0", pages: 9)
+            raw.bytes.removeLast(32)
+            let digest = isRight ? raw.bytes : Array(raw.bytes.reversed())
+            (raw.record.size, raw.record.sha256) = (Int64(raw.bytes.count), SHA256.hash(digest).hex)
+            try DataDirectory(path: data).openStore().store(raw)
+            let out = "\(place.path)/raw-\(isRight).db"
+            let outcome = try Subprocess.run(python, [Self.reader, "\(data)/store", first, raw.record.id, out])
+            #expect(outcome.succeeded == isRight, "\(outcome.complaint)")
+            #expect(try FileSystem.status(out)?.mode == (isRight ? 0o600 : nil))
+        }
+        #expect(try FileSystem.list(place.path).filter { $0.contains(".part-") } == [])
+
         // And it notices what it is given: not a word of a file with a flipped bit.
         let file = try #require(try FileSystem.list("\(data)/store/packs").first)
         var bytes = try FileSystem.read("\(data)/store/packs/\(file)")
@@ -112,6 +127,8 @@ struct RecoveryDrillTests {
                 [Self.reader, "\(data)/store", first, sample.record.id, "\(place.path)/\(sample.record.id).bad"])
         }
         #expect(results.contains { !$0.succeeded })
+        let left = try FileSystem.list(place.path).filter { $0.contains(".bad") }
+        #expect(left.count == results.count { $0.succeeded }, "\(left)")
     }
 
     private func compare(
@@ -128,6 +145,48 @@ struct RecoveryDrillTests {
             #expect(try FileSystem.read(exported) == sample.bytes)
             for path in [read, exported] { try FileSystem.remove(path) }
         }
+    }
+
+    /// On a full disk, and into a pipe that nobody reads.
+    @Test func aRecoveryKeyThatNobodySawIsNoSuccess() throws {
+        guard let program = Self.program else { try Test.cancel("fleet-coordinator is not built") }
+        let place = try TemporaryDirectory()
+        let (data, paper) = (place.path + "/data", place.path + "/recovery.txt")
+        func unseen(_ words: String, to output: String = ">/dev/full") throws -> Subprocess.Outcome {
+            try Subprocess.run("/bin/sh", ["-c", "\(program) \(words) --data \(data) \(output)"])
+        }
+        for output in [">/dev/full", ">&-"] {
+            let outcome = try unseen("init --advertise fleet.example.org:7400", to: output)
+            #expect(
+                !outcome.succeeded && outcome.complaint.contains("rekey --new-recovery-key"), "\(outcome.complaint)")
+            if output != ">&-" { try FileSystem.removeTree(data) }
+        }
+        let made = try coordinator("rekey", "--new-recovery-key", "--data", data)
+        #expect(made.succeeded, "\(made.complaint)")
+        try write(made, to: paper)
+        let recovery = try DataDirectory.key(in: paper)
+        let directory = DataDirectory(path: data)
+        let sample = samples(1)[0]
+        try directory.openStore().store(sample)
+
+        // repository.key is lost, and so is what is printed: the paper is good, and so is the new key file.
+        try FileSystem.remove(directory.repositoryKey)
+        #expect(try !unseen("rekey --recovery-key \(paper) --new-recovery-key").succeeded)
+        #expect(try directory.openStore(recovery).bytes(sample.record.id) == sample.bytes)
+        #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
+
+        try FileSystem.remove(directory.repositoryKey)
+        let replaced = try coordinator("rekey", "--recovery-key", paper, "--new-recovery-key", "--data", data)
+        #expect(replaced.succeeded, "\(replaced.complaint)")
+        try write(replaced, to: paper)
+        #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
+        #expect(try directory.openStore(try DataDirectory.key(in: paper)).bytes(sample.record.id) == sample.bytes)
+        #expect(throws: FleetError.self) { try directory.openStore(recovery) }
+
+        // A new data key leaves no way for the former recovery key, so what is said must lead on.
+        let rotated = try unseen("rekey --data-key")
+        #expect(!rotated.succeeded && rotated.complaint.contains("rekey --new-recovery-key"))
+        #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
     }
 
     /// 'rekey --data-key' is killed at moments all over it: the key file opens the store at each of them.
