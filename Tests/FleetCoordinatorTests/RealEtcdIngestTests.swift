@@ -46,6 +46,20 @@ struct RealEtcdIngestTests {
         return facts
     }
 
+    /// What comes out of the repository, through etcd's own restore and into an etcd that serves it.
+    private func restores(_ bytes: [UInt8], _ programs: Programs, live: Int) throws {
+        let directory = try TemporaryDirectory()
+        let file = directory.path + "/exported.db"
+        try FileSystem.writeDurably(file, bytes)
+        _ = try Subprocess.check(
+            programs.statusTool, ["snapshot", "restore", file, "--data-dir", directory.path + "/data"],
+            environment: LoopbackEtcd.environment)
+        let etcd = try LoopbackEtcd(
+            programs: programs.directory, dataDir: directory.path + "/data", flags: ["--force-new-cluster"])
+        let keys = try call(programs, etcd, "get", "", "--prefix", "--keys-only").split(separator: "\n")
+        #expect(keys.count == live)
+    }
+
     @Test(arguments: installed)
     func aSnapshotIsVerifiedAndATamperedOneIsNot(_ programs: Programs) async throws {
         let etcd = try LoopbackEtcd(programs: programs.directory)
@@ -96,6 +110,7 @@ struct RealEtcdIngestTests {
         let member = try call(programs, etcd, "endpoint", "hashkv", "-w", "json")
         #expect(member.contains("\"hash\":\(try #require(verification.hashKV))"))
         #expect(try vault.store.bytes(sound.record.id) == bytes)
+        try restores(try vault.store.bytes(sound.record.id), programs, live: visible)
 
         // A byte inside of a value: the tree is as it was, and so is the digest once it is made anew. Only etcd's own
         // hash, told by the agent, differs.

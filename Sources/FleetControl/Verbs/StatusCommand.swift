@@ -44,6 +44,11 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if cluster.snapshots == 0 {
             all.append("\(cluster.name) has no snapshot that can be restored; run 'fleetctl backup \(cluster.name)'")
         }
+        if cluster.unusableSnapshots > 0 {
+            all.append(
+                "\(cluster.unusableSnapshots) of \(cluster.name)'s snapshots can't be used; 'fleetctl snapshot list "
+                    + "\(cluster.name)' names them, 'fleetctl snapshot show' says why")
+        }
         if cluster.lastJobState == .stuck {
             all.append("the last job of \(cluster.name) is stuck; see 'fleetctl job show \(cluster.lastJob ?? "")'")
         }
