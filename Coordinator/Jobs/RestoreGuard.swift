@@ -130,6 +130,6 @@ enum AgentChoice {
             .noAgent, "no agent of \(cluster) can do it: \(reasons.joined(separator: "; "))",
             hint: agents.contains(where: \.connected)
                 ? "see what the agent finds on its node with: fleet-agent discover"
-                : "start the agent on the node: systemctl start fleet-agent", retryable: true)
+                : "start the agent on the node: systemctl restart fleet-agent", retryable: true)
     }
 }

@@ -33,6 +33,7 @@ let rekeyCommand = Command(
             hint: "--data-key makes a new recovery key, too")
     }
     let directory = CoordinatorProgram.directory(call)
+    try directory.checkOwner()
     let lock = try directory.lock()
     let key =
         if let path = call.value("recovery-key") { try DataDirectory.key(in: path) } else {

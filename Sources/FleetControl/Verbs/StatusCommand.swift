@@ -24,9 +24,10 @@ let statusCommand = Command(
         }
         clusterTable(worstFirst, terminal).print(terminal)
     }
-    let connected = status.agents.filter(\.connected).count
+    let agents = status.agents.filter { $0.certificate?.revoked == nil }
+    let connected = agents.filter(\.connected).count
     terminal.print("")
-    terminal.print("agents   \(connected) of \(status.agents.count) connected")
+    terminal.print("agents   \(connected) of \(agents.count) connected")
     terminal.print("jobs     \(status.openJobs.count) under way")
     terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
     terminal.print(
@@ -53,11 +54,12 @@ private func concerns(_ status: FleetStatus) -> [String] {
             all.append("the last job of \(cluster.name) is stuck; see 'fleetctl job show \(cluster.lastJob ?? "")'")
         }
     }
-    for agent in status.agents {
+    // Who was turned out is not missed.
+    for agent in status.agents where agent.certificate?.revoked == nil {
         if !agent.connected {
             all.append(
-                "the agent on \(agent.node) (\(agent.cluster)) is not connected; last seen \(agent.lastSeen?.ago() ?? "never")"
-            )
+                "the agent on \(agent.node) (\(agent.cluster)) is not connected; last seen "
+                    + "\(agent.lastSeen?.ago() ?? "never"); on the node: systemctl restart fleet-agent")
         }
         if let error = agent.discoveryError {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
