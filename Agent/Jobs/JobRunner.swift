@@ -122,10 +122,10 @@ actor JobRunner {
         } else {
             log.info("job \(outcome.result.rawValue): \(outcome.summary)")
         }
+        // What is found from here on is what the restore left; other work has to wait until its end is written down.
+        if outcome.result != .stuck { isRestoring = false }
         await tell(job, outcome, log)
-        guard outcome.result != .stuck else { return }
-        isRestoring = false
-        current = nil
+        if outcome.result != .stuck { current = nil }
     }
 
     /// Writes the outcome down, however often that has to be tried: without it the coordinator would hold the job to be

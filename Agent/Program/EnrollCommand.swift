@@ -22,7 +22,7 @@ let enrollCommand = Command(
     ]
 ) { call in
     var text = call.argument("TOKEN")!
-    if text == "-" { text = readLine(strippingNewline: true) ?? "" }
+    if text == "-" { text = call.terminal.reads("token") }
     let token = try JoinToken(text)
     let paths = AgentProgram.paths(call)
     if AgentIdentity.exists(in: paths.identity), !call.has("force") {

@@ -30,6 +30,14 @@ struct Inventory: Sendable {
         return request
     }
 
+    /// Before the coordinator hears that a restore has ended: whoever asks it then shall see the directory that is in
+    /// force, not the one before.
+    func tellOfRestore(_ connection: Connection) async {
+        do throws(FleetError) {
+            let _: Acknowledgement = try await connection.call(Method.register, await registration())
+        } catch { log.warning("the end of the restore is told before what it left: \(error.message)") }
+    }
+
     /// Registers again when the node's etcd is another than was told last; `told` on this connection.
     func keepUpToDate(_ connection: Connection, told first: RegisterRequest) async {
         var told = first

@@ -32,7 +32,7 @@ let runCommand = Command(
             deliver: { envelope throws(FleetError) in try await runner.accept(envelope) },
             connected: { connection, told in
                 await withTaskGroup(of: Void.self) { group in
-                    group.addTask { await sendEvents(runner, connection, log) }
+                    group.addTask { await sendEvents(runner, inventory, connection, log) }
                     group.addTask { await inventory.keepUpToDate(connection, told: told) }
                 }
             })
@@ -50,12 +50,13 @@ let runCommand = Command(
 
 /// Sends what the outbox holds, oldest first, as long as the connection lasts. An event leaves the outbox only when the
 /// coordinator has written it down.
-private func sendEvents(_ runner: JobRunner, _ connection: Connection, _ log: Log) async {
+private func sendEvents(_ runner: JobRunner, _ inventory: Inventory, _ connection: Connection, _ log: Log) async {
     while !Task.isCancelled {
         guard let event = await runner.outbox.nextUnacknowledged() else {
             await runner.outbox.waitForEvents()
             continue
         }
+        if event.outcome?.plan != nil { await inventory.tellOfRestore(connection) }
         do throws(FleetError) {
             do throws(FleetError) {
                 // An earlier version of the agent may have written down a longer one than can be sent.

@@ -44,12 +44,20 @@ let initCommand = Command(
             recovery, call.terminal,
             otherwise: "everything else is set up: run 'fleet-coordinator rekey --new-recovery-key' for another one")
     }
+    let keptStore = made.recovery == nil
+    if keptStore, !made.hadKeys {
+        call.terminal.print(
+            "its store was there already and is kept; the authority is new: enroll agents and operators again")
+    }
+    let rebuild =
+        keptStore && !FileSystem.exists(directory.catalogue)
+        ? "\n  fleet-coordinator rebuild-catalogue   (as the same user: the list of the store's snapshots)" : ""
     call.terminal.note(
         """
-        next:
+        next:\(rebuild)
           systemctl enable --now fleet-coordinator
           fleetctl cluster add NAME
-          fleetctl agent token NAME          (then, on the node: fleet-agent enroll TOKEN)
+          fleetctl agent token NAME          (then, on the node: fleet-agent enroll -)
         """)
     return .success
 }

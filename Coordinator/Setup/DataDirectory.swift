@@ -41,8 +41,10 @@ struct DataDirectory: Sendable {
         try checkOwner()
         try FileSystem.makeDirectories(path)
         let lock = try self.lock()
-        let hadKeys = try KeyRing.create(in: keys)
+        // First, so that where the store's key is missing no new authority is made that a second run would find.
+        try FileSystem.makeDirectories(keys)
         let recovery = try createRepository()
+        let hadKeys = try KeyRing.create(in: keys)
         try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
         _ = consume lock
         return (hadKeys, recovery)

@@ -93,6 +93,12 @@ public struct Terminal: Sendable {
         return ["y", "yes"].contains(answer.lowercased())
     }
 
+    /// The next line of standard input; somebody who types it is told what is awaited.
+    public func reads(_ what: String) -> String {
+        if isatty(0) == 1 { noteRaw("\(what): ") }
+        return readLine(strippingNewline: true) ?? ""
+    }
+
     public func bold(_ text: String) -> String { paint(text, "1", on: outputIsTerminal) }
     public func green(_ text: String) -> String { paint(text, "32", on: outputIsTerminal) }
     public func red(_ text: String) -> String { paint(text, "31", on: outputIsTerminal) }

@@ -2,6 +2,7 @@ import FleetCrypto
 import FleetProtocol
 import FleetRepository
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetCoordinator
@@ -63,6 +64,41 @@ struct DataDirectoryTests {
         )
     }
 
+    /// Set up as root, the directory would have keys that the service can't read.
+    @Test(.enabled(if: geteuid() == 0)) func rootSetsNothingUpForAnotherUser() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path + "/data")
+        try FileSystem.makeDirectories(directory.path)
+        try #require(chown(directory.path, 4711, 4711) == 0)
+        #expect(await code { try directory.create(settings) } == .usage)
+        #expect(try FileSystem.list(directory.path).isEmpty)
+        try #require(chown(directory.path, 0, 0) == 0)
+        try directory.create(settings)
+    }
+
+    /// The host is lost, and a copy of keys, store and catalogue was put back before 'init'.
+    @Test func aCatalogueThatWasPutBackIsKept() async throws {
+        let place = try TemporaryDirectory()
+        let directory = DataDirectory(path: place.path)
+        try directory.create(settings)
+        let sample = SampleSnapshot("20261124-065510-aaaa")
+        let vault = try openVault(directory, log: .silent)
+        _ = try await vault.catalogue.addCluster("only-in-the-catalogue", by: "test")
+        try directory.openStore().store(sample)
+        #expect(try await vault.reconcile().added == [sample.record.id])
+        await vault.catalogue.close()
+
+        try FileSystem.remove(directory.path + "/settings.json")
+        let made = try directory.create(settings)
+        #expect(made.hadKeys && made.recovery == nil)
+        let again = try openVault(directory, log: .silent)
+        #expect(try await again.reconcile() == Reconciliation())
+        let clusters = try await again.catalogue.clusters().map(\.name)
+        #expect(clusters.contains("only-in-the-catalogue"), "\(clusters)")
+        #expect(try await again.catalogue.findSnapshot("latest", cluster: "a").record == sample.record)
+        await again.catalogue.close()
+    }
+
     @Test func halfASetOfKeysIsNotCompleted() throws {
         let place = try TemporaryDirectory()
         let one = DataDirectory(path: place.path)
@@ -96,6 +132,11 @@ struct DataDirectoryTests {
         try directory.openStore().store(sample)
         try FileSystem.remove(directory.repositoryKey)
         #expect(await code { _ = try directory.openStore() } == .notFound)
+        // All of keys/ is lost: 'init' leaves nothing that would be taken for the former authority afterwards.
+        try FileSystem.removeTree(directory.keys)
+        try FileSystem.remove(directory.path + "/settings.json")
+        #expect(await code { try directory.create(settings) } == .notFound)
+        #expect(!FileSystem.exists(directory.keys + "/authority.key"))
 
         let recovery = try RepositoryKey(text: "  \(paper.lowercased())\n")
         #expect(try directory.openStore(recovery).bytes(sample.record.id) == sample.bytes)

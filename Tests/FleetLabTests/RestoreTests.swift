@@ -28,7 +28,9 @@ struct RestoreTests {
             #expect(restored.output.contains("old data kept in \(oldData)"))
             #expect(try await fleet.value("one", "/kept") == "before")
             #expect(try await fleet.value("one", "/lost") == nil)
+            let shown = try await fleet.fleetctl("cluster", "show", "one").output
             let newData = try await fleet.dataDirectory("one")
+            #expect(shown.contains(newData), "once it has ended, the node's new directory is known: \(shown)")
             #expect(newData != oldData && newData.hasPrefix("\(oldData)-restore-"))
             #expect(
                 try await fleet.exec("one", "ls", "\(oldData)/member").contains("wal"),

@@ -39,6 +39,7 @@ let backupCommand = Command(
     var unique: [String] = []
     for name in names where !unique.contains(name) { unique.append(name) }
 
+    Interruption.says("backups that were begun go on; see 'fleetctl job list'")
     let progress = BackupProgress(total: unique.count, call: call)
     let results = await withTaskGroup(of: BackupResult.self) { group in
         var waiting = unique[...]
@@ -52,6 +53,7 @@ let backupCommand = Command(
         }
         return results
     }
+    Interruption.isOver()
     if Output.isJSON(call) { try Output.json(results.sorted { $0.cluster < $1.cluster }, call) }
     let failed = results.filter { $0.error != nil }
     if failed.isEmpty { return .success }

@@ -35,7 +35,7 @@ let inspectCommand = Command(
 }
 
 private func print(_ report: SnapshotReport, _ terminal: Terminal) {
-    let live = report.liveKeys.map { "\($0) live" } ?? "too many to count"
+    let live = report.liveKeys.map { "\($0) live" } ?? "live ones can't be counted"
     var rows: [(String, String)] = [
         ("hash", "\(report.hash) (\(String(report.hash, radix: 16)))"), ("revision", "\(report.revision)"),
         ("keys", "\(live), \(report.totalKey) entries in all"),

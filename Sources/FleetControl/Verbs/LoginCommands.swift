@@ -14,7 +14,7 @@ let loginCommand = Command(
     examples: [.init("fleetctl login -", "reads the token from standard input, so that no process list shows it")]
 ) { call in
     var text = call.argument("TOKEN")!
-    if text == "-" { text = readLine(strippingNewline: true) ?? "" }
+    if text == "-" { text = call.terminal.reads("token") }
     let token = try JoinToken(text)
     let path = try ContextFile.path()
     var file = try ContextFile.load(path)

@@ -60,6 +60,10 @@ let restoreCommand = Command(
     }
     let job: JobRecord = try await control.call(ControlMethod.startRestore, request)
     if !Output.isJSON(call) { terminal.note("job \(job.id)") }
+    Interruption.says(
+        request.dryRun
+            ? "the plan is still made; see 'fleetctl job show \(job.id)'"
+            : "the restore goes on by itself; see 'fleetctl job show \(job.id)'")
     let ended = try await JobWatch.follow(job.id, control) { event in
         guard !Output.isJSON(call), !request.dryRun else { return }
         if let line = JobWatch.line(event) { terminal.note(Terminal.clean(line)) }
@@ -68,6 +72,7 @@ let restoreCommand = Command(
             terminal.noteRaw("\r\u{1b}[K          \(Terminal.clean(event.detail ?? ""))\r")
         }
     }
+    Interruption.isOver()
     if Output.isJSON(call) { try Output.json(ended, call) } else { report(ended, terminal, dryRun: request.dryRun) }
     switch ended.state {
     case .succeeded: return .success
