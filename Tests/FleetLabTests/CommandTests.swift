@@ -74,6 +74,16 @@ struct CommandTests {
             let imported = try await fleet.fleetctl("snapshot", "import", "/root/one.db", "--cluster", "two")
             #expect(imported.output.contains("  foreign  two  "))
 
+            // ctrl-c ends the watching, and says that it does no more.
+            let left = try await fleet.attempt(
+                "hub", "timeout", "-s", "INT", "1", "fleetctl", "restore", "one", "--at", snapshot, "--yes")
+            #expect(left.status == 124 && left.errors.contains("the restore goes on by itself; see 'fleetctl job"))
+            let id = try #require(
+                left.errors.split(separator: "\n").first { $0.hasPrefix("job ") }.map { String($0.dropFirst(4)) })
+            try await fleet.eventually("the restore has ended") {
+                try await fleet.fleetctl("job", "show", id).output.contains("succeeded")
+            }
+
             // Whoever is not root does not get in by the socket.
             let nobody = try await fleet.attempt("hub", "runuser", "-u", "nobody", "--", "fleetctl", "cluster", "list")
             #expect(nobody.status != 0)

@@ -106,6 +106,12 @@ struct RecoveryTests {
             try await fleet.fleetctl("restore", "one", "--at", snapshot, "--yes")
             #expect(try await fleet.value("one", "/k") == "before")
             try await fleet.fleetctl("store", "check", "--read-data")
+
+            // What is in the log is for people: nothing but what the programs say of their work, and what systemd does.
+            for (node, unit) in [("hub", "fleet-coordinator"), ("one", "fleet-agent")] {
+                let log = try await fleet.exec(node, "journalctl", "-u", unit, "-o", "cat", "--no-pager")
+                #expect(!log.contains("thread priority"), "\(log)")
+            }
         }
     }
 }
