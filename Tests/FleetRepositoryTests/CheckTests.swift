@@ -213,7 +213,10 @@ struct CheckTests {
         let needed = try FileSystem.status(pack)!.size - report.blockBytes
         #expect(report.blocks > 50)
         #expect(after < needed + (64 << 10), "\(before) before, \(after) after, \(needed) needed")
-        #expect(try repository.statistics().packBytes == after)
+        let statistics = try repository.statistics()
+        #expect(statistics.packBytes == after)
+        // What each cluster takes adds up to all of it.
+        #expect(statistics.lineages.map(\.storedBytes) == [after + statistics.mapBytes])
         #expect(try repository.check(readData: true).isSound)
         #expect(try repository.bytes("s1") == series.bytes)
     }

@@ -31,7 +31,8 @@ let snapshotCommand = Command(
                 table.add(
                     [
                         record.id, record.cluster, facts.savedAt.short, "\(facts.status.revision)",
-                        "\(facts.status.totalKey)", Human.bytes(record.size),
+                        (record.verification?.liveKeys ?? facts.liveKeys).map { "\($0)" } ?? "-",
+                        Human.bytes(record.size),
                         facts.etcdVersion, entry.state,
                     ], paint: [7: { entry.condition == .verified ? terminal.green($0) : terminal.red($0) }])
             }

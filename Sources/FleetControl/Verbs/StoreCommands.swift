@@ -81,6 +81,9 @@ private func show(_ reply: StoreStatistics, _ terminal: Terminal) {
         table.add([name, "\(snapshots)", Human.bytes(bytes), Human.bytes(stored), ratio])
     }
     for one in reply.clusters { add(one.name, one.snapshots, one.bytes, one.storedBytes) }
+    // Uploads under way, packs of deleted snapshots, and what can't be read.
+    let rest = reply.storedBytes - reply.clusters.reduce(0) { $0 + $1.storedBytes }
+    if rest > 0 { table.add(["(none)", "", "", Human.bytes(rest), ""]) }
     add("(all)", reply.snapshots, reply.bytes, reply.storedBytes)
     table.print(terminal)
     if reply.uploads > 0 { terminal.note("\(reply.uploads) uploads are under way or were interrupted") }

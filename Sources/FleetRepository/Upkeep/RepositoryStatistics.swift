@@ -7,7 +7,7 @@ public struct RepositoryStatistics: Sendable, Equatable, Codable {
         public var snapshots: Int
         /// Bytes of the snapshots as files.
         public var bytes: Int64
-        /// Bytes of the packs that they need; a pack that two lineages need would count for both.
+        /// Bytes on the disk of their own files and of the packs that they need; no pack is needed by two lineages.
         public var storedBytes: Int64
     }
     public var snapshots: Int
@@ -29,14 +29,16 @@ extension Repository {
     public func statistics() throws(FleetError) -> RepositoryStatistics {
         let lengths = try packLengths()
         var (mapBytes, bytes, count) = (Int64(0), Int64(0), 0)
-        var lineages: [String: (snapshots: Int, bytes: Int64, packs: Set<PackID>)] = [:]
+        var lineages: [String: (snapshots: Int, bytes: Int64, mapBytes: Int64, packs: Set<PackID>)] = [:]
         for id in try ids() {
-            mapBytes += try core.files.size(core.snapshotPath(id)) ?? 0
+            let mapSize = try core.files.size(core.snapshotPath(id)) ?? 0
+            mapBytes += mapSize
             guard let head = try? head(id) else { continue }
             count += 1
             bytes += head.length
-            lineages[head.lineage, default: (0, 0, [])].snapshots += 1
+            lineages[head.lineage, default: (0, 0, 0, [])].snapshots += 1
             lineages[head.lineage]!.bytes += head.length
+            lineages[head.lineage]!.mapBytes += mapSize
             lineages[head.lineage]!.packs.formUnion(head.packs.map(\.id))
         }
         return RepositoryStatistics(
@@ -45,7 +47,7 @@ extension Repository {
             lineages: lineages.sorted { $0.key < $1.key }.map { name, one in
                 RepositoryStatistics.Lineage(
                     name: name, snapshots: one.snapshots, bytes: one.bytes,
-                    storedBytes: one.packs.reduce(0) { $0 + (lengths[$1] ?? 0) })
+                    storedBytes: one.packs.reduce(one.mapBytes) { $0 + (lengths[$1] ?? 0) })
             })
     }
 
