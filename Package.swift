@@ -92,6 +92,7 @@ let package = Package(
                 "FleetCoordinator", "FleetSQLite", "FleetRepository", "RepositoryTestFiles", "FleetProtocol",
                 "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSystem",
             ]),
+        tests("RestoreSimulationTests", ["FleetAgent", "FleetCoordinator", "FleetProtocol", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests(
             "EtcdSnapshotTests",

@@ -19,6 +19,9 @@ struct RestoreDriver: Sendable {
                 let standing = try await onDisk { () throws(FleetError) in try steps.standing() }
                 return (.stuck, Self.stuck(error, standing))
             case .end(let verdict, let error): return (verdict, error)
+            case .wait(_, let error):
+                // A restore of one member is never gated.
+                throw error ?? FleetError(.internalError, "a restore of one member waits for others")
             case .write(let entry): try await write(entry, &machine)
             case .perform(let step):
                 await report(.stepStarted, step, nil, nil)

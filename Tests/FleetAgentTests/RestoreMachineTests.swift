@@ -105,6 +105,9 @@ import Testing
                 node.undo(step)
                 if died() { continue }
                 write(.undone(step))
+            case .wait:
+                Issue.record("one member alone waits for nobody")
+                return (node, .stuck, moment)
             case .end(let verdict, _): return (node, verdict, moment)
             }
         }
@@ -124,7 +127,7 @@ import Testing
         case .prepare:
             #expect(result.verdict == .failed)
             #expect(result.node == .old)
-        case .switchOver, .verify:
+        case .quiesce, .stop, .start, .verify:
             #expect(result.verdict == .rolledBack)
             #expect(result.node == .old)
         case .commit: #expect(result.verdict == .stuck)
