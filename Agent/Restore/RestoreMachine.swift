@@ -83,7 +83,8 @@ struct RestoreMachine: Sendable, Equatable {
         case .planned: break
         case .started(let step):
             isUnderWay = true
-            if begun.last != step { begun.append(step) }
+            // Done again after a reboot, it is in its place already.
+            if !begun.contains(step) { begun.append(step) }
             if step.phase != .prepare { hasSwitched = true }
         case .done:
             isUnderWay = false
@@ -145,8 +146,8 @@ struct RestoreMachine: Sendable, Equatable {
                 let first = steps.firstIndex(where: { $0.phase > .prepare })
             {
                 // Not in the commit phase: the control plane may have written since, and is not to be stopped again.
+                // What was begun before the reboot is still on the disk, and stays to be undone.
                 position = first
-                begun.removeAll { $0.phase != .prepare }
             }
         }
     }

@@ -55,7 +55,8 @@ import Testing
 
     /// Runs to the end; `crash` is asked before each act and after each, with a running number.
     private func run(
-        failing: RestoreStep? = nil, undoFailing: RestoreStep? = nil, expired: Bool = false,
+        failing: RestoreStep? = nil, failingAgain: RestoreStep? = nil, undoFailing: RestoreStep? = nil,
+        expired: Bool = false,
         crash: (Int) -> Crash = { _ in .none }
     ) -> (node: Node, verdict: RestoreMachine.Verdict, moments: Int) {
         var node = Node()
@@ -63,6 +64,7 @@ import Testing
         var boot = 0
         var machine = RestoreMachine(steps: Self.steps, boot: Self.boots[0])
         var moment = 0
+        var performed: Set<RestoreStep> = []
 
         func write(_ record: RestoreEntry) {
             journal.append(record)
@@ -90,7 +92,7 @@ import Testing
                 // What a step needs must hold whenever it runs.
                 if step == .switchFiles { #expect(node.newData) }
                 if step == .startControlPlane { #expect(node.newEtcd && !node.oldEtcd) }
-                if step == failing {
+                if step == failing || step == failingAgain && !performed.insert(step).inserted {
                     write(.failed(step, Self.failure))
                     continue
                 }
@@ -161,6 +163,19 @@ import Testing
             }
         }
         #expect(schedules > 10_000)
+    }
+
+    /// After a reboot the switch is done again, and a step that went well before may fail now: then everything that was
+    /// done before the reboot is taken back too.
+    @Test(arguments: steps.filter { $0.phase == .switchOver || $0.phase == .verify })
+    func aStepThatFailsWhenItIsDoneAgain(step: RestoreStep) {
+        var rolledBack = 0
+        for moment in 0..<run().moments {
+            let result = run(failingAgain: step) { $0 == moment ? .machine : .none }
+            #expect(result.node == (result.verdict == .succeeded ? .new : .old), "moment \(moment)")
+            if result.verdict == .rolledBack { rolledBack += 1 }
+        }
+        #expect(rolledBack > 0)
     }
 
     @Test func expiredDuringThePreparation() {
