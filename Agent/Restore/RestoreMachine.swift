@@ -131,7 +131,8 @@ struct RestoreMachine: Sendable, Equatable {
         case .ended: break
         case .stuck(let error):
             // Somebody looked and started the agent again: it tries once more where it stopped.
-            course = position < steps.count && steps[position].phase == .commit ? .forward : .back(because: error)
+            let isCommitted = position < steps.count && min(steps[position].phase, released) == .commit
+            course = isCommitted ? .forward : .back(because: error)
         case .back, .held: break
         case .forward:
             guard position < steps.count else { break }
