@@ -15,7 +15,8 @@ struct FaultInjection: Sendable {
 
     init(point: String?) { self.point = point }
 
-    /// - Parameter step: "switch-files", "undo-switch-files", of a backup "save".
+    /// - Parameter step: "switch-files", "undo-switch-files", of a backup "save"; "gate-stop" where a member of several
+    ///   tells that it has ended that phase.
     func passing(_ step: String, _ moment: Moment) {
         guard point == "\(step):\(moment.rawValue)" else { return }
         kill(getpid(), SIGKILL)

@@ -9,20 +9,29 @@ extension RestoreWork {
         switch step {
         case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
         case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
-        case .preflight: return "check space, certificates, tools and that the cluster has this one member"
+        case .preflight:
+            return "check space, certificates, tools and that the cluster has "
+                + (group.map { "these \($0.members.count) members" } ?? "this one member")
         case .restoreData:
             let wal = plan.newWalDir.map { ", WAL to \($0)" } ?? ""
             return "restore to \(plan.newDataDir)\(wal), with owner and mode of \(plan.oldDataDir)"
         case .stopControlPlane: return "move the manifests of \(components) to \(holdingDirectory) until they are gone"
-        case .stopEtcd: return "stop \(unitName) and be sure that its process is gone"
+        case .stopEtcd:
+            guard case .staticPod(let manifest, _, _) = launch else {
+                return "stop \(unitName) and be sure that its process is gone"
+            }
+            return "move \(manifest) to \(holdingDirectory) until etcd is gone"
         case .switchFiles: return "change \(files)"
         case .startEtcd:
             if case .unit(let name, let reload) = launch {
                 return (reload ? "reload systemd and " : "") + "start \(name)"
             }
-            return "wait until the kubelet runs etcd on \(plan.newDataDir)"
+            return (isMember ? "put its manifest back and " : "")
+                + "wait until the kubelet runs etcd on \(plan.newDataDir)"
         case .verify:
-            return "check health, member id \(String(memberID, radix: 16)), revision, keys and alarms"
+            let ids = "member id \(String(memberID, radix: 16)), cluster id \(String(clusterID, radix: 16))"
+            return "check health, \(ids), members, revision, keys and alarms"
+                + (isMember ? "; compare HashKV with the other members" : "")
         case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
         case .finish:
             return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"

@@ -8,7 +8,7 @@ internal import FleetSystem
 /// - Forward: each step is `started`, performed, `done`.
 /// - A failure in the preparation: what it made is removed, the job has failed, nothing was touched.
 /// - A failure in the switch or the verification: the steps that were begun are undone from the last to the first.
-/// - A failure while undoing, or after the commit began: stuck, with words for where the node stands.
+/// - A failure while undoing, or behind the commit: stuck, with words for where the node stands.
 /// - After a crash on the same boot: the step that was begun is done again. After another boot the processes are not
 ///   what the journal says, so the switch is done again from its first step on.
 ///
@@ -60,6 +60,10 @@ struct RestoreMachine: Sendable, Equatable {
         released = isMember ? .prepare : .commit
     }
 
+    init(_ work: RestoreWork, _ boot: BootIdentity) {
+        self.init(steps: work.steps, boot: boot, isMember: work.group != nil)
+    }
+
     func next() -> Action {
         switch course {
         case .ended(let verdict, let error): return .end(verdict, error)
@@ -91,7 +95,7 @@ struct RestoreMachine: Sendable, Equatable {
             position += 1
         case .failed(let step, let error):
             isUnderWay = false
-            if step.phase == .commit {
+            if isCommitted(at: step) {
                 course = .stuck(error)
             } else {
                 course = isMember ? .held(error) : .back(because: error)
@@ -112,9 +116,20 @@ struct RestoreMachine: Sendable, Equatable {
         }
     }
 
+    /// Whether there is no way back any more. As one of several that is so from the coordinator's word on, though a step
+    /// before it may have to be done again after a reboot.
+    private func isCommitted(at step: RestoreStep) -> Bool {
+        isMember ? released == .commit : step.phase == .commit
+    }
+
     private mutating func follow(_ decision: RestoreDecision) {
         switch (decision, course) {
         case (.proceed(let phase), .forward): released = max(released, phase)
+        case (.proceed(.commit), .held):
+            // It had ended everything before, and failed when a reboot had it do that again: the others go on with the
+            // restored data, so it tries until it does too.
+            released = .commit
+            course = .forward
         case (.recall, .forward) where released == .commit: break
         case (.recall(let reason), .forward): course = .back(because: reason)
         case (.recall, .held(let error)): course = .back(because: error)
@@ -131,8 +146,8 @@ struct RestoreMachine: Sendable, Equatable {
         case .ended: break
         case .stuck(let error):
             // Somebody looked and started the agent again: it tries once more where it stopped.
-            let isCommitted = position < steps.count && min(steps[position].phase, released) == .commit
-            course = isCommitted ? .forward : .back(because: error)
+            let goesOn = position < steps.count && isCommitted(at: steps[position])
+            course = goesOn ? .forward : .back(because: error)
         case .back, .held: break
         case .forward:
             guard position < steps.count else { break }

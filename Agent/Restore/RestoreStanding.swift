@@ -6,13 +6,15 @@ extension RestoreSteps {
     func standing() throws(FleetError) -> String {
         var parts: [String] = []
         for change in work.plan.changes {
-            let now = try content(change.path)
+            let now = try content(place(change.path))
             let state =
                 now == change.after
                 ? "names the new directory" : now == change.before ? "is as before" : "was changed by somebody else"
             parts.append("\(change.path) \(now == nil ? "is not there" : state)")
         }
-        let away = work.controlPlane.map(\.file).filter { FileSystem.exists(held($0)) }
+        var files = work.controlPlane.map(\.file)
+        if case .staticPod(let manifest, _, _) = work.launch { files.append(manifest) }
+        let away = files.filter { FileSystem.exists(held($0)) }
         if !away.isEmpty {
             parts.append("\(away.map(FileSystem.name).joined(separator: ", ")) lie in \(work.holdingDirectory)")
         }

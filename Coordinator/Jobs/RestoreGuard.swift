@@ -21,7 +21,7 @@ enum RestoreGuard {
     ///   - target: with the history of etcd's own ids: a cluster that was restored before has a new one, and its older
     ///     snapshots are its own all the same.
     ///   - agents: those of the target cluster.
-    /// - Throws: `snapshot-unusable`, `other-cluster`, `many-members`, `version-too-old`.
+    /// - Throws: `snapshot-unusable`, `other-cluster`, `version-too-old`.
     static func check(
         _ entry: SnapshotEntry, target: ClusterRecord, agents: [AgentRecord], _ options: Options = Options()
     ) throws(FleetError) {
@@ -53,16 +53,6 @@ enum RestoreGuard {
         }
         // Nodes whose agent was revoked are not of the cluster any more.
         let beside = agents.filter { $0.instance != nil && $0.certificate?.revoked == nil }
-        // One member restored alone beside others that still hold the old data would split the cluster. A member that
-        // joined later does not show in every flag, so each place that may know of it is asked.
-        let flags = beside.compactMap(\.instance).map { $0.initialCluster.split(separator: ",").count }
-        let members = max(flags.max() ?? 0, beside.count, snapshot.facts.members ?? 0)
-        guard members <= 1 else {
-            throw FleetError(
-                .manyMembers, "\(target.name) has \(members) members, and all have to be restored together",
-                hint: "restores of clusters with several members are not possible with this version"
-                    + (beside.count > 1 ? "; its agents: \(beside.map(\.node).joined(separator: ", "))" : ""))
-        }
         for agent in beside {
             guard let instance = agent.instance else { continue }
             guard let have = instance.version.flatMap(Minor.init), let need = Minor(snapshot.facts.etcdVersion),

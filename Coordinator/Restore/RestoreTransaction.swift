@@ -23,7 +23,8 @@ struct RestoreTransaction: Sendable, Equatable {
 
     enum Record: Codable, Sendable, Equatable {
         case decided(RestoreDecision)
-        case reached(node: String, RestorePhase)
+        /// Behind `verify` with what it says of itself and of the cluster.
+        case reached(node: String, RestorePhase, MemberProof?)
         case failed(node: String, FleetError)
         case ended(node: String, End)
         /// Its time is over and not all have reached it.
@@ -41,10 +42,12 @@ struct RestoreTransaction: Sendable, Equatable {
 
     private struct Member: Equatable {
         var reached: RestorePhase?
+        var proof: MemberProof?
         var problem: FleetError?
         var end: End?
     }
 
+    private let check: ProofCheck
     private var members: [String: Member]
     /// The last, which every member that connects is told.
     private(set) var decision = RestoreDecision.proceed(.prepare)
@@ -53,8 +56,9 @@ struct RestoreTransaction: Sendable, Equatable {
     private var hasSwitched = false
     private var verdict: Verdict?
 
-    init(nodes: [String]) {
-        members = Dictionary(nodes.map { ($0, Member()) }) { first, _ in first }
+    init(_ check: ProofCheck) {
+        self.check = check
+        members = Dictionary(check.group.members.map { ($0.node, Member()) }) { first, _ in first }
     }
 
     func next() -> Action {
@@ -77,9 +81,10 @@ struct RestoreTransaction: Sendable, Equatable {
         case .decided(let decision):
             self.decision = decision
             if case .proceed(let phase) = decision, phase > .prepare { hasSwitched = true }
-        case .reached(let node, let phase):
+        case .reached(let node, let phase, let proof):
             let known = members[node]?.reached ?? phase
             members[node]?.reached = max(known, phase)
+            if let proof { members[node]?.proof = proof }
         case .failed(let node, let error): members[node]?.problem = error
         case .ended(let node, let end): members[node]?.end = end
         case .overdue(let phase): overdue = phase
@@ -90,6 +95,17 @@ struct RestoreTransaction: Sendable, Equatable {
     /// Members that have not ended a phase, by name.
     func waiting(for phase: RestorePhase) -> [String] {
         members.filter { $0.value.reached.map { $0 < phase } ?? true }.keys.sorted()
+    }
+
+    func reached(_ node: String) -> RestorePhase? { members[node]?.reached }
+
+    /// Whether a member has to be told the last decision: what it has ended since, or was begun with, it knows.
+    func isToBeTold(_ node: String) -> Bool {
+        switch (decision, members[node]?.end) {
+        case (_, .succeeded), (_, .takenBack), (.proceed(.prepare), _): false
+        case (.proceed(let phase), _): reached(node).map { $0 < phase } ?? true
+        case (.recall, _): true
+        }
     }
 
     /// Why the restore can't go on behind `phase`, which every member is to reach.
@@ -103,9 +119,11 @@ struct RestoreTransaction: Sendable, Equatable {
                 return FleetError(.protocolViolation, "\(node) ended its part before that was decided")
             }
         }
+        let late = waiting(for: phase)
+        if late.isEmpty { return phase == .verify ? check.objection(members.compactMapValues(\.proof)) : nil }
         guard overdue == phase else { return nil }
         return FleetError(
-            .timedOut, "\(waiting(for: phase).joined(separator: ", ")) did not end \(phase.rawValue) in time",
+            .timedOut, "\(late.joined(separator: ", ")) did not end \(phase.rawValue) in time",
             hint: "see that the agent runs there and that the node is reachable")
     }
 

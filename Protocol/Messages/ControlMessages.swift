@@ -109,11 +109,12 @@ public struct RestoreRequest: Codable, Sendable {
 public struct RestorePreview: Codable, Sendable {
     public var snapshot: SnapshotEntry
     public var cluster: ClusterRecord
-    public var agent: AgentRecord
-    public init(snapshot: SnapshotEntry, cluster: ClusterRecord, agent: AgentRecord) {
+    /// Of all members.
+    public var agents: [AgentRecord]
+    public init(snapshot: SnapshotEntry, cluster: ClusterRecord, agents: [AgentRecord]) {
         self.snapshot = snapshot
         self.cluster = cluster
-        self.agent = agent
+        self.agents = agents
     }
 }
 

@@ -32,3 +32,37 @@ public enum RestoreDecision: Codable, Sendable, Equatable {
     /// Everything is taken back. Never follows `proceed(.commit)`, and nothing follows it.
     case recall(FleetError)
 }
+
+/// The signed form of a decision: like a job it is for one node, for a time, and once.
+public struct JobDecision: Codable, Sendable, Equatable {
+    /// The member's own job.
+    public var job: String
+    public var node: String
+    public var cluster: String
+    /// From the same row of counters as jobs.
+    public var counter: UInt64
+    public var expires: Timestamp
+    public var decision: RestoreDecision
+
+    public init(
+        job: String, node: String, cluster: String, counter: UInt64, expires: Timestamp, decision: RestoreDecision
+    ) {
+        self.job = job
+        self.node = node
+        self.cluster = cluster
+        self.counter = counter
+        self.expires = expires
+        self.decision = decision
+    }
+}
+
+public struct DecideRequest: Codable, Sendable {
+    public var envelope: Envelope
+    public init(envelope: Envelope) { self.envelope = envelope }
+}
+
+public struct DecideReply: Codable, Sendable {
+    /// false: this agent never began the job, and now never will.
+    public var begun: Bool
+    public init(begun: Bool) { self.begun = begun }
+}

@@ -49,27 +49,6 @@ struct DecisionTests {
         #expect(guarded(own, target(), [agent(version: "3.4.23")]) == .versionTooOld)
         #expect(guarded(own, target(), [agent(version: "3.10.0")]) == nil)
         #expect(guarded(own, target(), [agent(version: "3.5.0")]) == nil)
-        #expect(guarded(own, target(), [agent(members: 3)]) == .manyMembers)
-    }
-
-    /// However the members are known of: by the flag, by the snapshot, or by the agents beside them.
-    @Test func severalMembersAreNotRestored() {
-        var snapshot = Fixture.record("s1")
-        for (members, code) in [(nil, nil), (1, nil), (2, .manyMembers), (3, .manyMembers)]
-            as [(Int?, FleetError.Code?)]
-        {
-            snapshot.facts.members = members
-            #expect(guarded(SnapshotEntry(record: snapshot), target(), [agent()]) == code)
-        }
-        snapshot.facts.members = nil
-        let own = SnapshotEntry(record: snapshot)
-        #expect(guarded(own, target(), [agent("n1"), agent("n2")]) == .manyMembers)
-        #expect(guarded(own, target(), [agent("n1"), agent("n2", connected: false)]) == .manyMembers)
-        #expect(guarded(own, target(), [agent("n1"), agent("n2", found: false)]) == nil)
-        var gone = agent("n2")
-        gone.certificate = Fixture.certificate()
-        gone.certificate?.revoked = Timestamp(milliseconds: 0)
-        #expect(guarded(own, target(), [agent("n1"), gone]) == nil)
     }
 
     @Test(arguments: [

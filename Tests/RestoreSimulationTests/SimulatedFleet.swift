@@ -140,14 +140,24 @@ struct SimulatedAgent {
     }
 
     /// What it tells the coordinator, again and again until that has taken it.
-    var report: RestoreTransaction.Record? {
+    func report(of node: String, in check: ProofCheck) -> RestoreTransaction.Record? {
         switch next {
-        case .wait(let phase, nil): .reached(node: "", phase)
-        case .wait(_, let error?): .failed(node: "", error)
-        case .end(.succeeded, _): .ended(node: "", .succeeded)
-        case .end(.stuck, let error): .ended(node: "", .stuck(error ?? FleetError(.timedOut, "simulated")))
-        case .end: .ended(node: "", .takenBack)
+        case .wait(let phase, nil): .reached(node: node, phase, phase == .verify ? proof(of: node, check) : nil)
+        case .wait(_, let error?): .failed(node: node, error)
+        case .end(.succeeded, _): .ended(node: node, .succeeded)
+        case .end(.stuck, let error): .ended(node: node, .stuck(error ?? FleetError(.timedOut, "simulated")))
+        case .end: .ended(node: node, .takenBack)
         default: nil
         }
+    }
+
+    /// Of the data that its etcd really runs on.
+    private func proof(of name: String, _ check: ProofCheck) -> MemberProof {
+        let ids = check.group.memberIDs.sorted().map { String($0, radix: 16) }
+        let member = check.group.members.first { $0.node == name }!
+        return MemberProof(
+            memberID: String(check.group.memberID(member), radix: 16),
+            clusterID: String(check.group.clusterID, radix: 16), leader: ids[0], members: ids,
+            revision: check.revision, hashKV: node.etcd == .new ? 7 : 8, compactRevision: 0)
     }
 }

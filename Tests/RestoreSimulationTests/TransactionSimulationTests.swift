@@ -10,6 +10,10 @@ import Testing
 /// coordinator says.
 @Suite struct TransactionSimulationTests {
     static let nodes = ["n1", "n2", "n3"]
+    static let check = ProofCheck(
+        group: RestoreGroup(
+            restore: "r", members: nodes.map { .init(node: $0, name: $0, peerURLs: ["https://\($0):2380"]) }),
+        revision: 42)
 
     /// A message on its way: lost, late and twice are all possible, and none overtakes nothing.
     private enum Message {
@@ -20,14 +24,22 @@ import Testing
     private struct World {
         var random: SeededGenerator
         var agents = nodes.map { _ in SimulatedAgent() }
-        var transaction = RestoreTransaction(nodes: TransactionSimulationTests.nodes)
+        var transaction = RestoreTransaction(TransactionSimulationTests.check)
         /// What the coordinator's database has.
         var records: [RestoreTransaction.Record] = []
         var coordinatorIsUp = true
         var messages: [Message] = []
         var violation: String?
 
-        init(seed: UInt64) { random = SeededGenerator(state: seed) }
+        /// Of a hundred steps, and of a hundred crashes those that take the machine with them.
+        let failing: Int
+        let rebooting: Int
+
+        init(seed: UInt64) {
+            random = SeededGenerator(state: seed)
+            failing = [4, 20][Int(seed % 2)]
+            rebooting = [40, 90][Int(seed / 2 % 2)]
+        }
 
         mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &random) < percent }
         mutating func pick(_ count: Int) -> Int { Int.random(in: 0..<count, using: &random) }
@@ -45,14 +57,21 @@ import Testing
                 if case .write(let record) = transaction.next() { write(record) }
             case 2:
                 guard coordinatorIsUp else { break }
-                messages.append(.decision(to: pick(3), transaction.decision))
+                let i = pick(3)
+                // The first stands for the job itself.
+                let isToBeTold = transaction.isToBeTold(TransactionSimulationTests.nodes[i])
+                if transaction.decision == .proceed(.prepare) || isToBeTold {
+                    messages.append(.decision(to: i, transaction.decision))
+                }
             case 3, 4:
                 let i = pick(3)
-                if agents[i].isUp { agents[i].act(fails: faults && chance(4)) }
+                if agents[i].isUp { agents[i].act(fails: faults && chance(failing)) }
             case 5:
                 let i = pick(3)
-                guard agents[i].isUp, let report = agents[i].report else { break }
-                messages.append(.report(report.of(TransactionSimulationTests.nodes[i])))
+                let name = TransactionSimulationTests.nodes[i]
+                guard agents[i].isUp, let report = agents[i].report(of: name, in: TransactionSimulationTests.check)
+                else { break }
+                messages.append(.report(report))
             case 6, 7:
                 guard !messages.isEmpty else { break }
                 // Any of them: messages overtake each other. Sometimes it stays, to come a second time.
@@ -61,7 +80,11 @@ import Testing
                 if !faults || chance(80) { messages.remove(at: index) }
             case 8:
                 let i = pick(3)
-                if agents[i].isUp { if chance(20) { agents[i].crash(reboots: chance(40)) } } else { agents[i].start() }
+                if agents[i].isUp {
+                    if chance(20) { agents[i].crash(reboots: chance(rebooting)) }
+                } else {
+                    agents[i].start()
+                }
             case 9:
                 if coordinatorIsUp { if chance(20) { coordinatorIsUp = false } } else { restartCoordinator() }
             case 10:
@@ -76,7 +99,7 @@ import Testing
 
         mutating func restartCoordinator() {
             coordinatorIsUp = true
-            transaction = RestoreTransaction(nodes: TransactionSimulationTests.nodes)
+            transaction = RestoreTransaction(TransactionSimulationTests.check)
             for record in records { transaction.apply(record) }
         }
 
@@ -175,17 +198,5 @@ import Testing
         #expect(verdicts[.succeeded, default: 0] > 0)
         #expect(verdicts[.failed, default: 0] > 0)
         #expect(verdicts[.rolledBack, default: 0] > 0)
-    }
-}
-
-extension RestoreTransaction.Record {
-    /// The same, of a node.
-    fileprivate func of(_ name: String) -> Self {
-        switch self {
-        case .reached(_, let phase): .reached(node: name, phase)
-        case .failed(_, let error): .failed(node: name, error)
-        case .ended(_, let end): .ended(node: name, end)
-        default: self
-        }
     }
 }
