@@ -44,7 +44,7 @@ def clean(everything=False):
             removed.append(lab.name)
             continue
         for node in lab.nodes():
-            if not node.is_made and not node.is_being_made:
+            if node.is_abandoned:
                 machine.take_down(node)
                 removed.append(f"{lab.name}/{node.name}")
     for name in sorted(strays()):
@@ -74,8 +74,7 @@ def leftovers(only=None):
         if counts(lab.name):
             found.append(f"directory {lab.directory}")
         elif not only:
-            found += [f"half-made node {lab.name}/{node.name}" for node in lab.nodes()
-                      if not node.is_made and not node.is_being_made]
+            found += [f"half-made node {lab.name}/{node.name}" for node in lab.nodes() if node.is_abandoned]
     for point in machine.mount_points(LABS):
         if counts(Path(point).relative_to(LABS).parts[0]):
             found.append(f"mount {point}")

@@ -5,8 +5,9 @@ import json
 import os
 import sys
 
-from . import cleanup, external, images, labs, machine, network, nodes
+from . import access, cleanup, external, images, labs, machine, making, network, nodes
 from .errors import LabError, UsageError
+from .run import in_parallel
 from .state import all_labs, find_lab, find_node
 
 
@@ -19,8 +20,16 @@ def create(arguments):
 
 
 def node(arguments):
-    nodes.make(find_lab(arguments.lab), arguments.node, arguments.kind, arguments.layout, arguments.etcd,
-               arguments.disk, not arguments.no_start)
+    wanted = making.plan(arguments.node, [arguments.node], arguments.kind, arguments.layout, arguments.etcd,
+                         arguments.disk, arguments.wal_dir)
+    making.make(find_lab(arguments.lab), wanted, not arguments.no_start)
+
+
+def cluster(arguments):
+    names = making.member_names(arguments.cluster, arguments.members)
+    wanted = making.plan(arguments.cluster, names, arguments.kind, arguments.layout, arguments.etcd, arguments.disk,
+                         arguments.wal_dir)
+    making.make(find_lab(arguments.lab), wanted, True)
 
 
 def exec_(arguments):
@@ -32,7 +41,14 @@ def exec_(arguments):
 
 
 def etcdctl(arguments):
-    replace_by([*nodes.etcdctl_command(find_node(arguments.lab, arguments.node)), *arguments.command])
+    replace_by([*access.etcdctl(access.named(arguments.lab, arguments.node)), *arguments.command])
+
+
+def watch(arguments):
+    words = [f"--seconds={arguments.seconds}", f"--prefix={arguments.prefix}"]
+    words += [f"--from={arguments.from_revision}"] if arguments.from_revision else []
+    words += [f"--until={arguments.until}"] if arguments.until else []
+    replace_by(access.watcher(access.named(arguments.lab, arguments.node), words))
 
 
 def replace_by(command):
@@ -72,15 +88,16 @@ def ls(arguments):
         print(f"{lab['lab']}  10.97.{lab['subnet']}.0/24  {'owned' if lab['owned'] else 'nobody owns it'}")
         for one in lab["nodes"]:
             print(f"  {one['node']:<16} {one['address']:<15} {one['state']:<9} link {one['link']:<5} "
-                  f"{one['kind']} {one['layout'] or ''}".rstrip())
+                  f"{one['kind']} {one['layout'] or ''}".rstrip()
+                  + (f" of {one['cluster']}" if one["cluster"] not in (None, one["node"]) else ""))
 
 
 def power_off(arguments):
-    machine.power_off(find_node(arguments.lab, arguments.node))
+    in_parallel(machine.power_off, [find_node(arguments.lab, name) for name in arguments.node])
 
 
 def boot(arguments):
-    nodes.boot(find_node(arguments.lab, arguments.node), not arguments.no_wait)
+    nodes.boot([find_node(arguments.lab, name) for name in arguments.node], not arguments.no_wait)
 
 
 def link(arguments):
@@ -119,16 +136,34 @@ def parser():
     one = add("create", create, "make a lab with a network of its own", "lab")
     one.add_argument("--owner", metavar="PID",
                      help="the process whose end frees the lab for clean (default: the caller), or none")
-    one = add("node", node, "make a node and boot it until it is ready", "lab", "node")
-    one.add_argument("--kind", choices=nodes.KINDS, required=True)
-    one.add_argument("--layout", choices=tuple(external.LAYOUTS), help="of an external etcd (default: debian)")
-    one.add_argument("--etcd", choices=("3.4", "3.5"), help="version (default: the layout's usual one)")
-    one.add_argument("--disk", metavar="PATH=SIZE", action="append", default=[],
-                     help="a small ext4 at PATH, for instance /var/lib/etcd=64M")
-    one.add_argument("--no-start", action="store_true", help="make it, leave it off")
-    for name, function, text in (("exec", exec_, "run a command inside a node"),
-                                 ("etcdctl", etcdctl, "run etcdctl 3.5.1 against a node's etcd")):
+    for name, function, text, kinds, layout in (
+            ("node", node, "make a node and boot it until it is ready", tuple(making.KINDS), "L"),
+            ("cluster", cluster, "make the nodes of an etcd cluster and boot them until it serves", making.CLUSTER_KINDS,
+             "L[,L...]")):
+        one = add(name, function, text, "lab", name)
+        one.add_argument("--kind", choices=kinds, required=True)
+        one.add_argument("--layout", metavar=layout,
+                         help=f"of an external etcd: {', '.join(external.LAYOUTS)} (default: debian)")
+        one.add_argument("--etcd", choices=("3.4", "3.5"), help="version (default: the layout's usual one)")
+        one.add_argument("--disk", metavar="PATH=SIZE", action="append", default=[],
+                         help="a small ext4 at PATH, for instance /var/lib/etcd=64M")
+        one.add_argument("--wal-dir", metavar="PATH",
+                         help="an external etcd's log in a directory of its own, for instance /var/lib/etcd-wal/wal")
+        if name == "node":
+            one.add_argument("--no-start", action="store_true", help="make it, leave it off")
+        else:
+            one.add_argument("--members", metavar="N|NAME,NAME...", default="3",
+                             help="how many, named CLUSTER-1 and so on, or their names (default: 3)")
+    for name, function, text in (
+            ("exec", exec_, "run a command inside a node"),
+            ("etcdctl", etcdctl, "run etcdctl 3.5.1 against a node's etcd, or all of a cluster's")):
         add(name, function, text + "; write -- before it", "lab", "node").add_argument("command", nargs="*")
+    one = add("watch", watch, "list and watch a node's etcd, or a cluster's, as a Kubernetes client does", "lab", "node")
+    one.add_argument("--prefix", default="/registry/", help="of the keys (default: /registry/)")
+    one.add_argument("--from", dest="from_revision", metavar="REVISION", type=int,
+                     help="go on from here, as a client that was away, instead of listing")
+    one.add_argument("--seconds", type=int, default=300, help="how long (default: 300)")
+    one.add_argument("--until", metavar="WHAT", help="stop once this was seen, exit 1 if it never was; see ops/lab.md")
     add("push", push, "copy a file into a node", "lab", "node", "source", "target").add_argument("--mode", default="0644")
     add("pull", pull, "copy a file out of a node", "lab", "node", "source", "target")
     add("address", address, "print a node's address", "lab", "node")
@@ -137,9 +172,10 @@ def parser():
     one = add("ls", ls, "list labs and their nodes")
     one.add_argument("lab", nargs="?")
     one.add_argument("-o", "--output", choices=("text", "json"), default="text")
-    add("power-off", power_off, "kill a node as if its power went", "lab", "node")
-    add("boot", boot, "start a node that is off", "lab", "node").add_argument(
-        "--no-wait", action="store_true", help="do not wait for etcd")
+    add("power-off", power_off, "kill nodes as if their power went", "lab").add_argument("node", nargs="+")
+    one = add("boot", boot, "start nodes that are off", "lab")
+    one.add_argument("node", nargs="+")
+    one.add_argument("--no-wait", action="store_true", help="do not wait for etcd")
     add("link", link, "plug or pull a node's network cable", "lab", "node").add_argument("state", choices=("up", "down"))
     add("destroy", destroy, "remove a lab and everything of it", "lab")
     add("clean", clean, "remove labs whose owner is gone and what killed commands left").add_argument(

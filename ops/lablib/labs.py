@@ -59,5 +59,6 @@ def describe_node(node):
     pid = machine.init_pid(node) if data else None
     state = ("on" if pid else "off") if node.is_made else "half-made"
     return {"node": node.name, "address": data.get("address"), "kind": data.get("kind"), "layout": data.get("layout"),
+            "cluster": data.get("cluster"),
             "state": state, "pid": pid, "root": str(node.root),
             "link": "up" if data and network.is_cable_up(node) else "down"}

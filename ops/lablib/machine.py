@@ -10,6 +10,11 @@ from .errors import LabError
 from .run import run, wait_for
 
 BOOT_SECONDS = 90
+# Called with the number of groups, the groups, the command.
+JOIN_AND_BECOME = """left=$1; shift
+while [ "$left" -gt 0 ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; left=$((left - 1)); done
+exec "$@"
+"""
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
@@ -76,7 +81,7 @@ def require_init(node):
 
 
 def boot(node):
-    """Start the node and wait until its systemd has started everything."""
+    """Start the node and wait until its systemd has started everything, save an etcd that waits for its cluster."""
     if init_pid(node) is not None:
         raise LabError(f"node {node.name} is on already")
     power_off(node)
@@ -90,10 +95,12 @@ def boot(node):
         "--timezone=off", "--console=pipe", f"--bind={node.containers}:/var/lib/containers",
         f"--bind-ro={images.STORE}:/usr/share/container-images"]
     # It enters the node's groups before it becomes systemd-nspawn: from its first instruction on, everything
-    # of the node can be found there, even when this command dies before it notes the pid.
+    # of the node can be found there, even when this command dies before it notes the pid. A shell does that,
+    # since Python must not run between fork and exec while other nodes boot in other threads.
     with open(node.console, "ab") as console:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console,
-                                 start_new_session=True, env=ENVIRONMENT, preexec_fn=lambda: cgroups.join(groups))
+        child = subprocess.Popen(["/bin/sh", "-c", JOIN_AND_BECOME, "sh", str(len(groups)), *map(str, groups), *command],
+                                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
+                                 env=ENVIRONMENT)
     node.save(supervisor=processes.identify(child.pid))
 
     def started():
@@ -102,13 +109,28 @@ def boot(node):
         return init_pid(node)
 
     wait_for(f"the init of node {node.name}", started, 20, 0.05, f"see {node.console}")
-    wait_for(f"systemd on node {node.name}", lambda: is_up(node), BOOT_SECONDS, 0.2,
+    wait_for_systemd(node, lambda: is_up(node) or waits_for_etcd(node))
+
+
+def wait_for_systemd(node, probe):
+    wait_for(f"systemd on node {node.name}", probe, BOOT_SECONDS, 0.2,
              f"see {node.console} and: ops/lab exec {node.lab.name} {node.name} -- systemctl list-jobs")
 
 
 def is_up(node):
-    asked = run([*inside(node), "systemctl", "is-system-running"], seconds=20, check=False)
-    return asked.stdout.strip() in ("running", "degraded")
+    return system_state(node) in ("running", "degraded")
+
+
+def system_state(node):
+    return run([*inside(node), "systemctl", "is-system-running"], seconds=20, check=False).stdout.strip()
+
+
+def waits_for_etcd(node):
+    """All that systemd is still at is etcd, whose unit counts as started only when its cluster has a leader."""
+    if system_state(node) != "starting":
+        return False
+    jobs = run([*inside(node), "systemctl", "list-jobs", "--plain", "--no-legend"], seconds=20, check=False).stdout
+    return {words[1] for words in map(str.split, jobs.splitlines()) if words[3:] == ["running"]} == {"etcd.service"}
 
 
 def last_lines(path):

@@ -63,11 +63,11 @@ def pod(name, flags, image, probes, extra_probes, cpu, volumes, annotations="", 
                       annotations=annotations, memory=memory)
 
 
-def etcd(member, options):
+def etcd(member, options, image):
     added = {"snapshot-count": "10000", "experimental-initial-corrupt-check": "true"}
     health = ("127.0.0.1", "/health", 2381, "HTTP")
     return pod(
-        "etcd", as_flags(dict(sorted({**options, **added}.items()))), images.ETCD_IMAGE, probe("liveness", 8, *health),
+        "etcd", as_flags(dict(sorted({**options, **added}.items()))), image, probe("liveness", 8, *health),
         probe("startup", 24, *health), "100m",
         [("etcd-data", "/var/lib/etcd", "DirectoryOrCreate", False),
          ("etcd-certs", "/etc/kubernetes/pki/etcd", "DirectoryOrCreate", False)],

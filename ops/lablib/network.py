@@ -1,4 +1,4 @@
-"""A lab's network: a namespace that holds nothing but a bridge, and a cable from it to each node's namespace.
+"""A lab's network: a namespace that holds a bridge, and a cable from it to each node's namespace.
 
 Nothing of it is in the machine's own network namespace, and there is no way out of it.
 """
@@ -41,6 +41,8 @@ def make_switch(lab):
     make_namespace(lab.switch)
     in_namespace(lab.switch, "link", "add", BRIDGE, "type", "bridge")
     in_namespace(lab.switch, "link", "set", BRIDGE, "up")
+    # From here the lab looks at clusters as a whole, whatever node is off or unplugged.
+    in_namespace(lab.switch, "address", "add", f"10.97.{lab.data['subnet']}.1/{PREFIX_LENGTH}", "dev", BRIDGE)
 
 
 def port(node):

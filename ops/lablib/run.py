@@ -1,9 +1,15 @@
-"""Running other programs and waiting for things, never without a limit."""
+"""Running other programs, waiting for things and doing several at once, never without a limit."""
 
+import concurrent.futures
 import subprocess
+import threading
 import time
 
 from .errors import LabError
+
+
+# Set when one of several things done at once failed: the others need not wait for what they wait for.
+giving_up = threading.Event()
 
 
 def run(argv, seconds=30, check=True, stdin=None, env=None, cwd=None):
@@ -38,4 +44,21 @@ def wait_for(what, probe, seconds, interval=0.1, hint=None):
             return found
         if time.monotonic() > deadline:
             raise LabError(f"waited {seconds} s for {what}", hint)
+        if giving_up.is_set():
+            raise LabError(f"gave up waiting for {what}", hint)
         time.sleep(interval)
+
+
+def in_parallel(work, items):
+    """`work` on each item, at once; the results in the items' order, or what was raised first."""
+    if len(items) == 1:
+        return [work(items[0])]
+    with concurrent.futures.ThreadPoolExecutor(len(items)) as pool:
+        doing = [pool.submit(work, item) for item in items]
+        try:
+            for one in concurrent.futures.as_completed(doing):
+                one.result()
+        except BaseException:
+            giving_up.set()
+            raise
+    return [one.result() for one in doing]

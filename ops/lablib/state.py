@@ -125,6 +125,11 @@ class Lab(Record):
         folder = self.directory / "nodes"
         return [Node(self, name) for name in names_in(folder)]
 
+    def cluster(self, name):
+        """The nodes of a cluster, in the order of its members; a node made alone is a cluster of its own name."""
+        found = [node for node in self.nodes() if node.data and node.data["cluster"] == name]
+        return sorted(found, key=lambda node: node.data["number"])
+
     def cluster_directory(self, cluster):
         return self.directory / "clusters" / cluster
 
@@ -144,6 +149,16 @@ class Node(Record):
     address = property(lambda self: self.data["address"])
     kind = property(lambda self: self.data["kind"])
 
+    @property
+    def is_abandoned(self):
+        """Half-made, or a member of a half-made cluster, and nobody is at work on it."""
+        if not self.data:
+            return True
+        fellows = self.lab.cluster(self.data["cluster"])
+        if any(node.is_being_made for node in fellows):
+            return False
+        return not set(self.data.get("members", [self.name])) <= {node.name for node in fellows if node.is_made}
+
 
 def names_in(folder):
     try:
@@ -162,6 +177,13 @@ def find_lab(name):
     if not lab.is_made:
         raise LabError(f"there is no lab {name}", f"make it: ops/lab create {name}")
     return lab
+
+
+def find_cluster(lab_name, name):
+    nodes = find_lab(lab_name).cluster(name)
+    if not nodes:
+        raise LabError(f"lab {lab_name} has no node or cluster {name}", f"see what there is: ops/lab ls {lab_name}")
+    return nodes
 
 
 def find_node(lab_name, name):
