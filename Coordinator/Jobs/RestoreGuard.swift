@@ -84,22 +84,29 @@ enum RestoreGuard {
 
 /// Which agent of a cluster does a job. Pure.
 enum AgentChoice {
-    /// A connected one that knows its etcd; of several, the one that was seen last, and by name where that is equal.
+    /// A connected one that knows its etcd. Of several members each has the data: one whose etcd runs goes first, then
+    /// the one that was seen last, and by name where that is equal.
     ///
+    /// - Parameter avoiding: nodes that were tried just now.
     /// - Throws: `no-agent`, saying for each why not.
-    static func choose(_ agents: [AgentRecord], cluster: String) throws(FleetError) -> AgentRecord {
+    static func choose(
+        _ agents: [AgentRecord], cluster: String, avoiding tried: [String] = []
+    ) throws(FleetError) -> AgentRecord {
         guard !agents.isEmpty else {
             throw FleetError(
                 .noAgent, "cluster \(cluster) has no agent",
                 hint: "enrol its nodes with: fleetctl agent token \(cluster)")
         }
-        let able = agents.filter { $0.connected && $0.instance != nil && $0.certificate?.revoked == nil }
-        let newest = able.max { a, b in
-            let none = Timestamp(milliseconds: 0)
-            return (a.lastSeen ?? none, b.node) < (b.lastSeen ?? none, a.node)
+        let able = agents.filter {
+            $0.connected && $0.instance != nil && $0.certificate?.revoked == nil && !tried.contains($0.node)
         }
-        if let newest { return newest }
+        func rank(_ agent: AgentRecord) -> (Int, Timestamp) {
+            (agent.instance?.pid == nil ? 0 : 1, agent.lastSeen ?? Timestamp(milliseconds: 0))
+        }
+        let best = able.max { a, b in rank(a) == rank(b) ? a.node > b.node : rank(a) < rank(b) }
+        if let best { return best }
         let reasons = agents.map { agent in
+            if tried.contains(agent.node) { return "\(agent.node) was tried" }
             if let revoked = agent.certificate?.revoked { return "\(agent.node) was revoked at \(revoked)" }
             guard agent.connected else {
                 return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"

@@ -109,7 +109,8 @@ extension CoordinatorServer {
     private func startBackup(_ stream: FleetProtocol.Stream, _ request: BackupRequest, _ actor: String)
         async throws(FleetError)
     {
-        let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
+        let agent = try AgentChoice.choose(
+            try await agents(request.cluster), cluster: request.cluster, avoiding: request.avoid ?? [])
         let job = try await catalogue.createBackup(
             cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
         try await stream.finish(job)

@@ -82,7 +82,12 @@ public struct RevokeReply: Codable, Sendable {
 
 public struct BackupRequest: Codable, Sendable {
     public var cluster: String
-    public init(cluster: String) { self.cluster = cluster }
+    /// Nodes that were tried just now: another member has the same data.
+    public var avoid: [String]?
+    public init(cluster: String, avoid: [String]? = nil) {
+        self.cluster = cluster
+        self.avoid = avoid
+    }
 }
 
 public struct RestoreRequest: Codable, Sendable {

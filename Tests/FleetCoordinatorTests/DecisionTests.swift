@@ -80,6 +80,15 @@ struct DecisionTests {
         #expect(
             try AgentChoice.choose([agent("n1"), agent("n2", seen: "2026-11-24T07:00:00Z")], cluster: "a").node
                 == "n2")
+        // Of several members one whose etcd runs, and none that was tried just now.
+        var down = agent("n2", seen: "2026-11-24T07:00:00Z")
+        down.instance?.pid = nil
+        #expect(try AgentChoice.choose([agent("n1"), down], cluster: "a").node == "n1")
+        #expect(try AgentChoice.choose([agent("n1"), down], cluster: "a", avoiding: ["n1"]).node == "n2")
+        let none = #expect(throws: FleetError.self) {
+            try AgentChoice.choose([agent("n1"), agent("n2")], cluster: "a", avoiding: ["n1", "n2"])
+        }
+        #expect(none?.code == .noAgent)
         var revoked = agent("n9", seen: "2026-11-24T08:00:00Z")
         revoked.certificate = Fixture.certificate()
         revoked.certificate?.revoked = Timestamp(milliseconds: 0)
