@@ -14,7 +14,8 @@ struct MembersTests {
         try await LabFleet.with { fleet in
             let nodes = try await fleet.saved("ha", kind)
             try await fleet.etcdctl("ha", "del", "/kept")
-            let oldData = try await fleet.dataDirectory(nodes[0])
+            var oldData: [String: String] = [:]
+            for node in nodes { oldData[node] = try await fleet.dataDirectory(node) }
 
             let planned = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--dry-run")
             for node in nodes { #expect(planned.output.contains("plan for ha on \(node)")) }
@@ -25,13 +26,13 @@ struct MembersTests {
             #expect(restored.output.contains("restored") && restored.output.contains("on all 3 members"))
             try await fleet.expectAll(nodes, "/state", "saved")
             #expect(try await fleet.value("ha", "/kept") == "before")
-            #expect(try await fleet.dataDirectory(nodes[0]) != oldData)
             #expect(
                 try await fleet.etcdctl("ha", "member", "list").split(separator: "\n").filter {
                     $0.contains("started")
                 }.count == 3)
-            for node in nodes {
-                #expect(try await fleet.exec(node, "ls", "\(oldData)/member").contains("snap"), "the old data is kept")
+            for (node, old) in oldData {
+                #expect(try await fleet.dataDirectory(node).hasPrefix("\(old)-restore-"))
+                #expect(try await fleet.exec(node, "ls", "\(old)/member").contains("snap"), "the old data is kept")
             }
 
             // The restored cluster is backed up as before, and can be restored again.
@@ -130,7 +131,8 @@ struct MembersTests {
             try await Lab.check("link", fleet.lab, nodes[2], "down")
             try await fleet.disarmCrash(nodes[2])
             try await fleet.eventually("the others are back", within: .seconds(150)) {
-                try await fleet.value(nodes[0], "/state") == "old" && fleet.value(nodes[1], "/state") == "old"
+                let served = [try await fleet.value(nodes[0], "/state"), try await fleet.value(nodes[1], "/state")]
+                return served == ["old", "old"]
             }
             let open = try await fleet.fleetctl("job", "list", "ha", "-o", "json").output
             #expect(open.contains(#""state" : "running""#), "it is not over before the third has done its part")
