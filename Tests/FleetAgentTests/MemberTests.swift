@@ -231,4 +231,64 @@ import Testing
         await waiting
         #expect(await box.take() == .recall(FleetError(.timedOut, "test")))
     }
+
+    /// What a driver tells, and the words that it is given for it.
+    private actor Coordinator {
+        private(set) var told: [RestorePhase] = []
+        let box = DecisionBox()
+        private var answers: [RestoreDecision]
+        private var counter: UInt64 = 0
+        init(_ answers: [RestoreDecision]) { self.answers = answers }
+
+        func hear(_ phase: RestorePhase) async -> Bool {
+            told.append(phase)
+            guard !answers.isEmpty else { return true }
+            counter += 1
+            await box.offer(
+                JobDecision(
+                    job: "j1", node: "n", cluster: "c", counter: counter, expires: .now(),
+                    decision: answers.removeFirst()))
+            return true
+        }
+    }
+
+    private func drive(
+        _ tree: NodeTree, _ coordinator: Coordinator
+    ) async throws -> (RestoreMachine.Verdict, FleetError?) {
+        var work = try plan(try NodeTree(Layouts.kubeadm), group("cp1", "https://10.0.0.11:2380"))
+        work.steps = [.fetch, .finish]
+        work.snapshot.size = 1
+        struct Nobody: CoordinatorPort {
+            func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+            func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        }
+        let journal = try Journal<RestoreEntry>(tree.root + "/journal")
+        let boot = BootIdentity(bootID: "b", firstProcessStart: 1)
+        var machine = RestoreMachine(work, boot)
+        for entry in journal.recovered { machine.apply(entry) }
+        let driver = RestoreDriver(
+            journal: journal, steps: RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state")),
+            port: Nobody(), faults: FaultInjection(point: nil), decisions: coordinator.box,
+            report: { _, _, _, _ in }, waits: { phase, _, _ in await coordinator.hear(phase) })
+        return try await driver.run(machine)
+    }
+
+    /// It has nothing to do in most phases here, and yet it passes none of them by itself.
+    @Test(.timeLimit(.minutes(1))) func itWaitsForEachWord() async throws {
+        let reason = FleetError(.timedOut, "another one")
+        let coordinator = Coordinator(
+            [.quiesce, .stop, .start].map { RestoreDecision.proceed($0) } + [.recall(reason)])
+        let result = try await drive(try NodeTree(), coordinator)
+        #expect(await coordinator.told == [.prepare, .quiesce, .stop, .start])
+        #expect(result.0 == .failed, "none of its steps touched the running cluster")
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aRecallTakesItBack() async throws {
+        let reason = FleetError(.timedOut, "another one")
+        let tree = try NodeTree()
+        let result = try await drive(tree, Coordinator([.recall(reason)]))
+        #expect(result.0 == .failed && result.1 == reason)
+        let entries = try Journal<RestoreEntry>.records(tree.root + "/journal")
+        #expect(entries.contains(.decided(.recall(reason))) && entries.contains(.undone(.fetch)))
+    }
 }

@@ -144,6 +144,31 @@ struct MembersTests {
         }
     }
 
+    /// Behind the commit there is no way back: a node that can't go on needs a person, is said to, and goes on then.
+    @Test func oneThatNeedsAPersonBehindTheCommit() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "stacked"])
+            let snapshot = try await fleet.latestSnapshot("ha")
+            let result = try await fleet.restoring(
+                nodes, crashing: nodes[1], at: "gate-verify:after", snapshot, wait: "15s"
+            ) {
+                try await fleet.exec(nodes[1], "systemctl", "stop", "kubelet")
+                try await fleet.disarmCrash(nodes[1])
+            }
+            #expect(result.status == 5, "\(result.output)\(result.errors)")
+            #expect(result.errors.contains("on \(nodes[1])") && result.errors.contains("systemctl restart fleet-agent"))
+            try await fleet.expectAll(nodes, "/state", "saved")
+            let status = try await fleet.tryFleetctl("status")
+            #expect(status.status == 3 && status.output.contains("is stuck"))
+
+            try await fleet.exec(nodes[1], "systemctl", "start", "kubelet")
+            try await fleet.exec(nodes[1], "systemctl", "restart", "fleet-agent")
+            try await fleet.eventually("the restore has succeeded after all") {
+                try await !fleet.fleetctl("job", "list", "ha").output.contains("stuck")
+            }
+        }
+    }
+
     /// All power goes in the middle: what starts at boot is the old etcd on some and perhaps the new on others.
     @Test func allPowerGoes() async throws {
         try await LabFleet.with { fleet in
@@ -175,10 +200,11 @@ extension LabFleet {
 
     /// A restore during which one node's agent dies at a point; `then` happens after that.
     func restoring(
-        _ nodes: [String], crashing node: String, at point: String, _ snapshot: String, _ then: () async throws -> Void
+        _ nodes: [String], crashing node: String, at point: String, _ snapshot: String, wait: String = "60s",
+        _ then: () async throws -> Void
     ) async throws -> Result {
         try await armCrash(node, point)
-        async let restoring = tryFleetctl("restore", "ha", "--at", snapshot, "--yes", "--wait", "60s")
+        async let restoring = tryFleetctl("restore", "ha", "--at", snapshot, "--yes", "--wait", wait)
         try await eventually("the agent died at \(point)") { try await !isActive(node, "fleet-agent") }
         try await then()
         return try await restoring
