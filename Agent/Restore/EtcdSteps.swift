@@ -10,6 +10,7 @@ internal import FleetSystem
 /// anyway. Behind the commit there is no such node: all have switched, and what starts by itself is the new etcd.
 extension RestoreSteps {
     func stopEtcd() throws(FleetError) -> String? {
+        letFollowersGoFirst()
         guard case .unit(let name, _) = work.launch else {
             try stopPod()
             return nil

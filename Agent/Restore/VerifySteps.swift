@@ -51,7 +51,8 @@ extension RestoreSteps {
         let client = try client()
         let status = try client.status()
         let revision = work.snapshot.facts.status.revision
-        let hash = try client.hashKV(revision: revision)
+        // 0 would mean all that there is, and an empty etcd is at revision 1.
+        let hash = try client.hashKV(revision: max(1, revision))
         return MemberProof(
             memberID: hex(status.memberID), clusterID: hex(status.clusterID),
             leader: status.leader == 0 ? nil : hex(status.leader),
