@@ -58,10 +58,10 @@ let package = Package(
                 "FleetCommandLine",
             ]),
         library(
-            "FleetCoordinator", path: "Coordinator",
+            "FleetCoordinator", path: "Coordinator", exclude: ["RECOVERY.md"],
             [
                 "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetRepository",
-                "FleetProtocol", "FleetCommandLine",
+                "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",
             ]),
         library(
             "FleetControl",
@@ -77,27 +77,31 @@ let package = Package(
         .executableTarget(
             name: "fleet-bench",
             dependencies: [
-                "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetRepository", "FleetSystem",
-                "FleetTLS",
+                "EtcdSnapshot", "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetReactor", "FleetRepository",
+                "FleetSystem", "FleetTLS",
             ],
             path: "ops/bench/fleet-bench", swiftSettings: settings),
 
         tests("FleetSQLiteTests", ["FleetSQLite", "FleetSystem"]),
         library("RealEtcdProcess", path: "Tests/RealEtcdProcess", ["FleetSystem"]),
+        library("EtcdSampleFiles", path: "Tests/EtcdSampleFiles", []),
         library("RepositoryTestFiles", path: "Tests/RepositoryTestFiles", ["FleetRepository", "FleetSystem"]),
         tests("FleetRepositoryTests", ["FleetRepository", "RepositoryTestFiles", "FleetCrypto", "FleetSystem"]),
         tests(
             "FleetCoordinatorTests",
             [
-                "FleetCoordinator", "FleetSQLite", "FleetRepository", "RepositoryTestFiles", "FleetProtocol",
-                "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSystem",
+                "FleetCoordinator", "EtcdSnapshot", "FleetSQLite", "FleetRepository", "RepositoryTestFiles",
+                "EtcdSampleFiles", "RealEtcdProcess", "FleetProtocol", "FleetCommandLine", "FleetControl",
+                "FleetCrypto",
+                "FleetReactor", "FleetTLS", "FleetSystem",
             ]),
         tests("RestoreSimulationTests", ["FleetAgent", "FleetCoordinator", "FleetProtocol", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests(
             "EtcdSnapshotTests",
             [
-                "EtcdSnapshot", "FleetCommandLine", "FleetControl", "FleetCrypto", "FleetSystem", "RealEtcdProcess",
+                "EtcdSnapshot", "FleetCommandLine", "FleetControl", "FleetCrypto", "FleetSystem", "EtcdSampleFiles",
+                "RealEtcdProcess",
             ]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),

@@ -1,82 +1,238 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Reads a snapshot out of a repository by nothing but Sources/FleetRepository/FORMAT.md: the proof that the document is
-enough, and a last resort. Slow; needs Python's cryptography and the zstd program.
+enough, and a last resort. Slow. Needs Debian's python3-cryptography and python3-zstandard.
 
     read-repository.py REPOSITORY KEYFILE SNAPSHOT OUT       KEYFILE holds the master or the recovery key
+
+Exit status 0: OUT is there, has the recorded SHA-256, and etcd's own at its end, if any, is right. 1 otherwise: OUT is
+not there, or is exactly what was saved and etcd's own SHA-256 was wrong already then.
 """
-import hashlib, hmac, json, struct, subprocess, sys, tempfile
+import functools
+import hashlib
+import hmac
+import json
+import os
+import struct
+import sys
+
+import zstandard
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-root, keytext, name, out = sys.argv[1:]
-H=lambda k,m: hmac.new(k,m,hashlib.sha256).digest()
-derive=lambda key,p,salt=b"\0": H(H(salt,key),p.encode()+b"\1")
-AL="0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-def parse(t):
-    t="".join(t.split()); role="master" if "fleet-master-" in t.lower() else "recovery"
-    d=t.lower().split(f"fleet-{role}-")[1].replace("-","").upper()
-    n=0
-    for c in d: n=n*32+AL.index(c)
-    b=n.to_bytes(35,"big"); assert hashlib.sha256(f"fleet-{role}".encode()+b[:32]).digest()[:3]==b[32:]
-    return role,b[:32]
-role,key=parse(open(keytext).read()); cfg=json.load(open(root+"/config"))
-def unseal(k,s,a): return AESGCM(k).decrypt(s[:12],s[12:],a.encode())
-for s in cfg["slots"]:
-    if s["role"]==role: dk=unseal(derive(key,"fleet repository key slot",bytes.fromhex(s["salt"])),bytes.fromhex(s["wrapped"]),f"{cfg['repository']} {role}")
-class R:
-    def __init__(s,b): s.b,s.p=b,0
-    def raw(s,n): s.p+=n; return s.b[s.p-n:s.p]
-    def fixed(s): return struct.unpack("<Q",s.raw(8))[0]
-    def v(s):
-        r=sh=0
+
+PAGE = 4096
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Reader:
+    """Encodings."""
+
+    def __init__(self, data):
+        self.data, self.place = data, 0
+
+    def raw(self, count):
+        self.place += count
+        if self.place > len(self.data):
+            raise ValueError("a field is cut")
+        return self.data[self.place - count:self.place]
+
+    def fixed(self): return struct.unpack("<Q", self.raw(8))[0]
+
+    def varint(self):
+        value = shift = 0
         while True:
-            c=s.b[s.p]; s.p+=1; r|=(c&127)<<sh; sh+=7
-            if c<128: return r
-    def z(s): n=s.v(); return (n>>1)^-(n&1)
-    def block(s): return s.raw(s.v())
-def zstd(data,prefix=b""):
-    with tempfile.TemporaryDirectory() as t:
-        open(t+"/a.zst","wb").write(data); x=[]
-        if prefix: open(t+"/p","wb").write(prefix); x=["--patch-from="+t+"/p"]
-        return subprocess.run(["zstd","-q","-d","-c","--long=30",*x,t+"/a.zst"],check=True,stdout=subprocess.PIPE).stdout
-def packed(b): r=R(b); n=r.v(); d=zstd(b[r.p:]); assert len(d)==n; return d
-fkey=lambda kind,salt: derive(dk,"fleet repository file "+kind,salt)
-packs={}
-def pack(pid):
-    if pid in packs: return packs[pid]
-    b=open(f"{root}/packs/{pid.hex()}.pack","rb").read(); assert b[:8]==b"FLTPACK1" and b[8:24]==pid
-    k=fkey("FLTPACK1",pid); off,ln=struct.unpack("<QQ",b[-24:-8]); assert b[-8:]==b"FLTPEND1"
-    r=R(packed(unseal(k,b[off:off+ln],"index"))); ps=[r.raw(16) for _ in range(r.v())]; bl=[]; end=24; start=0
-    for i in range(r.v()):
-        o=end+r.z(); l=r.v(); pages=r.v(); depth=r.v(); bases=[]; pk=od=0
-        for _ in range(r.v()):
-            np=pk+r.z(); o2=(od if np==pk else 0)+r.z(); c=r.v(); bases.append((ps[np],o2,c)); pk,od=np,o2+c
-        bl.append((o,l,pages,bases,start)); end=o+l; start+=pages
-    packs[pid]=(b,k,bl,{}); return packs[pid]
-def page(pid,ordinal):
-    b,k,bl,cache=pack(pid)
-    lo,hi=0,len(bl)
-    while hi-lo>1:
-        m=(lo+hi)//2
-        if bl[m][4]<=ordinal: lo=m
-        else: hi=m
-    if lo not in cache:
-        o,l,n,bases,_=bl[lo]
-        prefix=b"".join(page(p,o2+i) for p,o2,c in bases for i in range(c))
-        cache[lo]=zstd(unseal(k,b[o:o+l],f"block {lo}"),prefix); assert len(cache[lo])==n*4096
-    i=ordinal-bl[lo][4]; return cache[lo][i*4096:i*4096+4096]
-def snap(name):
-    b=open(f"{root}/snapshots/{name}","rb").read(); k=fkey("FLTSNAP1",b[8:24]); h,m=struct.unpack("<II",b[24:32])
-    r=R(unseal(k,b[32:32+h],"head of "+name)); lin,mem=r.block(),r.block(); r.fixed(); length=r.v(); parent=r.block().decode(); r.v()
-    table=[(r.raw(16),r.v())[0] for _ in range(r.v())]; r.block(); tail=r.block(); payload=r.block()
-    runs=R(packed(unseal(k,b[32+h:32+h+m],"map of "+name))); base=snap(parent)[0] if parent else []
-    mp=[]; lp=lo=0
-    while len(mp)<length//4096:
-        op=runs.v(); n=op>>1
-        if op&1==0: mp+=base[len(mp):len(mp)+n]
-        else:
-            lp+=runs.z(); o=lo+runs.z(); mp+=[(table[lp],o+i) for i in range(n)]; lo=o+n
-    return mp,tail,payload
-mp,tail,payload=snap(name)
-with open(out,"wb") as f:
-    for p,o in mp: f.write(page(p,o))
-    f.write(tail)
-print(f"{len(mp)} pages and {len(tail)} bytes written to {out}; record: {payload.decode()}")
+            byte = self.raw(1)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    def signed(self):
+        value = self.varint()
+        return (value >> 1) ^ -(value & 1)
+
+    def block(self): return self.raw(self.varint())
+
+    def rest(self): return self.data[self.place:]
+
+
+def mac(key, message): return hmac.new(key, message, hashlib.sha256).digest()
+
+
+def derive(key, purpose, salt=b"\0"): return mac(mac(salt, key), purpose.encode() + b"\1")
+
+
+def unseal(key, sealed, name): return AESGCM(key).decrypt(sealed[:12], sealed[12:], name.encode())
+
+
+def decompress(frame, length, prefix=b""):
+    raw = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if prefix else None
+    plain = zstandard.ZstdDecompressor(dict_data=raw).decompress(frame, max_output_size=length)
+    if len(plain) != length:
+        raise ValueError(f"{len(plain)} bytes instead of {length}")
+    return plain
+
+
+def packed(data):
+    reader = Reader(data)
+    length = reader.varint()
+    return Reader(decompress(reader.rest(), length))
+
+
+def written_key(text):
+    """Role and bytes of a key as it is written down."""
+    text = "".join(text.split()).lower()
+    role = "master" if "fleet-master-" in text else "recovery"
+    number = 0
+    for letter in text.split(f"fleet-{role}-")[1].replace("-", "").upper():
+        number = number * 32 + ALPHABET.index(letter)
+    data = number.to_bytes(35, "big")
+    if hashlib.sha256(f"fleet-{role}".encode() + data[:32]).digest()[:3] != data[32:]:
+        raise SystemExit("the key is mistyped")
+    return role, data[:32]
+
+
+class Repository:
+    def __init__(self, root, key_text):
+        self.root = root
+        with open(f"{root}/config", "rb") as file:
+            self.config = json.load(file)
+        role, key = written_key(key_text)
+        slots = [slot for slot in self.config["slots"] if slot["role"] == role]
+        keys = b""
+        for slot in slots:
+            wrapping = derive(key, "fleet repository key slot", bytes.fromhex(slot["salt"]))
+            try:
+                keys = unseal(wrapping, bytes.fromhex(slot["wrapped"]), f"{self.config['repository']} {role}")
+            except Exception:  # another key's slot
+                continue
+        if not keys:
+            raise SystemExit(f"this {role} key does not open the repository")
+        self.data_keys = [keys[i:i + 32] for i in range(0, len(keys), 32)]
+        bare = json.dumps({**self.config, "mac": ""}, indent=2, sort_keys=True, separators=(",", " : "), ensure_ascii=False)
+        if not hmac.compare_digest(mac(derive(self.data_keys[-1], "fleet repository config"), bare.encode()).hex(),
+                                   self.config["mac"]):
+            raise SystemExit("the config was changed")
+
+    def file(self, path, kind):
+        """A file's bytes and its key."""
+        with open(f"{self.root}/{path}", "rb") as file:
+            data = file.read()
+        generation = data[7] - ord("0")
+        if data[:7] != kind or not 1 <= generation <= len(self.data_keys):
+            raise ValueError(f"{path} does not begin as it should")
+        purpose = "fleet repository file " + data[:8].decode()
+        return data, derive(self.data_keys[generation - 1], purpose, data[8:24])
+
+    @functools.cache
+    def pack(self, name):
+        data, key = self.file(f"packs/{name.hex()}.pack", b"FLTPACK")
+        offset, length = struct.unpack("<QQ", data[-24:-8])
+        if data[8:24] != name or data[-8:] != b"FLTPEND1":
+            raise ValueError(f"pack {name.hex()} is another one's file")
+        index = packed(unseal(key, data[offset:offset + length], "index"))
+        packs = [index.raw(16) for _ in range(index.varint())]
+        blocks, end, first = [], 24, 0
+        for _ in range(index.varint()):
+            start = end + index.signed()
+            length, pages, _depth = index.varint(), index.varint(), index.varint()
+            bases, pack, ordinal = [], 0, 0
+            for _ in range(index.varint()):
+                former, pack = pack, pack + index.signed()
+                ordinal = (ordinal if pack == former else 0) + index.signed()
+                count = index.varint()
+                bases.append((packs[pack], ordinal, count))
+                ordinal += count
+            blocks.append((first, start, length, pages, bases))
+            end, first = start + length, first + pages
+        return data, key, blocks
+
+    @functools.lru_cache(maxsize=4096)
+    def block(self, name, number):
+        data, key, blocks = self.pack(name)
+        _first, start, length, pages, bases = blocks[number]
+        prefix = b"".join(self.page(pack, ordinal + i) for pack, ordinal, count in bases for i in range(count))
+        return decompress(unseal(key, data[start:start + length], f"block {number}"), pages * PAGE, prefix)
+
+    def page(self, name, ordinal):
+        blocks = self.pack(name)[2]
+        low, high = 0, len(blocks)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if blocks[middle][0] <= ordinal:
+                low = middle
+            else:
+                high = middle
+        start = (ordinal - blocks[low][0]) * PAGE
+        return self.block(name, low)[start:start + PAGE]
+
+    def snapshot(self, name):
+        """Where its pages are, its tail, its payload."""
+        data, key = self.file(f"snapshots/{name}", b"FLTSNAP")
+        head_length, map_length = struct.unpack("<II", data[24:32])
+        head = Reader(unseal(key, data[32:32 + head_length], f"head of {name}"))
+        head.block(), head.block(), head.fixed()  # lineage, member, time
+        length, parent = head.varint(), head.block().decode()
+        head.varint()
+        table = []
+        for _ in range(head.varint()):
+            table.append(head.raw(16))
+            head.varint()
+        head.block()
+        tail, payload = head.block(), head.block()
+        runs = packed(unseal(key, data[32 + head_length:32 + head_length + map_length], f"map of {name}"))
+        below = self.snapshot(parent)[0] if parent else []
+        pages, pack, ordinal = [], 0, 0
+        while len(pages) < length // PAGE:
+            operation = runs.varint()
+            count = operation >> 1
+            if operation & 1 == 0:
+                pages += below[len(pages):len(pages) + count]
+                continue
+            pack += runs.signed()
+            ordinal += runs.signed()
+            pages += [(table[pack], ordinal + i) for i in range(count)]
+            ordinal += count
+        return pages, tail, payload
+
+
+def main():
+    if len(sys.argv) != 5:
+        raise SystemExit(__doc__)
+    root, key_file, name, out = sys.argv[1:]
+    with open(key_file) as file:
+        repository = Repository(root, file.read())
+    pages, tail, payload = repository.snapshot(name)
+    if os.path.lexists(out):
+        raise SystemExit(f"{out} is there already")
+    trailer = hashlib.sha256()
+    # It holds every Secret of the cluster, and has its name only when it is whole and right.
+    part = f"{out}.part-{os.getpid()}"
+    file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
+    try:
+        with file:
+            for pack, ordinal in pages:
+                page = repository.page(pack, ordinal)
+                file.write(page)
+                trailer.update(page)
+            file.write(tail)
+            file.flush()
+            os.fsync(file.fileno())
+            whole = trailer.copy()
+            whole.update(tail)
+        wanted = json.loads(payload)["sha256"]
+        if whole.hexdigest() != wanted:
+            raise SystemExit(f"the SHA-256 of {name} is {whole.hexdigest()} and not {wanted}: nothing was written")
+        os.link(part, out)
+    finally:
+        os.unlink(part)
+    # What is wrong with it since it was saved is no damage of the store, and is kept as it came.
+    verdict = "no SHA-256 of etcd's at its end"
+    if len(tail) == 32:
+        verdict = "etcd's SHA-256 at its end is right" if trailer.digest() == tail else "ETCD'S SHA-256 AT ITS END IS WRONG"
+    print(f"{len(pages)} pages and {len(tail)} bytes written to {out}, with the recorded SHA-256; {verdict}; "
+          f"record: {payload.decode()}")
+    if "WRONG" in verdict:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -44,9 +44,9 @@ struct BackupRun: Sendable {
     ) async throws(FleetError) -> Value {
         try await outbox.post(job, .stepStarted, step: name)
         do throws(FleetError) {
-            faults.passing(name, .before)
+            await faults.passing(name, .before)
             let value = try await body()
-            faults.passing(name, .after)
+            await faults.passing(name, .after)
             try await outbox.post(job, .stepDone, step: name)
             return value
         } catch {

@@ -88,7 +88,7 @@ struct RestoreRun: Sendable {
     ) async throws(FleetError) -> JobOutcome {
         let (outbox, log) = (self.outbox, self.log)
         let driver = RestoreDriver(
-            journal: journal, steps: RestoreSteps(work: work, paths: paths), port: port, faults: faults,
+            journal: journal, steps: RestoreSteps(work: work, paths: paths, faults: faults), port: port, faults: faults,
             decisions: decisions,
             report: { kind, step, detail, error in
                 log.info("\(step.rawValue): \(kind.rawValue)\(detail.map { ", \($0)" } ?? "")")

@@ -33,10 +33,14 @@ let enrollCommand = Command(
     try Names.check(name, "node")
     // Whatever would keep the identity from being written is found before the token is spent.
     try FileSystem.makeDirectories(paths.identity)
-    let result = try await Enrollment.redeem(token, name: name, software: "fleet-agent \(FleetVersion.current)")
+    let result = try await Enrollment.redeem(
+        token, name: name, role: .agent, software: "fleet-agent \(FleetVersion.current)")
     try AgentIdentity.save(result, coordinator: token.address, in: paths.identity)
     call.terminal.print("\(result.reply.name) has joined cluster \(result.reply.cluster ?? "")")
-    call.terminal.note("start the agent: systemctl enable --now fleet-agent")
+    call.terminal.note(
+        call.has("force")
+            ? "let the agent take up its new identity: systemctl restart fleet-agent"
+            : "start the agent: systemctl enable --now fleet-agent")
     return .success
 }
 

@@ -33,9 +33,9 @@ extension RestoreSteps {
         case .unit(let name, _):
             try start(name)
             try waitForUnit(name, work.plan.newDataDir)
-        case .staticPod: try waitForPod(work.plan.newDataDir)
+            return nil
+        case .staticPod: return try waitForPod(work.plan.newDataDir)
         }
-        return nil
     }
 
     func stopNewEtcd() throws(FleetError) {
@@ -46,10 +46,12 @@ extension RestoreSteps {
 
     func startOldEtcd() throws(FleetError) -> String? {
         guard case .unit(let name, _) = work.launch else {
-            try returnEtcdManifest()
+            _ = try returnEtcdManifest()
             guard work.wasHealthy else { return nil }
-            try waitForPod(work.plan.oldDataDir)
-            return try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
+            let push = try waitForPod(work.plan.oldDataDir)
+            let health = try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
+            let notes = [push, health].compactMap(\.self)
+            return notes.isEmpty ? nil : notes.joined(separator: "; ")
         }
         // A reboot on the way back may have started the unit before its files were the old ones again.
         let wrong = try ProcessTable.etcds().contains { process in
@@ -66,24 +68,30 @@ extension RestoreSteps {
         return try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
     }
 
-    /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push:
-    /// the manifest leaves its directory and comes back.
-    func waitForPod(_ directory: String) throws(FleetError) {
-        guard case .staticPod(let manifest, _, let inner) = work.launch else { return }
-        try returnEtcdManifest()
+    /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push.
+    ///
+    /// - Returns: a note when it got one.
+    func waitForPod(_ directory: String) throws(FleetError) -> String? {
+        guard case .staticPod(let manifest, _, let inner) = work.launch else { return nil }
+        // One of several finds it outside in any case: that is where it waited for the others.
+        var wasPushed = try returnEtcdManifest() && !work.isMember
         func runs() throws(FleetError) -> Bool {
             try ProcessTable.etcds().contains { LiveDirectory.isSame($0, inner, directory) }
         }
         if try !Waiting.until(max(1, work.waitSeconds / 2), runs) {
             try push(manifest) { () throws(FleetError) in try isPodGone(manifest) }
+            wasPushed = true
             guard try Waiting.until(work.waitSeconds, runs) else {
                 throw FleetError(
-                    .notStarted, "the kubelet did not start etcd on \(directory) within \(work.waitSeconds) s",
+                    .notStarted,
+                    "the kubelet did not start etcd on \(directory) within \(work.waitSeconds) s, "
+                        + "although its manifest was moved out and back",
                     hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
             }
         }
         // One of several has no quorum before the others are there: that is for `verify`.
         if !work.isMember { try waitUntilHealthy() }
+        return wasPushed ? Self.pushNote : nil
     }
 
     /// One of several: its manifest waits outside the kubelet's directory until all members are off.
@@ -93,7 +101,7 @@ extension RestoreSteps {
         switch (FileSystem.exists(manifest), FileSystem.exists(held(manifest))) {
         case (true, false): try FileSystem.rename(manifest, to: held(manifest))
         case (false, true): break
-        case (true, true): try returnEtcdManifest()
+        case (true, true): _ = try returnEtcdManifest()
         case (false, false):
             throw FleetError(.changedMeanwhile, "\(manifest) is gone", hint: "put it back, then restore again")
         }
@@ -114,16 +122,19 @@ extension RestoreSteps {
     }
 
     /// On the way back, when the manifest is the old one again.
-    func waitUntilNewPodIsGone() throws(FleetError) {
-        guard case .staticPod(let manifest, _, _) = work.launch else { return }
+    ///
+    /// - Returns: a note when the kubelet got a push.
+    func waitUntilNewPodIsGone() throws(FleetError) -> String? {
+        guard case .staticPod(let manifest, _, _) = work.launch else { return nil }
         func isGone() throws(FleetError) -> Bool { try newEtcd() == nil }
-        if try Waiting.until(max(1, work.waitSeconds / 2), isGone) { return }
+        if try Waiting.until(max(1, work.waitSeconds / 2), isGone) { return nil }
         try push(manifest, isGone)
         guard try isGone() else {
             throw FleetError(
                 .notStopped, "the kubelet did not stop the etcd on \(work.plan.newDataDir)",
                 hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
         }
+        return Self.pushNote
     }
 
     /// A process that works in the new directory, as it shows itself or as its manifest says.
@@ -133,26 +144,6 @@ extension RestoreSteps {
             guard case .staticPod(_, _, let inner) = work.launch else { return false }
             return LiveDirectory.isSame(process, inner, work.plan.newDataDir)
         }
-    }
-
-    /// Makes a kubelet act that did not notice a change: the manifest leaves its directory until `isGone`, then it is
-    /// back.
-    private func push(_ manifest: String, _ isGone: () throws(FleetError) -> Bool) throws(FleetError) {
-        try FileSystem.makeDirectories(work.holdingDirectory)
-        try FileSystem.rename(manifest, to: held(manifest))
-        _ = try Waiting.until(work.waitSeconds, isGone)
-        try returnEtcdManifest()
-    }
-
-    /// After a crash between the two moves of a push, or from where it waited for the other members.
-    func returnEtcdManifest() throws(FleetError) {
-        guard case .staticPod(let manifest, _, _) = work.launch, FileSystem.exists(held(manifest)) else { return }
-        guard !FileSystem.exists(manifest) else {
-            throw FleetError(
-                .changedMeanwhile, "\(manifest) was written again while it was away",
-                hint: "compare it with \(held(manifest)) and keep one of the two")
-        }
-        try FileSystem.rename(held(manifest), to: manifest)
     }
 
     func waitUntilHealthy() throws(FleetError) {

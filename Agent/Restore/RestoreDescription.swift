@@ -27,7 +27,8 @@ extension RestoreWork {
                 return (reload ? "reload systemd and " : "") + "start \(name)"
             }
             return (isMember ? "put its manifest back and " : "")
-                + "wait until the kubelet runs etcd on \(plan.newDataDir)"
+                + "wait until the kubelet runs etcd on \(plan.newDataDir); "
+                + "if it has not noticed after \(waitSeconds / 2) s, move the manifest out and back"
         case .verify:
             let ids = "member id \(String(memberID, radix: 16)), cluster id \(String(clusterID, radix: 16))"
             return "check health, \(ids), members, revision, keys and alarms"

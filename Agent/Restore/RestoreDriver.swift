@@ -37,9 +37,9 @@ struct RestoreDriver: Sendable {
                 await report(.stepStarted, step, nil, nil)
                 let note: String?
                 do throws(FleetError) {
-                    faults.passing(step.rawValue, .before)
+                    await faults.passing(step.rawValue, .before)
                     note = try await perform(step)
-                    faults.passing(step.rawValue, .after)
+                    await faults.passing(step.rawValue, .after)
                 } catch {
                     try await write(.failed(step, error), &machine)
                     await report(.stepFailed, step, nil, error)
@@ -51,16 +51,16 @@ struct RestoreDriver: Sendable {
             case .undo(let step):
                 let note: String?
                 do throws(FleetError) {
-                    faults.passing("undo-\(step.rawValue)", .before)
+                    await faults.passing("undo-\(step.rawValue)", .before)
                     note = try await onDisk { () throws(FleetError) in try steps.undo(step) }
-                    faults.passing("undo-\(step.rawValue)", .after)
+                    await faults.passing("undo-\(step.rawValue)", .after)
                 } catch {
                     try await write(.undoFailed(step, error), &machine)
                     await report(.stepFailed, step, "could not be taken back", error)
                     continue
                 }
                 try await write(.undone(step), &machine)
-                await report(.note, step, "\(step.rawValue) was taken back" + (note.map { "; \($0)" } ?? ""), nil)
+                await report(.note, step, "\(step.rawValue) was taken back\(note.map { "; \($0)" } ?? "")", nil)
             }
         }
     }
@@ -77,9 +77,9 @@ struct RestoreDriver: Sendable {
                     return await report(.stepFailed, .verify, nil, error)
                 }
             }
-            faults.passing("gate-\(wait.phase.rawValue)", .before)
+            await faults.passing("gate-\(wait.phase.rawValue)", .before)
             if await waits(wait.phase, proof, wait.problem) { told = wait }
-            faults.passing("gate-\(wait.phase.rawValue)", .after)
+            await faults.passing("gate-\(wait.phase.rawValue)", .after)
         }
         await decisions.wait(atMost: .seconds(10))
     }

@@ -12,9 +12,9 @@ extension RestoreSteps {
                 ? "names the new directory" : now == change.before ? "is as before" : "was changed by somebody else"
             parts.append("\(change.path) \(now == nil ? "is not there" : state)")
         }
-        var files = work.controlPlane.map(\.file)
-        if case .staticPod(let manifest, _, _) = work.launch { files.append(manifest) }
-        let away = files.filter { FileSystem.exists(held($0)) }
+        var manifests = work.controlPlane.map(\.file)
+        if case .staticPod(let manifest, _, _) = work.launch { manifests.append(manifest) }
+        let away = manifests.filter { FileSystem.exists(held($0)) }
         if !away.isEmpty {
             parts.append("\(away.map(FileSystem.name).joined(separator: ", ")) lie in \(work.holdingDirectory)")
         }

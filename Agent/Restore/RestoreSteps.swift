@@ -5,6 +5,7 @@ internal import FleetSystem
 struct RestoreSteps: Sendable {
     var work: RestoreWork
     var paths: AgentPaths
+    var faults = FaultInjection.none
 
     /// - Returns: a note for the journal and for people, where there is something to say.
     func perform(_ step: RestoreStep) throws(FleetError) -> String? {
@@ -23,7 +24,8 @@ struct RestoreSteps: Sendable {
         }
     }
 
-    /// - Returns: as `perform`.
+    /// - Returns: what people should know of it, besides that the step was taken back.
+    @discardableResult
     func undo(_ step: RestoreStep) throws(FleetError) -> String? {
         switch step {
         case .fetch: try FileSystem.removeTree(paths.spool(work.job))
@@ -31,7 +33,7 @@ struct RestoreSteps: Sendable {
         case .restoreData: try removeNewData()
         case .stopControlPlane: return try returnControlPlane()
         case .stopEtcd: return try startOldEtcd()
-        case .switchFiles: try switchFilesBack()
+        case .switchFiles: return try switchFilesBack()
         case .startEtcd: try stopNewEtcd()
         // The machine never goes back behind these.
         case .startControlPlane, .finish: break

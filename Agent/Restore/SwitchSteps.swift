@@ -4,7 +4,7 @@ internal import FleetSystem
 /// The files that say where etcd's data is.
 extension RestoreSteps {
     func switchFiles() throws(FleetError) -> String? {
-        if !work.isMember { try returnEtcdManifest() }
+        if !work.isMember { _ = try returnEtcdManifest() }
         for change in work.plan.changes {
             let path = place(change.path)
             let now = try content(path)
@@ -16,8 +16,10 @@ extension RestoreSteps {
         return nil
     }
 
-    func switchFilesBack() throws(FleetError) {
-        if !work.isMember { try returnEtcdManifest() }
+    /// - Returns: a note when the kubelet did not notice by itself.
+    func switchFilesBack() throws(FleetError) -> String? {
+        var note: String?
+        if !work.isMember, try returnEtcdManifest() { note = Self.pushNote }
         for change in work.plan.changes {
             let path = place(change.path)
             let now = try content(path)
@@ -33,10 +35,10 @@ extension RestoreSteps {
         }
         try reload()
         // As one of several it is off, and comes back when all of this is undone.
-        guard case .staticPod = work.launch, !work.isMember else { return }
-        if work.wasHealthy { try waitForPod(work.plan.oldDataDir) }
+        guard case .staticPod = work.launch, !work.isMember else { return nil }
+        if work.wasHealthy { note = try waitForPod(work.plan.oldDataDir) ?? note }
         // An etcd that failed before may never come back, but the new one has to go: its data is removed next.
-        try waitUntilNewPodIsGone()
+        return try waitUntilNewPodIsGone() ?? note
     }
 
     /// A file that somebody else changed before we did, or after, and that says nothing of the new directories: it leads

@@ -19,6 +19,9 @@ extension OperatorRequest {
             var cluster: String?
             var name: String?
             var at: String?
+            var snapshot: String?
+            var key: String?
+            var file: String?
         }
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
@@ -26,6 +29,14 @@ extension OperatorRequest {
         case ControlMethod.operatorToken, ControlMethod.exportSnapshot, ControlMethod.pinSnapshot,
             ControlMethod.deleteSnapshot:
             return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.importSnapshot:
+            var act = Act(method, by: actor, cluster: target?.cluster)
+            act.detail["file"] = target?.file
+            return act
+        case ControlMethod.showValue:
+            var act = Act(method, by: actor, subject: target?.snapshot)
+            act.detail["key"] = target?.key
+            return act
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
         case ControlMethod.startBackup, ControlMethod.setRetention, ControlMethod.applyRetention:

@@ -55,6 +55,8 @@ extension Catalogue {
             SELECT c.name, c.created,
                 (SELECT count(*) FROM agents a WHERE a.cluster = c.name) AS agents,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
+                (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name
+                    AND s.condition IN ('damaged', 'missing')) AS unusable,
                 l.id AS latest, l.saved AS latest_saved, j.id AS job, j.kind AS job_kind, j.state AS job_state
             FROM clusters c
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
@@ -66,7 +68,8 @@ extension Catalogue {
         return try db.all(sql, values: values) { row throws(FleetError) in
             ClusterRecord(
                 name: try row["name"], created: try row["created"], identities: try self.identities(try row["name"]),
-                agents: try row["agents"], snapshots: try row["snapshots"], latestSnapshot: try row["latest"],
+                agents: try row["agents"], snapshots: try row["snapshots"], unusableSnapshots: try row["unusable"],
+                latestSnapshot: try row["latest"],
                 latestSavedAt: try row["latest_saved"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
                 lastJobState: try row.state("job_state"))
         }

@@ -3,23 +3,62 @@ import FleetSQLite
 import FleetSystem
 
 extension SnapshotRecord {
-    /// What a snapshot is when its file is what it should be.
-    var soundCondition: SnapshotCondition { expectedClusterID == nil ? .verified : .foreign }
+    /// What a snapshot is when its file is what was stored.
+    var ownCondition: SnapshotCondition {
+        if unsoundProblem != nil { return .damaged }
+        return expectedClusterID == nil ? .verified : .foreign
+    }
 
-    /// Why `soundCondition` is not `verified`.
+    /// Why `ownCondition` is not `verified`.
+    var ownProblem: FleetError? { unsoundProblem ?? foreignProblem }
+
     var foreignProblem: FleetError? {
-        expectedClusterID.map { expected in
-            FleetError(
-                .otherCluster, "its etcd cluster is \(facts.clusterID), and \(cluster) is \(expected)",
-                hint: "see whether \(node) was enrolled with another cluster's token; if this etcd was made anew, "
-                    + "add it as a cluster of its own")
+        guard let expected = expectedClusterID else { return nil }
+        guard imported == nil else { return importProblem(expected) }
+        return FleetError(
+            .otherCluster, "its etcd cluster is \(facts.clusterID), and \(cluster) is \(expected)",
+            hint: "see whether \(node) was enrolled with another cluster's token; if this etcd was made anew, "
+                + "add it as a cluster of its own")
+    }
+
+    /// An operator's word makes no snapshot a cluster's own: its etcd must be one that backups told of.
+    private func importProblem(_ expected: String) -> FleetError {
+        if imported?.isRawDatabase == true {
+            return FleetError(
+                .otherCluster, "it is a raw database, which agents don't restore",
+                hint: "export it, then on the node: etcdutl snapshot restore FILE --skip-hash-check")
         }
+        let what =
+            if facts.clusterID.isEmpty {
+                "it was imported, and nothing in it tells which etcd cluster it is of"
+            } else if expected.isEmpty {
+                "it was imported before any backup told which etcd cluster \(cluster) is"
+            } else {
+                "it was imported, and its members point to the etcd cluster \(facts.clusterID), which \(cluster) never was"
+            }
+        return FleetError(
+            .otherCluster, what,
+            hint: "it is never chosen by itself; if it is meant, restore it with --from-other-cluster")
     }
 }
 
 /// Which etcd a cluster is. An agent that was enrolled with another cluster's token would otherwise have its backups
 /// become that cluster's latest.
 extension Catalogue {
+    /// - Throws: `already-exists` naming the snapshot of the cluster that is the same file and can be read.
+    func refuseDuplicate(_ sha256: String, cluster: String) throws(FleetError) {
+        let known: String? = try db.first(
+            """
+            SELECT id FROM snapshots WHERE cluster = ? AND sha256 = ? AND condition IN ('verified', 'foreign')
+            ORDER BY id LIMIT 1
+            """, cluster, sha256
+        ) { row throws(FleetError) in try row["id"] }
+        guard let known else { return }
+        throw FleetError(
+            .alreadyExists, "\(cluster) has this very file already: it is snapshot \(known)",
+            hint: "see it with: fleetctl snapshot show \(known)")
+    }
+
     /// etcd's cluster id that `cluster` should have, where `id` is not it. nil: `id` is the first one, or is known, or
     /// a restore that succeeded since the last snapshot explains that there is a new one.
     ///
@@ -32,7 +71,8 @@ extension Catalogue {
             """
             SELECT EXISTS (SELECT 1 FROM jobs WHERE cluster = ?1 AND kind = 'restore' AND NOT dry_run
                 AND state = 'succeeded' AND finished >= (SELECT coalesce(max(stored), 0) FROM snapshots
-                    WHERE cluster = ?1 AND condition <> 'foreign')) AS explained
+                    WHERE cluster = ?1 AND condition <> 'foreign' AND json_extract(record, '$.imported') IS NULL
+                        AND coalesce(json_extract(record, '$.verification.totalFindings'), 0) = 0)) AS explained
             """, cluster
         ) { row throws(FleetError) in try row["explained"] }
         return isExplained == true ? nil : last.id
@@ -43,6 +83,8 @@ extension Catalogue {
     func noteIdentity(_ record: SnapshotRecord) throws(FleetError) {
         let id = record.facts.clusterID
         if let expected = record.expectedClusterID {
+            // Who imports says so, and the import's own event has it.
+            guard record.imported == nil else { return }
             var event = Act(
                 "snapshot.foreign", by: "agent:\(record.cluster)/\(record.node)", cluster: record.cluster,
                 subject: record.id)

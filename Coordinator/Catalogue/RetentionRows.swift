@@ -45,19 +45,24 @@ extension Catalogue {
     func restorePoints(_ cluster: String) throws(FleetError) -> [RestorePoint] {
         try db.all(
             """
-            SELECT id, saved, condition, pinned, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
+            SELECT id, saved, condition, pinned, record, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
                 AND j.kind = 'restore' AND j.finished IS NULL) AS used
             FROM snapshots s WHERE cluster = ?
             """, cluster
         ) { row throws(FleetError) in
-            let condition: String = try row["condition"]
-            var holds: [String] = []
-            if try row["pinned"] { holds.append("pinned") }
-            if try row["used"] { holds.append("a restore needs it") }
-            if condition == SnapshotCondition.foreign.rawValue { holds.append("of another etcd cluster") }
+            let text: String = try row["condition"]
+            let condition = SnapshotCondition(rawValue: text)
+            var holds: [RestorePoint.Hold] = []
+            if try row["pinned"] { holds.append(.pinned) }
+            if try row["used"] { holds.append(.restoring) }
+            if condition == .foreign { holds.append(.foreign) }
+            if condition == .missing || condition == .damaged {
+                // A record that can't be read says nothing, and nothing is deleted because of that.
+                let record = try? row.json(SnapshotRecord.self, "record")
+                if record?.ownCondition != .damaged { holds.append(.unreadable) }
+            }
             return RestorePoint(
-                id: try row["id"], time: try row["saved"],
-                isVerified: condition == SnapshotCondition.verified.rawValue, holds: holds)
+                id: try row["id"], time: try row["saved"], isVerified: condition == .verified, holds: holds)
         }
     }
 
@@ -75,7 +80,7 @@ extension Catalogue {
     // MARK: deletion, in three steps
 
     /// The first: from now on nobody chooses it. If the process dies before its files are gone, the next start finds
-    /// them whole and it counts as before.
+    /// them whole and it counts as before; if it dies after that, the next start forgets it.
     ///
     /// - Returns: what it was until now.
     /// - Throws: `not-found`, `conflict` for one that must stay.
@@ -85,10 +90,9 @@ extension Catalogue {
         event.detail["reason"] = reason
         try act(event) { _ throws(FleetError) in
             let points = try restorePoints(entry.record.cluster)
-            let holds = points.first { $0.id == id }?.holds.filter { $0 != "of another etcd cluster" } ?? []
-            if let hold = holds.first {
+            if let hold = points.first(where: { $0.id == id })?.holds.first(where: { !$0.yieldsToPerson }) {
                 throw FleetError(
-                    .conflict, "snapshot \(id) stays: \(hold)",
+                    .conflict, "snapshot \(id) stays: \(hold.rawValue)",
                     hint: entry.pinned
                         ? "fleetctl snapshot unpin \(id) releases it" : "wait for the restore: fleetctl job list")
             }
@@ -98,7 +102,7 @@ extension Catalogue {
                     .conflict, "snapshot \(id) stays: it is the newest verified one of \(entry.record.cluster)",
                     hint: "make another first: fleetctl backup \(entry.record.cluster)")
             }
-            let problem = FleetError(.notFound, "it is being deleted: \(reason)", hint: "choose another one")
+            let problem = Retirement.problem(because: reason)
             try db.run(
                 "UPDATE snapshots SET condition = ?, problem = ? WHERE id = ?", SnapshotCondition.missing.rawValue,
                 try JSON.text(problem), id)

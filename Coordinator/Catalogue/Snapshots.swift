@@ -13,16 +13,25 @@ extension Catalogue {
     func add(_ record: SnapshotRecord, reconciled: Bool = false, damage: FleetError? = nil, by actor: String)
         throws(FleetError)
     {
-        let condition = damage == nil ? record.soundCondition : .damaged
-        let problem = try (damage ?? record.foreignProblem).map { value throws(FleetError) in try JSON.text(value) }
+        let condition = damage == nil ? record.ownCondition : .damaged
+        let problem = try (damage ?? record.ownProblem).map { value throws(FleetError) in try JSON.text(value) }
         if let known = try entry(record.id), known.record == record, known.condition == condition { return }
-        var event = Act("snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
-        event.detail = [
-            "job": record.job, "node": record.node, "sha256": record.sha256, "size": String(record.size),
-            "revision": String(record.facts.status.revision),
-        ]
+        let isImport = record.imported != nil
+        var event = Act(
+            isImport ? "snapshot.import" : "snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
+        event.detail = ["sha256": record.sha256, "size": String(record.size)]
+        event.detail["revision"] = String(record.facts.status.revision)
+        if let imported = record.imported {
+            event.detail["file"] = imported.file
+            if imported.isRawDatabase { event.detail["raw"] = "true" }
+            event.detail["foreign"] = record.foreignProblem?.message
+        } else {
+            event.detail["job"] = record.job
+            event.detail["node"] = record.node
+        }
         if reconciled { event.detail["reconciled"] = "true" }
-        event.detail["damage"] = damage?.message
+        event.detail["damage"] = (damage ?? record.unsoundProblem)?.message
+        if let verification = record.verification { event.detail["findings"] = String(verification.totalFindings) }
         try act(event) { _ throws(FleetError) in
             if let known = try entry(record.id) {
                 guard known.record == record else {
@@ -42,7 +51,15 @@ extension Catalogue {
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """, record.id, record.cluster, record.node, record.job, record.facts.savedAt, record.storedAt,
                 record.size, record.sha256, try JSON.text(record), condition.rawValue, problem)
-            try noteIdentity(record)
+            if let problem = record.unsoundProblem {
+                // It says nothing that can be relied upon, not of which etcd it is either.
+                var event = Act("snapshot.unsound", by: actor, cluster: record.cluster, subject: record.id)
+                event.detail = ["code": problem.code.rawValue, "error": problem.message]
+                if !record.job.isEmpty { event.detail["job"] = record.job }
+                try append(event, .failed)
+            } else {
+                try noteIdentity(record)
+            }
         }
     }
 
@@ -112,17 +129,19 @@ extension Catalogue {
         return try choice.choose(from: candidates, scope: " of \(cluster)")
     }
 
-    /// Bytes of all snapshots whose file is there.
-    func storedBytes() throws(FleetError) -> Int64 {
-        try db.first("SELECT coalesce(sum(size), 0) AS total FROM snapshots WHERE condition <> 'missing'") {
-            row throws(FleetError) in try row["total"]
-        } ?? 0
-    }
-
     /// The condition of a snapshot's file has changed; the row stays, whatever it is.
-    func mark(_ id: String, _ condition: SnapshotCondition, _ problem: FleetError?, by actor: String) throws(FleetError)
-    {
+    ///
+    /// - Parameters:
+    ///   - since: what was known before a look that took its time; what others found meanwhile is not overruled.
+    ///   - endsDeletion: whoever looks while the files go has nothing to say of a row that is being deleted. Only who
+    ///     ends the deletion has.
+    func mark(
+        _ id: String, _ condition: SnapshotCondition, _ problem: FleetError?, since: SnapshotEntry? = nil,
+        endsDeletion: Bool = false, by actor: String
+    ) throws(FleetError) {
         let entry = try snapshot(id)
+        guard endsDeletion || Retirement.reason(of: entry) == nil else { return }
+        if let since, since.condition != entry.condition || since.problem != entry.problem { return }
         guard entry.condition != condition || entry.problem != problem else { return }
         var event = Act("snapshot.condition", by: actor, cluster: entry.record.cluster, subject: id)
         event.detail = ["condition": condition.rawValue]

@@ -13,6 +13,13 @@ extension FleetError.Code {
 enum Grant: Sendable, Equatable {
     case agent(cluster: String, node: String)
     case `operator`(name: String)
+
+    var role: Role {
+        switch self {
+        case .agent: .agent
+        case .operator: .operator
+        }
+    }
 }
 
 /// What an enrolment gives: who the certificate is for, and whatever `issue` made.
@@ -98,14 +105,17 @@ extension Catalogue {
         guard let found else {
             throw FleetError(
                 .tokenUnknown, "this join token is not known here",
-                hint: "check that the whole token was pasted; make a new one with: fleetctl agent token CLUSTER")
+                hint:
+                    "check that the whole token was pasted; make a new one with 'fleetctl agent token CLUSTER', for a "
+                    + "person with 'fleetctl operator token NAME'")
         }
         event.cluster = found.cluster
         event.detail["role"] = found.role
         if let used = found.used {
             throw FleetError(
                 .tokenUsed, "this join token was used already, at \(used)",
-                hint: "a token is for one node; make another with: fleetctl agent token \(found.cluster ?? "CLUSTER")")
+                hint: "a token is good once; make another with: "
+                    + (found.cluster.map { "fleetctl agent token \($0)" } ?? "fleetctl operator token NAME"))
         }
         guard now < found.expires else {
             throw FleetError(

@@ -89,7 +89,8 @@ extension Vault {
         }
     }
 
-    private func distrust(_ id: String, _ error: FleetError) async {
+    /// What can't be read any more is marked, so that nothing chooses it.
+    func distrust(_ id: String, _ error: FleetError) async {
         do throws(FleetError) {
             try await catalogue.mark(id, error.code == .notFound ? .missing : .damaged, error, by: "coordinator")
         } catch {

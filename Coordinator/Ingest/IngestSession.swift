@@ -22,19 +22,24 @@ actor IngestSession {
     private var pending: [UInt8] = []
     private static let pieceSize = 1 << 20
 
+    /// What follows the last byte: `writer` has all of it.
+    typealias Settle = @Sendable (UploadWriter, StreamDigest) async throws(FleetError) -> SnapshotRecord
+
     private struct Upload: Sendable {
         var writer: UploadWriter
         var key: String
-        var request: UploadRequest
-        var node: NodeName
+        var size: Int64
+        /// Kept alive by the bytes; nil for an import.
+        var job: String?
+        var settle: Settle
     }
 
     init(
-        vault: Vault, writer: UploadWriter, key: String, request: UploadRequest, node: NodeName, offset: Int64
+        vault: Vault, writer: UploadWriter, key: String, size: Int64, job: String? = nil, settle: @escaping Settle
     ) {
         self.vault = vault
-        self.offset = offset
-        upload = Upload(writer: writer, key: key, request: request, node: node)
+        offset = writer.length
+        upload = Upload(writer: writer, key: key, size: size, job: job, settle: settle)
         phase = .receiving
     }
 
@@ -58,22 +63,30 @@ actor IngestSession {
     /// The agent's length and digest of the whole file have come: examines, commits, records.
     ///
     /// - Throws: `snapshot-damaged`: what came was thrown away, and the agent may send it again from the beginning.
+    ///   `snapshot-unsound`: it came as it was saved and is stored, but is no backup.
     func finish(_ digest: StreamDigest) async throws(FleetError) -> UploadReceipt {
+        let record = try await store(digest)
+        if let problem = record.unsoundProblem { throw problem }
+        return UploadReceipt(snapshot: record.id)
+    }
+
+    /// The same for an import, which is told of findings by the record.
+    func store(_ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
         if case .done(let record) = phase {
             guard digest.length == record.size, digest.sha256 == record.sha256 else {
                 throw FleetError(
                     .alreadyExists, "snapshot \(record.id) is stored already and is another file",
                     hint: "start a new backup")
             }
-            return UploadReceipt(snapshot: record.id)
+            return record
         }
         let upload = try receiving()
         let record = try await exclusively { () async throws(FleetError) in
             try await self.flush(upload)
-            return try await self.commit(upload, digest)
+            return try await upload.settle(upload.writer, digest)
         }
         phase = .done(record)
-        return UploadReceipt(snapshot: record.id)
+        return record
     }
 
     /// The connection is gone; what arrived stays for the next one.
@@ -85,6 +98,17 @@ actor IngestSession {
         _ = try? await blocking { () throws(FleetError) in
             try upload.writer.append(rest)
             upload.writer.close()
+        }
+    }
+
+    /// Nothing of it is to be gone on with.
+    func abandon() async {
+        await close()
+        guard let upload else { return }
+        let store = vault.store
+        _ = try? await blocking { () throws(FleetError) in
+            upload.writer.close()
+            try store.discard(upload.key)
         }
     }
 
@@ -109,7 +133,8 @@ actor IngestSession {
             return value
         } catch {
             phase = .over(error)
-            upload?.writer.close()
+            // It makes durable what is there, which takes a disk's time.
+            if let upload { _ = try? await blocking { () throws(FleetError) in upload.writer.close() } }
             throw error
         }
     }
@@ -118,54 +143,17 @@ actor IngestSession {
         let piece = pending
         pending = []
         guard !piece.isEmpty else { return }
-        try await blocking { () throws(FleetError) in
-            guard upload.writer.length + Int64(piece.count) <= upload.request.facts.size else {
-                throw FleetError(.malformed, "more bytes than the \(upload.request.facts.size) that were announced")
+        try await vault.givingUpUnreadable { () throws(FleetError) in
+            try upload.writer.discard(isUnreadable: true)
+        } body: { [vault] () async throws(FleetError) in
+            try await blocking { () throws(FleetError) in
+                guard upload.writer.length + Int64(piece.count) <= upload.size else {
+                    throw FleetError(.malformed, "more bytes than the \(upload.size) that were announced")
+                }
+                try vault.checkReserve()
+                try upload.writer.append(piece)
             }
-            try upload.writer.append(piece)
         }
-        try await vault.catalogue.transferring(upload.request.job)
-    }
-
-    private func commit(_ upload: Upload, _ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
-        let store = vault.store
-        let request = upload.request
-        let actor = "agent:\(upload.node)"
-        let (result, findings) = try await blocking { () throws(FleetError) in
-            let result = try upload.writer.result()
-            let findings = SnapshotShape.findings(
-                result, length: digest.length, sha256: digest.sha256, facts: request.facts)
-            return (result, findings)
-        }
-        if let first = findings.first {
-            try await blocking { () throws(FleetError) in try store.discard(upload.key) }
-            var error = first
-            error.message = findings.map(\.message).joined(separator: "; ")
-            // The same bytes that the agent read are bad at the agent: sending them again would go on for ever.
-            error.isRetryable = result.sha256 != digest.sha256 || result.length != digest.length
-            error.hint =
-                error.isRetryable
-                ? "nothing of it was kept; the agent may send it again" : "nothing of it was kept; make another backup"
-            var event = Act("snapshot.refuse", by: actor, cluster: upload.node.cluster, subject: request.snapshot)
-            event.detail = ["job": request.job]
-            try await vault.catalogue.audit(event, error: error)
-            throw error
-        }
-        let now = await vault.catalogue.now
-        var facts = request.facts
-        FactsCheck.boundTime(&facts, jobCreated: try await vault.catalogue.jobCreated(request.job), now: now)
-        var record = SnapshotRecord(
-            id: request.snapshot, cluster: upload.node.cluster, node: upload.node.node, job: request.job,
-            storedAt: now, size: digest.length, sha256: digest.sha256, facts: facts,
-            expectedClusterID: try await vault.catalogue.expectedIdentity(
-                request.facts.clusterID, cluster: upload.node.cluster))
-        if let problem = record.foreignProblem {
-            record.facts.warnings.append(problem.message)
-            vault.log.warning("a snapshot of another etcd cluster: \(problem.message)", ["snapshot": record.id])
-        }
-        try await blocking { [record] () throws(FleetError) in try upload.writer.commit(record) }
-        try await vault.catalogue.add(record, by: actor)
-        vault.log.info("snapshot stored", ["snapshot": record.id, "job": record.job, "cluster": record.cluster])
-        return record
+        if let job = upload.job { try await vault.catalogue.transferring(job) }
     }
 }

@@ -1,4 +1,5 @@
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// What store and catalogue did not agree about, and what was done about it.
@@ -7,6 +8,8 @@ struct Reconciliation: Sendable, Equatable {
     var added: [String] = []
     /// Rows whose file is not there.
     var missing: [String] = []
+    /// Rows whose deletion a crash had cut short when the file was gone.
+    var deleted: [String] = []
     /// Rows whose file is not what it should be.
     var damaged: [String] = []
     /// Files that a crash left behind, under their new names.
@@ -33,12 +36,19 @@ extension Vault {
             log.warning("a crash left a file in the store; it was put aside", ["path": path])
         }
         let conditions = try await catalogue.snapshotConditions()
-        for record in listing.records where conditions[record.id] != record.soundCondition {
+        for record in listing.records where conditions[record.id] != record.ownCondition {
             do throws(FleetError) {
-                // New here, or missing or damaged before: its length alone is not enough to trust it.
+                if let known = try await catalogue.entry(record.id) {
+                    guard known.record == record else {
+                        throw FleetError(.alreadyExists, "another snapshot has the id \(record.id)")
+                    }
+                    // One that is marked stays so for now: a bad block may be part of hundreds, and to read them all
+                    // would keep everybody from the sound ones. `lookAgain` does it while the coordinator serves.
+                    guard Retirement.reason(of: known) != nil else { continue }
+                }
+                // New here, or its deletion was cut short: its length alone is not enough to trust it.
                 let verdict = try await blocking { [store] () throws(FleetError) in try store.verify(record.id) }
-                let damage = verdict.findings.first
-                guard damage == nil || conditions[record.id] != .damaged else { continue }
+                let damage = verdict.findings.first ?? record.unsoundProblem
                 try await catalogue.add(record, reconciled: true, damage: damage, by: "coordinator")
                 if let damage {
                     log.error("snapshot is damaged", damage, ["snapshot": record.id])
@@ -66,10 +76,19 @@ extension Vault {
             let problem =
                 problems[id]
                 ?? FleetError(
-                    .notFound, "snapshot \(id) is not in the store", hint: "put it back from a copy of the store")
+                    .notFound, "snapshot \(id) is not in the store",
+                    hint: "put it back from a copy of the store, then run 'fleetctl store check --read-data'")
             let condition: SnapshotCondition = problem.code == .notFound ? .missing : .damaged
             do throws(FleetError) {
-                try await catalogue.mark(id, condition, problem, by: "coordinator")
+                if problems[id] == nil, let known = try await catalogue.entry(id),
+                    let reason = Retirement.reason(of: known)
+                {
+                    try await catalogue.forget(known, because: reason, by: "coordinator")
+                    log.info("a deletion that was cut short is done", ["snapshot": id])
+                    done.deleted.append(id)
+                    continue
+                }
+                try await catalogue.mark(id, condition, problem, endsDeletion: true, by: "coordinator")
                 guard conditions[id] != condition else { continue }
                 log.error("snapshot is \(condition.rawValue)", problem, ["snapshot": id])
                 if condition == .missing { done.missing.append(id) } else { done.damaged.append(id) }
@@ -86,20 +105,53 @@ extension Vault {
         return done
     }
 
+    /// Looks at all that are marked and are in the store nevertheless: somebody may have put their bytes right. One at a
+    /// time; takes as long as reading them.
+    ///
+    /// - Parameter known: those that need no second look.
+    /// - Returns: those that count again.
+    func lookAgain(except known: Set<String> = [], by actor: String) async throws(FleetError) -> [String] {
+        let listing = try await blocking { [store] () throws(FleetError) in try store.list() }
+        let conditions = try await catalogue.snapshotConditions()
+        var recovered: [String] = []
+        for record in listing.records where conditions[record.id] != record.ownCondition {
+            guard !Task.isCancelled else { break }
+            guard conditions[record.id] != nil, !known.contains(record.id) else { continue }
+            do throws(FleetError) {
+                guard try await examine(record.id, by: actor).isSound,
+                    try await catalogue.entry(record.id)?.condition == record.ownCondition
+                else { continue }
+                log.info("a snapshot that was marked is whole", ["snapshot": record.id])
+                recovered.append(record.id)
+            } catch {
+                guard !Task.isCancelled else { break }
+                log.error("a snapshot that is marked could not be looked at", error, ["snapshot": record.id])
+            }
+        }
+        return recovered
+    }
+
     /// Reads a snapshot whole and records what was found.
     func examine(_ id: String, by actor: String) async throws(FleetError) -> StoreVerdict {
         let known = try await catalogue.snapshot(id)
-        let verdict: StoreVerdict = try await blocking { [store] () throws(FleetError) in
-            do throws(FleetError) { return try store.verify(id) } catch {
+        let record = known.record
+        let verdict: StoreVerdict = try await examinations.take { [store] () throws(FleetError) in
+            do throws(FleetError) {
+                let verdict = try store.verify(id)
+                guard verdict.isSound, try store.open(id).record != record else { return verdict }
+                return StoreVerdict(findings: [
+                    FleetError(.snapshotDamaged, "what the store has as \(id) is another snapshot")
+                ])
+            } catch {
                 if error.code == .notFound { return StoreVerdict(findings: [error]) }
                 throw error
             }
         }
         if let first = verdict.findings.first {
-            try await catalogue.mark(id, first.code == .notFound ? .missing : .damaged, first, by: actor)
+            try await catalogue.mark(
+                id, first.code == .notFound ? .missing : .damaged, first, since: known, by: actor)
         } else {
-            let record = known.record
-            try await catalogue.mark(id, record.soundCondition, record.foreignProblem, by: actor)
+            try await catalogue.mark(id, record.ownCondition, record.ownProblem, since: known, by: actor)
         }
         return verdict
     }

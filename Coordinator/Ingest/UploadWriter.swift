@@ -36,8 +36,17 @@ final class UploadWriter: Sendable {
         try locked { state throws(FleetError) in state.hasher.result() }
     }
 
+    func pages() throws(FleetError) -> any StoredPageSource {
+        try locked { state throws(FleetError) in try state.incoming.pages() }
+    }
+
     func commit(_ record: SnapshotRecord) throws(FleetError) {
         try locked { state throws(FleetError) in try state.incoming.commit(record) }
+    }
+
+    /// - Throws: `cancelled` where another has taken it over.
+    func discard(isUnreadable: Bool = false) throws(FleetError) {
+        try locked { state throws(FleetError) in try state.incoming.discard(isUnreadable: isUnreadable) }
     }
 
     func close() { state.withLock { $0.incoming.close() } }

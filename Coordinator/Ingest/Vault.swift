@@ -1,19 +1,27 @@
 import FleetCrypto
 import FleetProtocol
 import FleetRepository
+import FleetSQLite
 import FleetSystem
 
 /// Store and catalogue as one: what comes in goes through both, in the order that loses nothing, and what they
 /// disagree about after a crash is reconciled here.
 ///
-/// The order of an upload: bytes durable in the store, manifest durable (the snapshot exists), row and audit event in
-/// one transaction, receipt. The agent keeps its spool until the receipt, so at every moment there is a whole copy.
+/// The order of an upload: bytes durable in the store, looked into by the coordinator itself, record durable with what
+/// was found (the snapshot exists), row and audit event in one transaction, receipt. A crash before the record is there
+/// leaves an upload that is gone on with at its end and looked into again; after it, a snapshot that has its verdict. The agent keeps its spool until the receipt, so at every moment there is a whole copy.
 final class Vault: Sendable {
     let store: any SnapshotStore
     let catalogue: Catalogue
     let log: Log
     /// What is kept free on the store's file system: the catalogue lives there too, and must be able to say so.
     let reserve: Int64
+    /// Of those that look into whole snapshots before they are committed. One at a time, for memory's sake.
+    let verifying = Turns(1)
+    /// Of those that look into stored ones for an operator.
+    let looks = Turns(1)
+    /// Of those that read stored ones whole to learn what they are: an agent can ask for it, again and again.
+    let examinations = Turns(1)
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store
@@ -31,29 +39,20 @@ final class Vault: Sendable {
         try FactsCheck.check(request.facts)
         if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
         let key = Self.key(request)
-        let writer = try await blocking { [store, reserve] () throws(FleetError) in
+        try await blocking { [store] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
             for other in try store.incoming() where other != key && Self.job(of: other) == request.job {
                 try store.discard(other)
             }
-            let incoming = try store.begin(key, cluster: node.cluster, node: node.node)
-            if incoming.length > request.facts.size {
-                incoming.close()
+        }
+        let writer = try await open(key, cluster: node.cluster, node: node.node)
+        if writer.length > request.facts.size {
+            try await blocking { [store] () throws(FleetError) in
+                writer.close()
                 try store.discard(key)
-                throw FleetError(
-                    .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away",
-                    retryable: true)
             }
-            let missing = request.facts.size - incoming.length
-            let free = try store.freeSpace()
-            guard free - reserve >= missing else {
-                incoming.close()
-                throw FleetError(
-                    .noSpace, "\(missing) bytes are still to come, \(free) are free on the coordinator",
-                    hint: "free space where the coordinator stores snapshots; the agent keeps its copy and tries again",
-                    retryable: true)
-            }
-            return try UploadWriter(incoming)
+            throw FleetError(
+                .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away", retryable: true)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
         if writer.length == 0, let stored = try await stored(request) {
@@ -64,13 +63,53 @@ final class Vault: Sendable {
             return IngestSession(vault: self, stored: stored)
         }
         return IngestSession(
-            vault: self, writer: writer, key: key, request: request, node: node, offset: writer.length)
+            vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
+            settle: { [self] writer, digest throws(FleetError) in
+                try await settle(request, from: node, writer, digest)
+            })
+    }
+
+    /// Begins an incoming snapshot or goes on with it, with the digests of what is there.
+    func open(_ key: String, cluster: String, node: String) async throws(FleetError) -> UploadWriter {
+        try await givingUpUnreadable { [store] () throws(FleetError) in
+            try store.discard(key, isUnreadable: true)
+        } body: { () async throws(FleetError) in
+            try await blocking { [self] () throws(FleetError) in
+                let incoming = try store.begin(key, cluster: cluster, node: node)
+                try checkSpace(for: incoming)
+                return try UploadWriter(incoming)
+            }
+        }
+    }
+
+    /// A snapshot takes some hundredths of its size where the cluster has others, so its size says nothing of the space
+    /// that it needs: it begins where there is any, and ends when the reserve is reached. Blocks.
+    func checkSpace(for incoming: any IncomingSnapshot) throws(FleetError) {
+        do throws(FleetError) { try checkReserve() } catch {
+            incoming.close()
+            throw error
+        }
+    }
+
+    /// Blocks.
+    func checkReserve() throws(FleetError) {
+        let free = try store.freeSpace()
+        guard free > reserve else {
+            throw FleetError(
+                .noSpace, "\(free) bytes are free on the coordinator, and \(reserve) are kept for its catalogue",
+                hint: "free space where the coordinator stores snapshots; agents keep their copy and try again",
+                retryable: true)
+        }
     }
 
     /// Committed already: the receipt got lost, or the process died between store and catalogue.
+    ///
+    /// - Throws: where it is stored and no copy that a receipt could promise: for the receipt the agent gives up its own.
     private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
-        if let entry = try await catalogue.entry(request.snapshot), entry.condition == entry.record.soundCondition {
-            return entry.record.job == request.job ? entry.record : nil
+        if let entry = try await catalogue.entry(request.snapshot) {
+            guard entry.record.job == request.job else { return nil }
+            if entry.condition != entry.record.ownCondition { try await mustBeWhole(entry) }
+            return entry.record
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in
             do throws(FleetError) { return try store.open(request.snapshot).record } catch {
@@ -81,6 +120,30 @@ final class Vault: Sendable {
         guard let found, found.job == request.job else { return nil }
         try await catalogue.add(found, reconciled: true, by: "coordinator")
         return found
+    }
+
+    /// A mark goes only after all of the snapshot was read.
+    private func mustBeWhole(_ entry: SnapshotEntry) async throws(FleetError) {
+        let id = entry.record.id
+        guard Retirement.reason(of: entry) == nil else {
+            throw FleetError(
+                .conflict, "snapshot \(id) is being deleted",
+                hint: "make another backup: fleetctl backup \(entry.record.cluster)")
+        }
+        let verdict = try await examine(id, by: "coordinator")
+        guard let finding = verdict.findings.first else {
+            guard try await catalogue.entry(id)?.condition == entry.record.ownCondition else {
+                throw FleetError(
+                    .conflict, "snapshot \(id) changed while it was looked at", hint: "try again in a minute",
+                    retryable: true)
+            }
+            return
+        }
+        throw FleetError(
+            .snapshotDamaged, "snapshot \(id) was stored and can't be read any more: \(finding.message)",
+            hint:
+                "run 'fleetctl store check --read-data', and make another backup: fleetctl backup \(entry.record.cluster)"
+        )
     }
 
     /// Throws away what has arrived for a backup that ended without becoming a snapshot, unless its end is only the

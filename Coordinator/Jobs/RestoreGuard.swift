@@ -31,6 +31,11 @@ enum RestoreGuard {
                 .snapshotUnusable, "snapshot \(snapshot.id) is \(entry.condition.rawValue)",
                 hint: "choose another one: fleetctl snapshot list \(snapshot.cluster)")
         }
+        guard snapshot.imported?.isRawDatabase != true else {
+            throw FleetError(
+                .snapshotUnusable, "snapshot \(snapshot.id) is a raw database, which agents don't restore",
+                hint: "export it, then on the node: etcdutl snapshot restore FILE --skip-hash-check")
+        }
         if !options.allowOtherCluster {
             guard snapshot.cluster == target.name else {
                 throw FleetError(
@@ -41,6 +46,11 @@ enum RestoreGuard {
                 throw FleetError(
                     .otherCluster,
                     "snapshot \(snapshot.id): \(entry.problem?.message ?? "it is of another etcd cluster")",
+                    hint: "if that is really meant, add --from-other-cluster")
+            }
+            guard !snapshot.facts.clusterID.isEmpty else {
+                throw FleetError(
+                    .otherCluster, "nothing tells which etcd cluster snapshot \(snapshot.id) is of",
                     hint: "if that is really meant, add --from-other-cluster")
             }
             let own = target.identities.map(\.id)
@@ -117,6 +127,6 @@ enum AgentChoice {
             .noAgent, "no agent of \(cluster) can do it: \(reasons.joined(separator: "; "))",
             hint: agents.contains(where: \.connected)
                 ? "see what the agent finds on its node with: fleet-agent discover"
-                : "start the agent on the node: systemctl start fleet-agent", retryable: true)
+                : "start the agent on the node: systemctl restart fleet-agent", retryable: true)
     }
 }

@@ -56,7 +56,8 @@ enum SnapshotChoice: Sendable, Equatable {
             let found = entries.filter { $0.record.id.hasPrefix(prefix) }.sorted { $0.record.id < $1.record.id }
             guard let only = found.first else {
                 throw FleetError(
-                    .notFound, "there is no snapshot \(prefix)\(scope)", hint: "list them with: fleetctl snapshot list")
+                    .notFound, "there is no snapshot \(prefix)\(scope)",
+                    hint: "list them with 'fleetctl snapshot list'; a time is written like 2026-11-24T06:00Z")
             }
             guard found.count == 1 else {
                 let names = found.prefix(5).map(\.record.id).joined(separator: ", ")

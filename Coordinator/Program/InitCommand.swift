@@ -39,7 +39,11 @@ let initCommand = Command(
     if made.hadKeys {
         call.terminal.print("its keys were there already and are kept: agents of that fleet will obey it")
     }
-    if let recovery = made.recovery { showRecoveryKey(recovery, call.terminal) }
+    if let recovery = made.recovery {
+        try showRecoveryKey(
+            recovery, call.terminal,
+            otherwise: "everything else is set up: run 'fleet-coordinator rekey --new-recovery-key' for another one")
+    }
     call.terminal.note(
         """
         next:

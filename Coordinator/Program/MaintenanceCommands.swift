@@ -15,6 +15,7 @@ let rebuildCommand = Command(
     examples: [.init("fleet-coordinator rebuild-catalogue", "after the catalogue was lost")]
 ) { call in
     let directory = CoordinatorProgram.directory(call)
+    try directory.checkOwner()
     _ = try directory.settings()
     let lock = try directory.lock()
     guard !FileSystem.exists(directory.catalogue) else {

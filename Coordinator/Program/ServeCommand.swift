@@ -33,7 +33,10 @@ let serveCommand = Command(
     let done = try await vault.reconcile()
     log.info(
         "store and catalogue agree",
-        ["added": "\(done.added.count)", "missing": "\(done.missing.count)", "damaged": "\(done.damaged.count)"])
+        [
+            "added": "\(done.added.count)", "missing": "\(done.missing.count)", "damaged": "\(done.damaged.count)",
+            "deleted": "\(done.deleted.count)",
+        ])
     let server = CoordinatorServer(
         CoordinatorServer.Configuration(
             listen: try Address(settings.listen), advertise: try Address(settings.advertise),
@@ -42,10 +45,16 @@ let serveCommand = Command(
     let running = try await server.start()
     log.info("serving on \(settings.listen)", ["version": FleetVersion.current])
     Service.notify("READY=1\nSTATUS=serving on \(settings.listen)")
+    let looking = Task {
+        do throws(FleetError) { _ = try await vault.lookAgain(by: "coordinator") } catch {
+            log.error("snapshots that are marked could not be looked at", error)
+        }
+    }
 
     await Service.termination()
     log.info("stopping")
     Service.notify("STOPPING=1")
+    looking.cancel()
     await server.stop(running)
     await vault.catalogue.close()
     _ = consume lock

@@ -7,8 +7,19 @@ struct RestorePoint: Sendable, Equatable {
     /// When it was saved.
     var time: Timestamp
     var isVerified = true
-    /// Why it stays, whatever the policy says: "pinned", "a restore needs it".
-    var holds: [String] = []
+    var holds: [Hold] = []
+
+    /// Why it stays, whatever the policy says.
+    enum Hold: String, Sendable {
+        case pinned = "pinned"
+        case restoring = "a restore needs it"
+        case foreign = "foreign: only a person deletes it"
+        /// It was sound when it came: its file may be put back, or its disk mounted again.
+        case unreadable = "can't be read now: only a person deletes it"
+
+        /// Somebody who names the snapshot may delete it all the same.
+        var yieldsToPerson: Bool { self == .foreign || self == .unreadable }
+    }
 }
 
 /// What becomes of a restore point, and why, in words for a person.
@@ -22,14 +33,14 @@ struct RetentionDecision: Sendable, Equatable {
 ///
 /// Only verified points count for a rule, so that a series of damaged ones never pushes out the last good one. A point
 /// that is held is kept, and counts like any other. The newest verified point is kept by any policy, an empty one too.
-/// Points that are not verified are kept while they are newer than it: somebody may still be looking into them.
+/// Points that never were sound are kept while they are newer than it: somebody may still be looking into them.
 enum Retention {
     static func decide(_ points: [RestorePoint], _ policy: RetentionPolicy) -> [RetentionDecision] {
         let sorted = points.sorted { ($0.time, $0.id) > ($1.time, $1.id) }
         var reasons: [String: [String]] = [:]
         let verified = sorted.filter(\.isVerified)
         if let newest = verified.first { reasons[newest.id, default: []].append("newest verified") }
-        for point in sorted where !point.holds.isEmpty { reasons[point.id, default: []] += point.holds }
+        for point in sorted where !point.holds.isEmpty { reasons[point.id, default: []] += point.holds.map(\.rawValue) }
         for (i, point) in verified.prefix(max(0, policy.last)).enumerated() {
             reasons[point.id, default: []].append("last \(i + 1) of \(policy.last)")
         }

@@ -27,6 +27,7 @@ final class CoordinatorServer: Sendable {
     let log: Log
     let sessions = AgentSessions()
     let feed = JobFeed()
+    let desk = ReadingDesk()
     private let strangers = Strangers()
 
     init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {
@@ -140,6 +141,14 @@ final class CoordinatorServer: Sendable {
         let keys = self.keys
         let enrolment = try await catalogue.enrol(secret: request.token, name: request.name, from: "tls") {
             grant throws(FleetError) in
+            // Thrown here, it leaves the token as good as it was.
+            if let role = request.role, role != grant.role {
+                throw FleetError(
+                    .usage, "the token is an \(grant.role.rawValue)'s, not an \(role.rawValue)'s",
+                    hint: grant.role == .agent
+                        ? "run 'fleet-agent enroll -' with it on the node; people get theirs from 'fleetctl operator token NAME'"
+                        : "use it with 'fleetctl login -'; a node gets its own from 'fleetctl agent token CLUSTER'")
+            }
             let certificate = try keys.issue(grant, request: request.request)
             let record = CertificateRecord(
                 fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),

@@ -64,6 +64,7 @@ extension CoordinatorServer {
         default:
             if try await serveStore(stream, actor) { return }
             if try await serveRetention(stream, actor) { return }
+            if try await serveContent(stream, actor) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")
@@ -195,8 +196,8 @@ extension CoordinatorServer {
 
     private func status() async throws(FleetError) -> FleetStatus {
         let store = vault.store
-        let free = try await blocking { () throws(FleetError) in try store.freeSpace() }
-        let used = try await catalogue.storedBytes()
+        let (free, used) = try await blocking { () throws(FleetError) in (try store.freeSpace(), try store.usedSpace())
+        }
         return FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
             agents: try await agents(),

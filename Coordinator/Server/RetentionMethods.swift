@@ -17,7 +17,7 @@ extension CoordinatorServer {
             try await stream.finish(try await catalogue.retention(try request(ListRequest.self).cluster))
         case ControlMethod.applyRetention:
             let run = try request(RetentionRunRequest.self)
-            try await stream.finish(try await vault.applyRetention(run.cluster, dryRun: run.dryRun, by: actor))
+            try await stream.finish(try await vault.applyRetention(run.cluster, confirmed: run.confirmed, by: actor))
         case ControlMethod.pinSnapshot:
             let pin = try request(PinRequest.self)
             let id = try await catalogue.findSnapshot(pin.name).record.id

@@ -9,8 +9,12 @@ extension CoordinatorServer {
         switch stream.method {
         case ControlMethod.checkStore:
             let request = try JSON.decode(StoreCheckRequest.self, from: stream.request)
-            let reply = try await blocking { () throws(FleetError) in try upkeep.check(readData: request.readData) }
+            var reply = try await blocking { () throws(FleetError) in try upkeep.check(readData: request.readData) }
             try await record(reply, actor)
+            if request.readData {
+                reply.recovered = try await vault.lookAgain(
+                    except: Set(reply.findings.flatMap(\.snapshots)), by: actor)
+            }
             try await stream.finish(reply)
         case ControlMethod.storeStatistics:
             try await stream.finish(try await blocking { () throws(FleetError) in try upkeep.statistics() })
@@ -32,7 +36,9 @@ extension CoordinatorServer {
     private func record(_ reply: StoreCheckReply, _ actor: String) async throws(FleetError) {
         for finding in reply.findings {
             for id in finding.snapshots {
-                guard let entry = try await catalogue.entry(id), entry.condition == .verified else { continue }
+                guard let entry = try await catalogue.entry(id),
+                    entry.condition == .verified || entry.condition == .foreign
+                else { continue }
                 try await catalogue.mark(
                     id, finding.problem.code == .notFound ? .missing : .damaged, finding.problem, by: actor)
             }

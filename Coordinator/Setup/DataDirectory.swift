@@ -1,5 +1,6 @@
 import FleetRepository
 import FleetSystem
+import Glibc
 
 /// The coordinator's directory and what lies where in it. All of it belongs to one user and is closed to others.
 ///
@@ -31,11 +32,13 @@ struct DataDirectory: Sendable {
     /// - Throws: `already-exists` for one that is set up: its keys are what every agent has pinned.
     @discardableResult
     func create(_ settings: Settings) throws(FleetError) -> (hadKeys: Bool, recovery: RepositoryKey?) {
-        guard !FileSystem.exists(settingsFile), !FileSystem.exists(catalogue) else {
+        // A catalogue alone is one that was put back from a copy: it is kept, as keys and store are.
+        guard !FileSystem.exists(settingsFile) else {
             throw FleetError(
                 .alreadyExists, "\(path) is set up already",
                 hint: "serve from it, or name another directory with --data; its keys can't be made again")
         }
+        try checkOwner()
         try FileSystem.makeDirectories(path)
         let lock = try self.lock()
         let hadKeys = try KeyRing.create(in: keys)
@@ -57,6 +60,17 @@ struct DataDirectory: Sendable {
         do throws(FleetError) { return try JSON.decode(Settings.self, from: try FileSystem.read(settingsFile)) } catch {
             throw error.during(settingsFile)
         }
+    }
+
+    /// What root writes here the service could not read: it runs as whom the directory belongs to.
+    ///
+    /// - Throws: `usage` for root in another's directory.
+    func checkOwner() throws(FleetError) {
+        guard geteuid() == 0, let owner = try FileSystem.status(path)?.owner, owner != 0 else { return }
+        throw FleetError(
+            .usage, "\(path) belongs to the user that the service runs as, and this is root",
+            hint: "run the same as that user: runuser -u fleet-coordinator -- fleet-coordinator ...; what root has put "
+                + "there goes over with: chown -R fleet-coordinator: \(path)")
     }
 
     /// Two coordinators on one directory would each sign jobs the other does not know of.

@@ -12,6 +12,8 @@ extension DataDirectory {
     func createRepository() throws(FleetError) -> RepositoryKey? {
         let hasKey = FileSystem.exists(repositoryKey)
         guard FileSystem.exists(store + "/config") else {
+            // Before there is a key that opens nothing.
+            try Repository.checkVacant(store)
             let master = hasKey ? try masterKey() : RepositoryKey.random(.master)
             if !hasKey { try FileSystem.writeDurably(repositoryKey, "\(master.text)\n".utf8) }
             return try Repository.create(store, master: master)
@@ -58,10 +60,38 @@ extension DataDirectory {
     /// so that a crash at any moment leaves a key file that does.
     func replaceMasterKey(openedBy former: RepositoryKey) throws(FleetError) {
         let repository = try Repository(store, key: former)
+        try repository.replaceKey(.master, with: try writeNewMasterKey(repository))
+    }
+
+    /// Replaces the recovery key, opened by itself or by the master key. `show` gives the new one to somebody; the former
+    /// opens the repository until that has succeeded. Where the recovery key had to open it, the key file is made anew
+    /// first: what was shown may still be lost in a power cut, and something must open the repository then.
+    func replaceRecoveryKey(
+        openedBy former: RepositoryKey, show: (RepositoryKey) throws(FleetError) -> Void
+    ) throws(FleetError) {
+        if former.role == .recovery { try replaceMasterKey(openedBy: former) }
+        let repository = try Repository(store, key: former)
+        let new = RepositoryKey.random(.recovery)
+        try repository.addKey(new)
+        try show(new)
+        try repository.replaceKey(.recovery, with: new)
+    }
+
+    /// Replaces all there is: the master key, the recovery key, and the data key of what is stored from now on. At any
+    /// moment the key file opens the repository; the former recovery key does until the new one is returned.
+    ///
+    /// - Returns: the recovery key, which is kept nowhere.
+    func replaceDataKey(openedBy former: RepositoryKey) throws(FleetError) -> RepositoryKey {
+        let repository = try Repository(store, key: former)
+        return try repository.replaceDataKey(master: try writeNewMasterKey(repository))
+    }
+
+    /// A key file that opens the repository, as the former one still does.
+    private func writeNewMasterKey(_ repository: Repository) throws(FleetError) -> RepositoryKey {
         let new = RepositoryKey.random(.master)
         try FileSystem.makeDirectories(keys)
         try repository.addKey(new)
         try FileSystem.writeDurably(repositoryKey, "\(new.text)\n".utf8)
-        try repository.replaceKey(.master, with: new)
+        return new
     }
 }

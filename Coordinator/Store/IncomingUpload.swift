@@ -26,9 +26,25 @@ final class IncomingUpload: IncomingSnapshot {
         try withUpload { upload throws(FleetError) in try upload.append(bytes) }
     }
 
+    func pages() throws(FleetError) -> any StoredPageSource {
+        // Made under the lock, read outside of it: a look takes long, and another connection must not wait for it.
+        let pages: RepositoryPages = try state.attempt { upload throws(FleetError) in try Self.open(upload).pages() }
+        return SnapshotPages(pages)
+    }
+
     func commit(_ record: SnapshotRecord) throws(FleetError) {
         try withUpload { upload throws(FleetError) in try store.commit(upload, as: record) }
         close()
+    }
+
+    func discard(isUnreadable: Bool) throws(FleetError) {
+        // Under the lock: whoever begins the same key waits for it, and then finds nothing.
+        try state.attempt { upload throws(FleetError) in
+            try Self.open(upload).close()
+            upload = nil
+            try store.repository.discard(key, isUnreadable: isUnreadable)
+        }
+        store.forget(self)
     }
 
     func close() {
@@ -41,10 +57,15 @@ final class IncomingUpload: IncomingSnapshot {
 
     private func withUpload(_ body: (Upload) throws(FleetError) -> Void) throws(FleetError) {
         try state.attempt { upload throws(FleetError) in
-            guard let upload else {
-                throw FleetError(.cancelled, "the upload was taken over by another connection", retryable: true)
-            }
-            try body(upload)
+            try body(try Self.open(upload))
         }
+    }
+
+    private static func open(_ upload: Upload?) throws(FleetError) -> Upload {
+        guard let upload else {
+            throw FleetError(
+                .cancelled, "another connection has taken the upload over, or its backup has ended", retryable: true)
+        }
+        return upload
     }
 }

@@ -1,3 +1,4 @@
+import EtcdSnapshot
 import FleetProtocol
 import FleetRepository
 import FleetSystem
@@ -36,10 +37,10 @@ final class RepositoryStore: SnapshotStore {
 
     func incoming() throws(FleetError) -> [String] { try repository.uploads().filter { Identifier.isValid($0) } }
 
-    func discard(_ key: String) throws(FleetError) {
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
         try check(key)
         writers.withLock { $0.removeValue(forKey: key) }?.close()
-        try repository.discard(key)
+        try repository.discard(key, isUnreadable: isUnreadable)
     }
 
     func commit(_ upload: Upload, as record: SnapshotRecord) throws(FleetError) {
@@ -98,8 +99,7 @@ final class RepositoryStore: SnapshotStore {
             let hasher = SnapshotHasher()
             try readAll(snapshot) { bytes in hasher.update(bytes) }
             return StoreVerdict(
-                findings: SnapshotShape.findings(
-                    hasher.result(), length: record.size, sha256: record.sha256, facts: record.facts))
+                findings: SnapshotShape.findings(hasher.result(), of: record))
         } catch {
             guard [.notFound, .snapshotDamaged, .malformed].contains(error.code) else { throw error }
             return StoreVerdict(findings: [error])
@@ -112,6 +112,7 @@ final class RepositoryStore: SnapshotStore {
     }
 
     func freeSpace() throws(FleetError) -> Int64 { try repository.freeSpace() }
+    func usedSpace() throws(FleetError) -> Int64 { try repository.storedBytes() }
 }
 
 /// Gives all of a snapshot, in order, in pieces of a megabyte.
@@ -141,4 +142,8 @@ private final class StoredPages: StoredSnapshot {
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int {
         try snapshot.read(at: offset, into: buffer)
     }
+
+    var pages: any PageSource { SnapshotPages(snapshot.pages) }
+
+    func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8] { try snapshot.write(to: target) }
 }

@@ -47,34 +47,46 @@ final class SnapshotHasher {
     }
 }
 
-/// What makes a file a whole snapshot. Pure.
+/// Whether bytes are the whole of what they should be. Pure.
 enum SnapshotShape {
-    /// Findings; none where `result` is the file that `record` describes and etcd's own digest holds.
-    ///
+    /// What is not as it was saved: damage on the way or at rest. None where `result` is the file that was announced.
+    static func findings(_ result: SnapshotHasher.Result, length: Int64, sha256: String) -> [FleetError] {
+        var findings: [FleetError] = []
+        if result.length != length { findings.append(found("the file has \(result.length) bytes and not \(length)")) }
+        if result.sha256 != sha256 {
+            findings.append(found("the SHA-256 is \(result.sha256) and not \(Act.clip(sha256, 64))"))
+        }
+        return findings
+    }
+
+    /// Of a stored snapshot. What was wrong with it when it came is in its record, and no damage now.
+    static func findings(_ result: SnapshotHasher.Result, of record: SnapshotRecord) -> [FleetError] {
+        let findings = findings(result, length: record.size, sha256: record.sha256)
+        guard record.verification == nil else { return findings }
+        // Stored before coordinators read what they store: then its own digest and etcd's tool are all there is.
+        return findings + oldFindings(result, record)
+    }
+
     /// Sizes: the database is whole pages, a multiple of 512, and 32 bytes of digest follow. `snapshot status` counts
     /// all pages up to the high-water mark, and the server sends exactly these, so the file is 32 bytes longer (seen
     /// with etcd 3.4 and 3.5).
-    static func findings(
-        _ result: SnapshotHasher.Result, length: Int64, sha256: String, facts: SnapshotFacts
-    ) -> [FleetError] {
+    private static func oldFindings(_ result: SnapshotHasher.Result, _ record: SnapshotRecord) -> [FleetError] {
         var findings: [FleetError] = []
-        func found(_ message: String) {
-            findings.append(
-                FleetError(.snapshotDamaged, message, hint: "this copy is of no use; make another backup"))
-        }
-        if result.length != length { found("the file has \(result.length) bytes and not \(length)") }
-        if facts.size != length { found("the file has \(length) bytes, its agent saved \(facts.size)") }
-        if result.sha256 != sha256 { found("the SHA-256 is \(result.sha256) and not \(Act.clip(sha256, 64))") }
         if result.length % 512 != Int64(SnapshotHasher.trailerLength) {
-            found(
-                "the length \(result.length) is not that of a snapshot with its digest: it was cut, or is no snapshot")
+            findings.append(
+                found("the length \(result.length) is not that of a snapshot with its digest: it was cut, or is none"))
         } else if result.trailer != result.trailerComputed {
-            found("etcd's own SHA-256 at the end of the file does not match its content")
+            findings.append(found("etcd's own SHA-256 at the end of the file does not match its content"))
         }
         // Wrapping: both numbers come from outside, a manifest included.
-        if facts.status.totalSize &+ Int64(SnapshotHasher.trailerLength) != length {
-            found("etcd's tool counted a database of \(facts.status.totalSize) bytes in a file of \(length)")
+        let counted = record.facts.status.totalSize
+        if counted &+ Int64(SnapshotHasher.trailerLength) != record.size {
+            findings.append(found("etcd's tool counted a database of \(counted) bytes in a file of \(record.size)"))
         }
         return findings
+    }
+
+    private static func found(_ message: String) -> FleetError {
+        FleetError(.snapshotDamaged, message, hint: "this copy is of no use; make another backup")
     }
 }

@@ -1,4 +1,6 @@
+import EtcdSnapshot
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// Where snapshots are kept. Every function blocks and may be called from any thread.
@@ -24,8 +26,9 @@ protocol SnapshotStore: Sendable {
     /// The keys of the incoming ones.
     func incoming() throws(FleetError) -> [String]
 
-    /// Forgets an incoming one; what is not there is fine.
-    func discard(_ key: String) throws(FleetError)
+    /// Forgets an incoming one; what is not there is fine. `isUnreadable`: it can't be read back, so what comes next
+    /// shares nothing with it, nor with what it shared.
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError)
 
     /// All committed snapshots by id, and what is wrong with entries that can't be read: one odd entry never hides the
     /// others.
@@ -46,6 +49,19 @@ protocol SnapshotStore: Sendable {
 
     /// Bytes that can still be stored.
     func freeSpace() throws(FleetError) -> Int64
+
+    /// Bytes that the store takes on its file system.
+    func usedSpace() throws(FleetError) -> Int64
+}
+
+extension SnapshotStore {
+    func discard(_ key: String) throws(FleetError) { try discard(key, isUnreadable: false) }
+}
+
+/// The bytes of an incoming snapshot: page by page, or all of them.
+protocol StoredPageSource: PageSource {
+    /// In order, each byte as it is stored: what happens to be in memory is read again.
+    func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError)
 }
 
 /// A snapshot that is arriving. Used by one caller at a time.
@@ -55,8 +71,13 @@ protocol IncomingSnapshot: AnyObject, Sendable {
     /// Gives all bytes that are there, in order, to `body`.
     func readBack(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError)
     func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError)
+    /// All that is there now, for who looks at it before it is committed; durable when this returns. Good until this is
+    /// closed or committed.
+    func pages() throws(FleetError) -> any StoredPageSource
     /// Makes it the snapshot that `record` describes; see the contract. This object is used up by it.
     func commit(_ record: SnapshotRecord) throws(FleetError)
+    /// Forgets it. Throws `cancelled` where it is another's by now, whose bytes stay.
+    func discard(isUnreadable: Bool) throws(FleetError)
     /// Lets go of it; the bytes stay for the next `begin`.
     func close()
 }
@@ -66,6 +87,11 @@ protocol StoredSnapshot: AnyObject, Sendable {
     var record: SnapshotRecord { get }
     /// Fills `buffer` from `offset` on; fewer bytes only at the end, 0 behind it.
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int
+    /// The same bytes, for who looks into it.
+    var pages: any PageSource { get }
+
+    /// Writes all of it, in any order, and returns the SHA-256 of what was written, as it reads back.
+    func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8]
 }
 
 struct StoreListing: Sendable, Equatable {

@@ -1,8 +1,6 @@
-import FleetCrypto
 import FleetProtocol
 import FleetRepository
 import FleetSystem
-private import Glibc
 
 /// A stored snapshot as a file of its own.
 enum StoreExport {
@@ -12,30 +10,12 @@ enum StoreExport {
     static func write(_ id: String, of store: any SnapshotStore, to path: String) throws(FleetError) -> SnapshotRecord {
         let snapshot = try store.open(id)
         let temporary = "\(path).part-\(Randomness.token(6))"
-        let file = try Descriptor.open(temporary, O_WRONLY | O_CREAT | O_EXCL)
+        let file = try TargetFile(creating: temporary)
         do throws(FleetError) {
-            var hasher = SHA256()
-            var buffer = [UInt8](repeating: 0, count: 1 << 20)
-            var offset: Int64 = 0
-            while true {
-                var span = buffer.mutableSpan
-                let count = try span.withUnsafeMutableBytes { (bytes) throws(FleetError) in
-                    try snapshot.read(at: offset, into: bytes)
-                }
-                if count == 0 { break }
-                let whole = buffer.span
-                try whole.withUnsafeBytes { (bytes) throws(FleetError) in
-                    let piece = UnsafeRawBufferPointer(rebasing: bytes[..<count])
-                    hasher.update(piece)
-                    try file.write(piece)
-                }
-                offset += Int64(count)
-            }
-            guard offset == snapshot.record.size, hasher.finalize().hex == snapshot.record.sha256 else {
+            guard try snapshot.write(to: file).hex == snapshot.record.sha256 else {
                 throw FleetError(.snapshotDamaged, "snapshot \(id) is not what was stored", hint: "export another one")
             }
             try file.sync()
-            try file.close()
             try FileSystem.rename(temporary, to: path)
         } catch {
             try? FileSystem.remove(temporary)

@@ -20,11 +20,14 @@ public struct EnrollRequest: Codable, Sendable {
     public var name: String
     /// PEM of a PKCS #10 request; only its public key is taken from it.
     public var request: String
+    /// What the token should be for: one for the other is refused and not spent. nil: whatever it is for.
+    public var role: Role?
 
-    public init(token: String, name: String, request: String) {
+    public init(token: String, name: String, request: String, role: Role? = nil) {
         self.token = token
         self.name = name
         self.request = request
+        self.role = role
     }
 }
 

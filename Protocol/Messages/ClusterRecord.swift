@@ -25,6 +25,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var agents: Int
     /// Snapshots that can be restored: verified, and their file is there.
     public var snapshots: Int
+    /// Those that can't be read, or had something wrong in them when they came.
+    public var unusableSnapshots: Int
     public var latestSnapshot: String?
     /// When the save of `latestSnapshot` began: all that was written before is in it.
     public var latestSavedAt: Timestamp?
@@ -35,7 +37,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
 
     public init(
         name: String, created: Timestamp, identities: [EtcdIdentity], agents: Int, snapshots: Int,
-        latestSnapshot: String?, latestSavedAt: Timestamp?, lastJob: String?, lastJobKind: String?,
+        unusableSnapshots: Int = 0, latestSnapshot: String?, latestSavedAt: Timestamp?, lastJob: String?,
+        lastJobKind: String?,
         lastJobState: JobState?
     ) {
         self.name = name
@@ -43,6 +46,7 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
         self.identities = identities
         self.agents = agents
         self.snapshots = snapshots
+        self.unusableSnapshots = unusableSnapshots
         self.latestSnapshot = latestSnapshot
         self.latestSavedAt = latestSavedAt
         self.lastJob = lastJob

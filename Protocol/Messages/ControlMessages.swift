@@ -142,7 +142,7 @@ public struct FleetStatus: Codable, Sendable {
     public var openJobs: [JobRecord]
     /// Bytes that are free where snapshots are stored.
     public var storeFree: Int64
-    /// Bytes of all stored snapshots.
+    /// Bytes that the stored snapshots take there.
     public var storeUsed: Int64
     public var audit: AuditVerdict
 

@@ -52,11 +52,11 @@ public struct RetentionRecord: Codable, Sendable {
 
 public struct RetentionRunRequest: Codable, Sendable {
     public var cluster: String
-    /// Only decide.
-    public var dryRun: Bool
-    public init(cluster: String, dryRun: Bool) {
+    /// The `RetentionReply.digest` that somebody has agreed to: delete that and nothing else. nil: only decide.
+    public var confirmed: String?
+    public init(cluster: String, confirmed: String? = nil) {
         self.cluster = cluster
-        self.dryRun = dryRun
+        self.confirmed = confirmed
     }
 }
 
@@ -83,10 +83,13 @@ public struct RetentionReply: Codable, Sendable {
     public var cluster: String
     public var policy: RetentionPolicy
     public var lines: [Line]
-    public init(cluster: String, policy: RetentionPolicy, lines: [Line]) {
+    /// Of the ids that are not kept, in hexadecimal: another set has another one.
+    public var digest: String
+    public init(cluster: String, policy: RetentionPolicy, lines: [Line], digest: String) {
         self.cluster = cluster
         self.policy = policy
         self.lines = lines
+        self.digest = digest
     }
 }
 

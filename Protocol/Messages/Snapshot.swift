@@ -87,10 +87,15 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
     /// The etcd cluster id that `cluster` was known by when a snapshot with another one came, and no restore explained
     /// it. nil where the snapshot is its cluster's own.
     public var expectedClusterID: String?
+    /// What the coordinator itself found in it; nil for one that was stored before coordinators looked.
+    public var verification: SnapshotVerification?
+    /// nil for one that an agent of the fleet saved. Otherwise `node` and `job` are empty.
+    public var imported: SnapshotImport?
 
     public init(
         id: String, cluster: String, node: String, job: String, storedAt: Timestamp, size: Int64, sha256: String,
-        facts: SnapshotFacts, expectedClusterID: String? = nil
+        facts: SnapshotFacts, expectedClusterID: String? = nil, verification: SnapshotVerification? = nil,
+        imported: SnapshotImport? = nil
     ) {
         self.id = id
         self.cluster = cluster
@@ -101,5 +106,7 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
         self.sha256 = sha256
         self.facts = facts
         self.expectedClusterID = expectedClusterID
+        self.verification = verification
+        self.imported = imported
     }
 }

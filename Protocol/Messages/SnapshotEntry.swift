@@ -2,13 +2,15 @@ public import FleetSystem
 
 /// Whether a snapshot of the catalogue can be restored.
 public enum SnapshotCondition: String, Codable, Sendable {
-    /// Its file was whole when it was stored: length, digest and etcd's own digest at its end.
+    /// Its file was whole and sound when it was stored: length and digests, every page, key and value, and etcd's own
+    /// tool, the agent and the coordinator say the same of it.
     case verified
     /// The row is there, the file is not.
     case missing
-    /// The file is there and is not what was stored.
+    /// The file is there and is not what was stored, or had something wrong in it when it came.
     case damaged
-    /// It is whole, and of another etcd cluster than the one whose name it was stored under.
+    /// It is whole, and of another etcd cluster than the one whose name it was stored under, or of one that nothing
+    /// tells.
     case foreign
 }
 
@@ -31,6 +33,9 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
         self.problem = problem
         self.pinned = pinned
     }
+
+    /// "verified, pinned"
+    public var state: String { condition.rawValue + (pinned ? ", pinned" : "") }
 
     private enum CodingKeys: String, CodingKey { case condition, problem, pinned }
 

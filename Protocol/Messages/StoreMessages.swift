@@ -30,7 +30,12 @@ public struct StoreCheckReply: Codable, Sendable {
     public var packs: Int
     /// Bytes of blocks that were read; 0 without `readData`.
     public var bytesRead: Int64
-    public init(findings: [Finding], snapshots: Int, packs: Int, bytesRead: Int64) {
+    /// Snapshots that were marked and count again; nil without `readData`.
+    public var recovered: [String]?
+    public init(
+        findings: [Finding], snapshots: Int, packs: Int, bytesRead: Int64, recovered: [String]? = nil
+    ) {
+        self.recovered = recovered
         self.findings = findings
         self.snapshots = snapshots
         self.packs = packs

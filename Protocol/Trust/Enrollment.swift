@@ -12,14 +12,18 @@ public enum Enrollment {
         public var fingerprint: String
     }
 
+    /// - Parameter role: what the token must be for.
     /// - Throws: `untrusted` when the coordinator is not the token's; then the token's secret was not sent.
-    public static func redeem(_ token: JoinToken, name: String, software: String) async throws(FleetError) -> Result {
+    public static func redeem(
+        _ token: JoinToken, name: String, role: Role, software: String
+    ) async throws(FleetError) -> Result {
         let connection = try await Dialler.connect(
             token.address, tls: try TLSContext.enrolling(), authorityFingerprint: token.authorityFingerprint,
             options: Connection.Options(software: software))
         let key = try PrivateKey.generateP256()
         let request = EnrollRequest(
-            token: token.secret, name: name, request: try CertificateRequest(key: key, commonName: name).pem)
+            token: token.secret, name: name, request: try CertificateRequest(key: key, commonName: name).pem,
+            role: role)
         let outcome: Swift.Result<EnrollReply, FleetError>
         do throws(FleetError) { outcome = .success(try await connection.call(Method.enroll, request)) } catch {
             outcome = .failure(error)

@@ -5,6 +5,7 @@
 // No _GNU_SOURCE here: it changes the layout names of fd_set, and every module must see the same ones.
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/epoll.h>
@@ -48,9 +49,27 @@ static inline unsigned short fleet_terminal_columns(int fd) {
     return ioctl(fd, 0x5413 /* TIOCGWINSZ */, &size) == 0 ? size.columns : 0;
 }
 
+// mallopt(3): from this size on, memory is mapped by itself and goes back to the kernel when it is freed.
+static inline int fleet_map_allocations_from(int bytes) {
+#ifdef M_MMAP_THRESHOLD
+    return mallopt(M_MMAP_THRESHOLD, bytes);
+#else
+    return (void)bytes, 1;
+#endif
+}
+
+// fallocate(2) without a flag: space for a file of that length.
+static inline int fleet_allocate(int fd, long length) { return (int)syscall(SYS_fallocate, fd, 0, 0L, length); }
+
 // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE of fallocate(2), which Glibc's module shows only with _GNU_SOURCE.
 static inline int fleet_punch_hole(int fd, int64_t offset, int64_t length) {
     return (int)syscall(SYS_fallocate, fd, 0x02 | 0x01, offset, length);
+}
+
+// mallopt(3): "M_TRIM_THRESHOLD (-1)"; M_ARENA_MAX (-8) is in malloc.h only.
+static inline void fleet_keep_memory_small(void) {
+    mallopt(-8, 1);
+    mallopt(-1, 1 << 20);
 }
 
 // The wait status macros, which Swift can't call.

@@ -96,9 +96,9 @@ struct ClusterBuckets {
         }
         let key = Self.text(entry.key)
         guard entry.value.count <= Self.textLimit, let stored = try? JSON.decode(Stored.self, from: entry.value) else {
-            return "member \(key) is not a member's JSON"
+            return "member \(Self.name(key)) is not a member's JSON"
         }
-        guard hex(stored.id) == key else { return "member \(key) says that it is \(hex(stored.id))" }
+        guard hex(stored.id) == key else { return "member \(Self.name(key)) says that it is \(hex(stored.id))" }
         guard facts.members.count < Self.limit else { return "more than \(Self.limit) members" }
         facts.members.append(
             SnapshotMember(
@@ -169,6 +169,9 @@ struct ClusterBuckets {
         return bytes.first == UInt8(ascii: "{") && bytes.count <= textLimit
             && (try? JSON.decode(Anything.self, from: bytes)) != nil
     }
+
+    /// An id, or a word in its place: findings are logged, and in a damaged file any bytes may stand anywhere.
+    private static func name(_ key: String) -> String { UInt64(key, radix: 16) == nil ? "(no id)" : key }
 
     private static func text(_ bytes: UnsafeRawBufferPointer) -> String {
         String(decoding: bytes.prefix(textLimit), as: UTF8.self)

@@ -10,6 +10,8 @@ struct KeyBucket {
     /// Of the last entry; 0 without any.
     private(set) var lastRevision: Int64 = 0
     private var lastSub: Int64?
+    /// 'snapshot restore --bump-revision' was here: see `SnapshotReport.isBumped`.
+    private(set) var isBumped = false
 
     init(_ index: LiveIndex) { self.index = index }
 
@@ -21,7 +23,7 @@ struct KeyBucket {
         guard let revision = Revision(entry.key) else {
             return findings.add(
                 .encoding, page: entry.page, bucket: entry.bucket,
-                "a key that is not a revision: \(entry.key.prefix(32).hex)")
+                "a key of \(entry.key.count) bytes that is not a revision")
         }
         // The tree's order is that of revisions; what remains is that a put and a deletion can't be one operation.
         if revision.main == lastRevision, let lastSub, revision.sub == lastSub {
@@ -35,6 +37,7 @@ struct KeyBucket {
         }
         lastRevision = revision.main
         lastSub = revision.sub
+        if entry.value.isEmpty, !revision.isTombstone { isBumped = true }
         let record: KeyValue
         do throws(KeyValue.Problem) { record = try KeyValue(entry.value) } catch {
             return findings.add(

@@ -27,4 +27,11 @@ public struct KubernetesName: Hashable, Comparable, Sendable {
     }
 
     public static func < (a: Self, b: Self) -> Bool { (a.kind, a.namespace) < (b.kind, b.namespace) }
+
+    /// Whether a key may be a Secret's. Errs on that side: an apiserver's prefix can be any, so what counts is the word
+    /// "secrets" anywhere before the last one, "/registry/secrets/ns/name" as well as "/clusters/a/secrets/ns/name".
+    public static func isSecret(key: some Collection<UInt8>) -> Bool {
+        let words = key.split(separator: UInt8(ascii: "/"))
+        return words.dropLast().contains { $0.elementsEqual("secrets".utf8) }
+    }
 }

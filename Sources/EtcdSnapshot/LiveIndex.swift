@@ -124,6 +124,12 @@ struct LiveIndex {
         }
     }
 
+    /// The live keys by their places in the file: a source that decodes what is asked for does so once, not once a key.
+    var inFileOrder: some Sequence<Slot> {
+        slots.indices.filter { !slots[$0].isEmpty && !slots[$0].isTombstone }.map { UInt32($0) }
+            .sorted { slots[Int($0)].offset < slots[Int($1)].offset }.lazy.map { slots[Int($0)] }
+    }
+
     /// Marks the live entries of this pass and returns how many there are.
     func mark(_ live: inout Bitmap) -> Int {
         var count = 0

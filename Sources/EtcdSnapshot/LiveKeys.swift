@@ -15,6 +15,11 @@ public struct LiveKey: Sendable, Equatable {
     public var name: String { String(decoding: key, as: UTF8.self) }
 }
 
+/// Marks on the entries of the bucket `key` of one snapshot.
+public struct LiveEntries: Sendable {
+    var marks = Bitmap()
+}
+
 extension SnapshotReader {
     /// Calls `body` for every live key that begins with `prefix`, in the order of modification (the order of the file).
     ///
@@ -24,16 +29,29 @@ extension SnapshotReader {
     public func forEachLiveKey(
         prefix: [UInt8] = [], _ body: (LiveKey) throws(FleetError) -> Void
     ) throws(FleetError) {
-        guard let bucket = try keyBucket() else { return }
+        try forEach(try liveEntries(prefix: prefix), body)
+    }
+
+    /// Which entries are the live keys that begin with `prefix`: one bit an entry, to go through them more than once.
+    public func liveEntries(prefix: [UInt8] = []) throws(FleetError) -> LiveEntries {
+        var live = LiveEntries()
+        guard let bucket = try keyBucket() else { return live }
         var index = LiveIndex(source, slotLimit: slotLimit)
-        var marks = Bitmap()
         repeat {
             index = try fill(index, bucket, prefix)
             guard !index.isOverfull else { throw .tooManyKeys }
-            _ = index.mark(&marks)
+            _ = index.mark(&live.marks)
         } while index.advance()
+        return live
+    }
+
+    /// One walk over the bucket, in the order of modification.
+    public func forEach(
+        _ live: LiveEntries, _ body: (LiveKey) throws(FleetError) -> Void
+    ) throws(FleetError) {
+        guard let bucket = try keyBucket() else { return }
         try withoutActuallyEscaping(body) { body throws(FleetError) in
-            var pass = LivePass(live: marks, body: body)
+            var pass = LivePass(live: live.marks, body: body)
             var walk = TreeWalk(source, layout)
             try walk.walk(bucket, &pass)
         }

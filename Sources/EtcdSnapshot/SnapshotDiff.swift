@@ -94,7 +94,7 @@ private struct Comparison {
     }
 
     private func compare(_ before: LiveIndex, _ after: LiveIndex, _ each: Each) throws(FleetError) {
-        for slot in before.slots where !slot.isEmpty && !slot.isTombstone {
+        for slot in before.inFileOrder {
             try old.record(slot) { was, key throws(FleetError) in
                 let other = after.slots[try after.find(was.key, slot.hash)]
                 guard !other.isEmpty, !other.isTombstone else { return try each(.removed, key) }
@@ -103,7 +103,7 @@ private struct Comparison {
                 }
             }
         }
-        for slot in after.slots where !slot.isEmpty && !slot.isTombstone {
+        for slot in after.inFileOrder {
             try new.record(slot) { now, key throws(FleetError) in
                 let other = before.slots[try before.find(now.key, slot.hash)]
                 if other.isEmpty || other.isTombstone { try each(.added, key) }

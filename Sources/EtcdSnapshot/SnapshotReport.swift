@@ -24,6 +24,9 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
     /// User keys that are there at the newest revision: what etcd 3.6 calls total keys. nil with a finding when they
     /// are too many to be counted in bounded memory.
     public var liveKeys: Int64?
+    /// 'snapshot restore --bump-revision' left its mark: an entry with an empty key, which `liveKeys` counts and no
+    /// client of etcd ever sees.
+    public var isBumped: Bool
     /// nil for a raw database, which has none.
     public var sha256: Digest?
     /// CRC-32C over the keys as `etcdctl endpoint hashkv` gives it, to be compared with a member's only where
@@ -66,6 +69,7 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
         totalKey = content.total
         totalSize = layout.totalSize
         liveKeys = live.map(Int64.init)
+        isBumped = content.keys.isBumped
         self.sha256 = sha256
         self.hashKV = hashKV?.hash
         hashRevision = hashKV?.revision

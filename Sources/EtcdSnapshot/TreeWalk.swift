@@ -20,8 +20,8 @@ protocol EntryVisitor {
 /// Goes through a bucket's tree in key order and checks its structure on the way: all that `bbolt check` checks, and
 /// that elements lie in their page, one behind the other, as bbolt has always written them.
 ///
-/// Bounded on any input: every page slot is entered once, depth is limited, and since elements of a page may not
-/// overlap, the bytes handed to the visitor are never more than the file has.
+/// Bounded on any input: every page slot is claimed before it is read, and so read once; depth is limited; and since
+/// elements of a page may not overlap, the bytes handed to the visitor are never more than the file has.
 struct TreeWalk {
     /// A tree of 8 GB is 5 deep; bbolt has no limit of its own.
     static let depthLimit = 32
@@ -76,7 +76,9 @@ struct TreeWalk {
         guard id >= 2, !isTooFar, end <= readable else {
             findings.add(
                 .reference, page: id, bucket: bucket,
-                "it is referenced with \(overflow) more, but is a meta page or not below \(readable)")
+                overflow == 0
+                    ? "it is referenced, but is a meta page or not below \(readable)"
+                    : "it is referenced with \(overflow) more, but they are not all below \(readable)")
             return false
         }
         for slot in id..<end {
@@ -95,16 +97,16 @@ struct TreeWalk {
         guard depth < Self.depthLimit else {
             return findings.add(.reference, page: id, bucket: bucket, "the tree is more than \(Self.depthLimit) deep")
         }
-        let readable = layout.readable
-        guard id >= 2, id < readable else {
-            return findings.add(
-                .reference, page: id, bucket: bucket, "it is referenced, but is a meta page or not below \(readable)")
-        }
+        guard claim(id, 0, bucket) else { return }
         let source = self.source
         let start = Int(id) * layout.pageSize
         var overflow: UInt32 = 0
         try source.read(at: start, count: layout.pageSize) { page throws(FleetError) in
-            overflow = PageHeader(page).overflow
+            let header = PageHeader(page)
+            guard header.id == id else {
+                return findings.add(.page, page: id, bucket: bucket, "it says that it is page \(header.id)")
+            }
+            overflow = header.overflow
             if overflow == 0 { try content(page, id, bucket, depth, bounds, &visitor) }
         }
         guard overflow > 0 else { return }
@@ -113,6 +115,7 @@ struct TreeWalk {
             return findings.add(
                 .reference, page: id, bucket: bucket, "its \(overflow) pages of overflow are not all there")
         }
+        guard claim(id + 1, overflow - 1, bucket) else { return }
         guard length <= source.readLimit else {
             return findings.add(
                 .limit, page: id, bucket: bucket,
@@ -120,7 +123,8 @@ struct TreeWalk {
         }
         try source.read(at: start, count: length) { pages throws(FleetError) in
             // Read again, since what counts is what these bytes say now.
-            guard PageHeader(pages).overflow == overflow else { return }
+            let header = PageHeader(pages)
+            guard header.overflow == overflow, header.id == id else { return }
             try content(pages, id, bucket, depth, bounds, &visitor)
         }
     }
@@ -130,10 +134,6 @@ struct TreeWalk {
         _ visitor: inout some EntryVisitor
     ) throws(FleetError) {
         let header = PageHeader(page)
-        guard header.id == id else {
-            return findings.add(.page, page: id, bucket: bucket, "it says that it is page \(header.id)")
-        }
-        guard claim(id, header.overflow, bucket) else { return }
         switch header.flags {
         case PageHeader.leaf:
             let used = try leaf(page, header.count, id, Int(id) * layout.pageSize, bucket, bounds, &visitor)

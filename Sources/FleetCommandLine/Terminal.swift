@@ -13,9 +13,11 @@ public struct Terminal: Sendable {
     public var color: Bool
     public var columns: Int
     private let write: @Sendable (Int32, String) -> Void
+    private let writeBytes: @Sendable (Int32, [UInt8]) throws(FleetError) -> Void
 
     public init(
         outputIsTerminal: Bool, errorIsTerminal: Bool, color: Bool, columns: Int,
+        writeBytes: (@Sendable (Int32, [UInt8]) throws(FleetError) -> Void)? = nil,
         write: @escaping @Sendable (Int32, String) -> Void
     ) {
         self.outputIsTerminal = outputIsTerminal
@@ -23,6 +25,8 @@ public struct Terminal: Sendable {
         self.color = color
         self.columns = columns
         self.write = write
+        self.writeBytes =
+            writeBytes ?? { (descriptor, bytes) in write(descriptor, String(decoding: bytes, as: UTF8.self)) }
     }
 
     public static func standard() -> Terminal {
@@ -33,23 +37,44 @@ public struct Terminal: Sendable {
         let columns = Int(fleet_terminal_columns(output ? 1 : 2))
         return Terminal(
             outputIsTerminal: output, errorIsTerminal: isatty(2) == 1, color: output && !noColor && !dumb,
-            columns: columns > 0 ? columns : 100
-        ) { descriptor, text in
-            Signals.brokenPipeIgnored
-            var rest = Array(text.utf8)[...]
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-                if count < 0, errno == EINTR { continue }
-                // A reader that went away (| head) wants no more; that is no error.
-                if count <= 0 { return }
-                rest = rest.dropFirst(count)
-            }
+            columns: columns > 0 ? columns : 100, writeBytes: Self.writeAll
+        ) { descriptor, text in try? Self.writeAll(descriptor, Array(text.utf8)) }
+    }
+
+    private static let readerGone = FleetError.Code(rawValue: "reader-gone")
+
+    private static let writeAll: @Sendable (Int32, [UInt8]) throws(FleetError) -> Void = {
+        (descriptor, bytes) throws(FleetError) in
+        Signals.brokenPipeIgnored
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            if count == 0 { return }
+            if count < 0, errno == EPIPE { throw FleetError(readerGone, "write the output: nobody reads it") }
+            if count < 0 { throw FleetError(errno: errno, "write the output") }
+            rest = rest.dropFirst(count)
         }
     }
 
     /// A line of what was asked for.
     public func print(_ line: String) { write(1, Self.harmless(line) + "\n") }
     public func printRaw(_ text: String) { write(1, text) }
+    /// Data that was asked for, as it is.
+    ///
+    /// - Throws: `no-space` and others: half of a file must not look whole.
+    public func printBytes(_ bytes: [UInt8]) throws(FleetError) {
+        do throws(FleetError) { try writeBytes(1, bytes) } catch {
+            // A reader that went away (| head) wants no more; that is no error.
+            guard error.code == Self.readerGone else { throw error }
+        }
+    }
+    /// A line that must be seen, since nothing else will ever tell it.
+    ///
+    /// - Throws: also where nobody reads it.
+    public func printSurely(_ line: String) throws(FleetError) {
+        try writeBytes(1, Array((Self.harmless(line) + "\n").utf8))
+    }
     /// A line about it.
     public func note(_ line: String) { write(2, Self.harmless(line) + "\n") }
     public func noteRaw(_ text: String) { write(2, text) }

@@ -91,6 +91,11 @@ enum Coordinator {
             return try file.context(name)
         }
         guard FileSystem.exists(socket) else {
+            if FileSystem.exists("/var/lib/fleet-coordinator") {
+                throw FleetError(
+                    .notFound, "the coordinator of this host is not running",
+                    hint: "systemctl start fleet-coordinator; if it does not stay up: journalctl -u fleet-coordinator")
+            }
             throw FleetError(
                 .usage, "no coordinator was named, and none has its socket on this host",
                 hint:

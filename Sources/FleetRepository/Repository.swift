@@ -11,31 +11,55 @@ public final class Repository: Sendable {
     /// Held by whatever makes snapshot files appear, change or go, and by what decides on that ground.
     let publishing = Monitor<[String: SnapshotHead]>([:])
 
+    /// Packs that an upload shared which could not be read back, since this object was made. What depends on them is no
+    /// longer built upon, so that the next upload is whole whatever has become of them.
+    let distrusted = Monitor<Set<PackID>>([])
+
     static let configLimit = 1 << 20
     private static func configPath(_ root: String) -> String { "\(root)/config" }
 
     /// Makes a repository that `master` opens, and one more key that does, for the paper in the safe.
     ///
-    /// - Throws: `already-exists`.
+    /// - Throws: `already-exists`; `not-found` where only the `config` of one is missing.
     public static func create(
         _ root: String, files: any RepositoryFiles = SystemRepositoryFiles(), master: RepositoryKey
     ) throws(FleetError) -> RepositoryKey {
-        try files.makeDirectories(root)
+        for name in ["packs", "snapshots", "incoming"] { try files.makeDirectories("\(root)/\(name)") }
+        try checkVacant(root, files: files)
+        let recovery = RepositoryKey.random(.recovery)
+        let config = try RepositoryConfig.create(for: [master, recovery])
+        try files.writeDurably(configPath(root), try config.encoded())
+        return recovery
+    }
+
+    /// Whether a repository can be made there: what is stored can be read with the data keys in its own `config` alone, so
+    /// another must not take its place.
+    ///
+    /// - Throws: `already-exists`; `not-found` where only the `config` of one is missing.
+    public static func checkVacant(
+        _ root: String, files: any RepositoryFiles = SystemRepositoryFiles()
+    ) throws(FleetError) {
         guard try files.size(configPath(root)) == nil else {
             throw FleetError(.alreadyExists, "\(root) is a repository already", hint: "open it, or name another place")
         }
-        let recovery = RepositoryKey.random(.recovery)
-        let config = try RepositoryConfig.create(for: [master, recovery])
-        for name in ["packs", "snapshots", "incoming"] { try files.makeDirectories("\(root)/\(name)") }
-        try files.writeDurably(configPath(root), try config.encoded())
-        return recovery
+        for directory in ["\(root)/snapshots", "\(root)/packs"] {
+            var names: [String] = []
+            do throws(FleetError) { names = try files.list(directory) } catch {
+                guard error.code == .notFound else { throw error }
+            }
+            guard names.allSatisfy({ $0.hasPrefix(".") }) else {
+                throw FleetError(
+                    .notFound, "\(configPath(root)) is not there, but what it opens is: \(directory) is not empty",
+                    hint: "put config back from the copy that the rest comes from, or name another place")
+            }
+        }
     }
 
     /// - Throws: `not-found` where there is no repository, `wrong-key`, `snapshot-damaged`.
     public init(
         _ root: String, files: any RepositoryFiles = SystemRepositoryFiles(), key: RepositoryKey
     ) throws(FleetError) {
-        core = RepositoryCore(root: root, files: files, dataKey: try Self.config(root, files).dataKey(key))
+        core = RepositoryCore(root: root, files: files, keys: try Self.config(root, files).dataKeys(key))
     }
 
     init(_ core: RepositoryCore) { self.core = core }
@@ -47,16 +71,29 @@ public final class Repository: Sendable {
         } catch { throw error.during(path) }
     }
 
-    /// Wraps the data key for another key of that role; the former key of the role opens nothing any more.
+    /// Wraps the data keys for another key of that role; the former key of the role opens nothing any more.
     public func replaceKey(_ role: RepositoryKey.Role, with key: RepositoryKey) throws(FleetError) {
-        let config = try Self.config(core.root, core.files).replacing(role, with: key, core.dataKey)
+        let config = try Self.config(core.root, core.files).replacing(role, with: key, core.keys)
         try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
     }
 
-    /// Wraps the data key for one more key.
+    /// Wraps the data keys for one more key.
     public func addKey(_ key: RepositoryKey) throws(FleetError) {
-        let config = try Self.config(core.root, core.files).adding(key, core.dataKey)
+        let config = try Self.config(core.root, core.files).adding(key, core.keys)
         try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
+    }
+
+    /// Makes a new data key, with which everything is sealed that is written from now on; what is there stays as it is,
+    /// and is read with the former ones. `master` and the key that this returns open the repository, and no others: the
+    /// former recovery key is on paper, so the new data key can't be wrapped for it.
+    ///
+    /// This object goes on with the former keys: open the repository anew.
+    public func replaceDataKey(master: RepositoryKey) throws(FleetError) -> RepositoryKey {
+        let recovery = RepositoryKey.random(.recovery)
+        let config = try Self.config(core.root, core.files).replacing(
+            all: [master, recovery], try core.keys.addingOne())
+        try core.files.writeDurably(Self.configPath(core.root), try config.encoded())
+        return recovery
     }
 
     /// Names become file names: only what is harmless as one, and not a temporary file's.

@@ -28,10 +28,14 @@ extension Repository {
         }.value
     }
 
-    /// nil where there is nothing to go on with, or nothing that it could be understood with.
+    /// nil where there is nothing to go on with, nothing that it could be understood with, or nothing that may be gone on
+    /// with: behind a rotation of the data key, nothing more is sealed with the former one.
     private func resume(_ key: String) throws(FleetError) -> Upload? {
         guard let (log, opening, checkpoints) = try UploadLog.open(key, core) else { return nil }
-        let upload: Box? = try publishing.attempt { _ throws(FleetError) in
+        let upload: Box? = try publishing.attempt { heads throws(FleetError) in
+            guard log.generation == core.keys.generation,
+                try !isTaken(opening.table[0], checkpoint: checkpoints.last?.packLength ?? 0, &heads)
+            else { return nil }
             do throws(FleetError) {
                 var parent: ResolvedSnapshot?
                 if let id = opening.parent {
@@ -55,12 +59,31 @@ extension Repository {
         return upload?.value
     }
 
+    /// Whether a snapshot needs the pack of an upload, as far as can be known: then it must not be cut back to what its log
+    /// says. A log outlives its commit when it can't be removed.
+    private func isTaken(
+        _ own: PackID, checkpoint: Int64, _ heads: inout [String: SnapshotHead]
+    ) throws(FleetError) -> Bool {
+        let isAllKnown = try refresh(&heads).isEmpty
+        if isAllKnown || Self.isNeeded(own, heads) { return Self.isNeeded(own, heads) }
+        // It may be one that can't be read. But a committed pack is longer than its log ever says; of one that is not,
+        // nothing would be cut off, and a damaged snapshot need not keep all uploads from going on.
+        return try core.files.size(core.path(own)) ?? 0 > checkpoint
+    }
+
+    private static func isNeeded(_ pack: PackID, _ heads: [String: SnapshotHead]) -> Bool {
+        heads.values.contains { head in head.packs.contains { $0.id == pack } }
+    }
+
     /// The heads are remembered: they never change but by what this process does.
     private func parent(
         lineage: String, member: String, _ heads: inout [String: SnapshotHead]
     ) throws(FleetError) -> ResolvedSnapshot? {
         try refresh(&heads)
-        let candidates = heads.values.filter { $0.lineage == lineage }.sorted {
+        let distrusted = distrusted.withLock { $0 }
+        let candidates = heads.values.filter { head in
+            head.lineage == lineage && !head.packs.contains { distrusted.contains($0.id) }
+        }.sorted {
             ($0.member == member ? 1 : 0, $0.created, $0.id) > ($1.member == member ? 1 : 0, $1.created, $1.id)
         }
         for head in candidates.prefix(4) {
@@ -73,15 +96,23 @@ extension Repository {
     }
 
     /// Forgets an upload; what is not there is fine.
-    public func discard(_ key: String) throws(FleetError) {
+    ///
+    /// - Parameter isUnreadable: it can't be read back, perhaps because of what it shares with others: those that come
+    ///   next share none of that.
+    public func discard(_ key: String, isUnreadable: Bool = false) throws(FleetError) {
         try Self.check(key)
-        let path = core.logPath(key)
-        guard try core.files.size(path) != nil else { return }
-        if let (_, opening, _) = try? UploadLog.open(key, core), let own = opening.table.first {
-            let isCommitted = try ids().contains { id in (try? head(id))?.packs.contains { $0.id == own } ?? true }
-            if !isCommitted { try core.files.remove(core.path(own)) }
+        try publishing.attempt { heads throws(FleetError) in
+            let path = core.logPath(key)
+            guard try core.files.size(path) != nil else { return }
+            if let table = (try? UploadLog.opening(key, core))?.table {
+                let own = table[0]
+                if isUnreadable { distrusted.withLock { $0.formUnion(table.dropFirst()) } }
+                // Where that can't be known, the pack is left to a collection.
+                let mayBeNeeded = try !refresh(&heads).isEmpty || Self.isNeeded(own, heads)
+                if !mayBeNeeded { try core.files.remove(core.path(own)) }
+            }
+            try core.files.remove(path)
         }
-        try core.files.remove(path)
     }
 
     /// Makes an upload the snapshot `id`. When this returns, it would survive a power cut; until then it is in no
@@ -121,17 +152,18 @@ extension Repository {
             heads[id]?.payload = []
         }
         upload.abandon()
-        // It is committed; that its log is still there is found out, and put right, at the next start.
+        // It is committed; that its log is still there is found out, and put right, at the next start or beginning.
         try? core.files.remove(core.logPath(upload.key))
     }
 
     /// After a start: logs of uploads that were committed right before the end go.
     public func recover() throws(FleetError) {
-        var owned: Set<PackID>?
-        for key in try uploads() {
-            guard let (_, opening, _) = try? UploadLog.open(key, core) else { continue }
-            if owned == nil { owned = Set(try ids().compactMap { id in (try? head(id))?.own }) }
-            if owned!.contains(opening.table[0]) { try core.files.remove(core.logPath(key)) }
+        try publishing.attempt { heads throws(FleetError) in
+            for key in try uploads() {
+                guard let own = (try? UploadLog.opening(key, core))?.table[0] else { continue }
+                try refresh(&heads)
+                if Self.isNeeded(own, heads) { try core.files.remove(core.logPath(key)) }
+            }
         }
     }
 

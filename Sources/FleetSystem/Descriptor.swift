@@ -52,6 +52,16 @@ public struct Descriptor: ~Copyable, Sendable {
         try systemCall("read") { pread(raw, buffer.baseAddress, buffer.count, off_t(offset)) }
     }
 
+    /// Writes all of it at `offset`, wherever the position is.
+    public borrowing func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(FleetError) {
+        var done = 0
+        while done < bytes.count {
+            done += try systemCall("write") {
+                pwrite(raw, bytes.baseAddress! + done, bytes.count - done, off_t(offset) + done)
+            }
+        }
+    }
+
     /// Length of the open file.
     public borrowing func size() throws(FleetError) -> Int64 {
         var buffer = stat()
@@ -65,6 +75,13 @@ public struct Descriptor: ~Copyable, Sendable {
 
     public borrowing func truncate(to length: Int64) throws(FleetError) {
         try systemCall("truncate") { ftruncate(raw, off_t(length)) }
+    }
+
+    /// Takes the space of a file of that length, so that a full disk is known before the work, and writing in any order is
+    /// as good as in order. A file system that can't is fine.
+    public borrowing func allocate(_ length: Int64) throws(FleetError) {
+        guard length > 0, fleet_allocate(raw, Int(length)) != 0, errno != EOPNOTSUPP else { return }
+        throw FleetError(errno: errno, "take \(length) bytes of disk")
     }
 
     public borrowing func sync() throws(FleetError) {

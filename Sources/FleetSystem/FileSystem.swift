@@ -67,12 +67,17 @@ public enum FileSystem {
         guard let directory = opendir(path) else { throw FleetError(errno: errno, "list \(path)") }
         defer { closedir(directory) }
         var names: [String] = []
-        while let entry = readdir(directory) {
+        while true {
+            // readdir(3): "If the end of the directory stream is reached, NULL is returned and errno is not changed." A list
+            // that an error has cut must not be taken for the whole: what is not in it may be deleted.
+            errno = 0
+            guard let entry = readdir(directory) else { break }
             let name = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
             if name != ".", name != ".." { names.append(name) }
         }
+        guard errno == 0 else { throw FleetError(errno: errno, "list \(path)") }
         return names.sorted()
     }
 
@@ -199,7 +204,8 @@ public enum FileSystem {
         return Int64(buffer.f_bavail) * Int64(buffer.f_frsize)
     }
 
-    /// Gives the whole file system blocks inside `range` back; they then read as zeros, and the length stays.
+    /// Gives the whole file system blocks inside `range` back; they then read as zeros, and the length stays. Not durable
+    /// when this returns: behind a power cut the bytes may be there again.
     ///
     /// - Returns: false where the file system can't do that.
     public static func punch(_ path: String, _ range: Range<Int64>) throws(FleetError) -> Bool {
@@ -208,7 +214,6 @@ public enum FileSystem {
             if errno == EOPNOTSUPP { return false }
             throw FleetError(errno: errno, "give back space of \(path)")
         }
-        try file.sync()
         return true
     }
 

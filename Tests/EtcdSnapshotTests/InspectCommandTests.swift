@@ -1,3 +1,4 @@
+import EtcdSampleFiles
 import EtcdSnapshot
 import FleetCommandLine
 import FleetControl

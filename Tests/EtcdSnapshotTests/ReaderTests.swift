@@ -1,3 +1,4 @@
+import EtcdSampleFiles
 import FleetCrypto
 import FleetSystem
 import Testing

@@ -1,3 +1,4 @@
+import EtcdSampleFiles
 import FleetSystem
 import RealEtcdProcess
 import Testing

@@ -42,7 +42,7 @@ import Testing
             let instance = etcd?.instance
             return JobRunner(
                 paths: paths, gate: gate, port: Store(directory: tree.root + "/store", failure: failure), log: .silent,
-                faults: FaultInjection(point: nil)
+                faults: .none
             ) { () throws(FleetError) in
                 try discovering()
                 guard var found, let instance else { throw FleetError(.noEtcd, "none", hint: "none") }
@@ -52,7 +52,7 @@ import Testing
         }
 
         func envelope(
-            _ id: String, counter: UInt64, node: String = "n1", expires: Timestamp = .now().adding(.seconds(60)),
+            _ id: String, counter: UInt64, node: String = "n1", expires: Timestamp = .now().adding(.seconds(3600)),
             snapshot: String = "s1", key other: PrivateKey? = nil
         ) throws -> Envelope {
             let job = Job(

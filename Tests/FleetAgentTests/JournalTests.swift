@@ -107,7 +107,7 @@ import Testing
             let restore = FleetProtocol.Operation.Restore(
                 snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
             let job = Job(
-                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(3600)),
                 operation: .restore(restore))
             var work = try RestorePlanner.plan(try tree.discover(), restore, job: job)
             work.snapshot.size = 1
@@ -115,7 +115,7 @@ import Testing
             let journal = try Journal<RestoreEntry>(directory + "/j")
             let driver = RestoreDriver(
                 journal: journal, steps: RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state")),
-                port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: FaultInjection(point: nil),
+                port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: .none,
                 decisions: DecisionBox(), report: { _, _, _, _ in }, waits: { _, _, _ in true })
             let error = await #expect(throws: FleetError.self) {
                 _ = try await driver.run(RestoreMachine(steps: work.steps, boot: boot))

@@ -149,7 +149,7 @@ import Testing
             runner = JobRunner(
                 paths: AgentPaths(state: tree.root + "/state"),
                 gate: JobGate(node: "n", cluster: "c", key: try VerifyingKey(raw: try key.rawPublicKey())),
-                port: Nobody(), log: .silent, faults: FaultInjection(point: nil)
+                port: Nobody(), log: .silent, faults: .none
             ) { () throws(FleetError) in throw FleetError(.noEtcd, "none", hint: "none") }
         }
 
@@ -268,7 +268,7 @@ import Testing
         for entry in journal.recovered { machine.apply(entry) }
         let driver = RestoreDriver(
             journal: journal, steps: RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state")),
-            port: Nobody(), faults: FaultInjection(point: nil), decisions: coordinator.box,
+            port: Nobody(), faults: .none, decisions: coordinator.box,
             report: { _, _, _, _ in }, waits: { phase, _, _ in await coordinator.hear(phase) })
         return try await driver.run(machine)
     }

@@ -18,7 +18,7 @@ import Testing
         var record = Self.record
         record.facts.members = members
         let job = Job(
-            id: job, node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+            id: job, node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(3600)),
             operation: .restore(.init(snapshot: record, dryRun: false, waitSeconds: 60)))
         guard case .restore(let restore) = job.operation else { fatalError("a restore") }
         return try RestorePlanner.plan(try tree.discover(), restore, job: job)

@@ -16,7 +16,7 @@ import Testing
             tree = try NodeTree(Layouts.kubespray)
             let restore = FleetProtocol.Operation.Restore(snapshot: record, dryRun: false, waitSeconds: waitSeconds)
             let job = Job(
-                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+                id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(3600)),
                 operation: .restore(restore))
             var work = try RestorePlanner.plan(try tree.discover(), restore, job: job)
             let root = tree.root
@@ -229,12 +229,12 @@ import Testing
         }
         let found = try node.tree.discover()
         let run = RestoreRun(
-            paths: paths, outbox: Outbox(paths: paths), port: Nobody(), faults: FaultInjection(point: nil),
+            paths: paths, outbox: Outbox(paths: paths), port: Nobody(), faults: .none,
             discover: { () throws(FleetError) in found }, log: .silent)
         let restore = FleetProtocol.Operation.Restore(
             snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 10)
         let job = Job(
-            id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(60)),
+            id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now().adding(.seconds(3600)),
             operation: .restore(restore))
         let outcome = await run.begin(job, restore)
         #expect(outcome.result == .failed && outcome.error?.hint != nil)

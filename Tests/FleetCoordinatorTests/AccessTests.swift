@@ -38,7 +38,7 @@ import Testing
                 secret: token.secret, role: role, cluster: role == .agent ? "a" : nil,
                 name: role == .operator ? name : nil,
                 lifetime: .seconds(60), by: "test")
-            let result = try await Enrollment.redeem(token, name: name, software: "test")
+            let result = try await Enrollment.redeem(token, name: name, role: role, software: "test")
             return try TLSContext.client(
                 identity: .init(certificate: try X509Certificate(pem: result.reply.certificate), key: result.key),
                 authority: try X509Certificate(pem: result.reply.authority))
@@ -85,6 +85,23 @@ import Testing
         }
         #expect(
             await refusal(stranger, Method.enroll, EnrollRequest(token: "0", name: "n", request: "x")) == .tokenUnknown)
+        await fleet.stop()
+    }
+
+    /// A token that is used for the wrong thing is refused, and is as good as before for the right one.
+    @Test func aTokenOfAnotherKindIsNotSpent() async throws {
+        let fleet = try await Running()
+        let token = JoinToken(
+            address: fleet.address, authorityFingerprint: fleet.server.keys.authority.certificate.fingerprint)
+        _ = try await fleet.server.catalogue.createToken(
+            secret: token.secret, role: .agent, cluster: "a", lifetime: .seconds(60), by: "test")
+        #expect(
+            await code {
+                _ = try await Enrollment.redeem(token, name: "operator", role: .operator, software: "test")
+            } == .usage)
+        #expect(try await fleet.server.catalogue.agents().isEmpty)
+        let joined = try await Enrollment.redeem(token, name: "n1", role: .agent, software: "test")
+        #expect(joined.reply.cluster == "a")
         await fleet.stop()
     }
 

@@ -121,4 +121,24 @@ struct DataDirectoryTests {
         _ = try directory.openStore(recovery)
         _ = try directory.openStore()
     }
+
+    /// The store was put back without its `config`: nothing is set up over it, and no key is made that opens nothing.
+    @Test func aStoreWithoutItsConfigIsNotSetUp() async throws {
+        let place = try TemporaryDirectory()
+        let former = DataDirectory(path: place.path + "/former")
+        let recovery = try #require(try former.create(settings).recovery)
+        let sample = SampleSnapshot("20261124-065510-aaaa", pages: 30)
+        try former.openStore().store(sample)
+        let directory = DataDirectory(path: place.path + "/new")
+        try FileSystem.makeDirectories(directory.path)
+        try FileSystem.rename(former.store, to: directory.store)
+        let config = try FileSystem.read(directory.store + "/config")
+        try FileSystem.remove(directory.store + "/config")
+
+        #expect(await code { try directory.create(settings) } == .notFound)
+        #expect(!FileSystem.exists(directory.store + "/config"))
+        #expect(!FileSystem.exists(directory.repositoryKey))
+        try FileSystem.writeDurably(directory.store + "/config", config)
+        #expect(try directory.openStore(recovery).bytes(sample.record.id) == sample.bytes)
+    }
 }

@@ -41,6 +41,11 @@ struct DecisionTests {
         #expect(guarded(own, target("a", [])) == nil)
         #expect(guarded(own, target("a", ["beef"])) == .otherCluster)
         #expect(guarded(own, target("b")) == .otherCluster)
+        // An id that nothing tells is nobody's.
+        let unknown = SnapshotEntry(record: Fixture.record("s1", etcdID: ""))
+        #expect(guarded(unknown, target()) == .otherCluster)
+        #expect(guarded(unknown, target("a", [])) == .otherCluster)
+        #expect(guarded(unknown, target(), other: true) == nil)
         #expect(guarded(own, target("b", ["beef"]), other: true) == nil)
         for condition in [SnapshotCondition.missing, .damaged] {
             let bad = SnapshotEntry(record: own.record, condition: condition)

@@ -32,11 +32,11 @@ struct HostileInputTests {
     }
 
     @Test func lengthsAtTheEndsOfTheirRangeAreFindings() {
-        var facts = Fixture.facts()
-        facts.status.totalSize = .max
+        var record = Fixture.record("s1")
+        record.facts.status.totalSize = .max
         for length in [Int64.min, .max] {
-            #expect(
-                !SnapshotShape.findings(SnapshotHasher().result(), length: length, sha256: "", facts: facts).isEmpty)
+            record.size = length
+            #expect(!SnapshotShape.findings(SnapshotHasher().result(), of: record).isEmpty)
         }
     }
 
@@ -92,9 +92,7 @@ struct HostileInputTests {
         #expect(await size { _ = try await catalogue.addCluster(long, by: "root") } < 300)
         #expect(await size { _ = try SnapshotChoice(long) } < 300)
         #expect(await size { _ = try store.open(long) } < 300)
-        for finding in SnapshotShape.findings(
-            SnapshotHasher().result(), length: 0, sha256: long, facts: Fixture.facts())
-        {
+        for finding in SnapshotShape.findings(SnapshotHasher().result(), length: 0, sha256: long) {
             #expect(finding.message.utf8.count < 300)
         }
         var agent = try #require(try await catalogue.agents(cluster: "a").first)

@@ -22,7 +22,7 @@ struct IdentityTests {
     private func backUp(etcdID: String = "cafe", saved: Timestamp? = nil) async throws -> SnapshotEntry {
         clock.advance(.seconds(60))
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
-        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        let sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
         var facts = sample.record.facts
         facts.clusterID = etcdID
         facts.savedAt = saved ?? clock.now
@@ -83,6 +83,24 @@ struct IdentityTests {
         #expect(try await catalogue.cluster("a").identities.map(\.id) == ["cafe", "beef"])
     }
 
+    /// What says nothing of which etcd the cluster is now must not use the explanation up.
+    @Test(arguments: ["import", "damaged"])
+    func aRestoreStillExplainsANewIdAfterOtherSnapshots(_ what: String) async throws {
+        let first = try await backUp()
+        try await restore(first.record.id)
+        clock.advance(.seconds(60))
+        var record = Fixture.record("20261124-070000-zzzz")
+        record.storedAt = clock.now
+        if what == "import" {
+            record.imported = SnapshotImport(by: "root", file: "s.db", isRawDatabase: false)
+        } else {
+            record.verification = SnapshotVerification(
+                status: nil, findings: [.init(kind: "page", reason: "")], totalFindings: 1)
+        }
+        try await catalogue.add(record, by: "root")
+        #expect(try await backUp(etcdID: "beef").condition == .verified)
+    }
+
     @Test func aRebuiltCatalogueKnowsWhatWasForeign() async throws {
         let own = try await backUp()
         let foreign = try await backUp(etcdID: "f00d")
@@ -97,7 +115,7 @@ struct IdentityTests {
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         _ = try await catalogue.willSend(job.id)
         try await catalogue.answered(job.id)
-        let sample = SampleSnapshot(job.snapshot, job: job.id)
+        let sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
         let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
         let session = try await vault.begin(request, from: node)
         try await session.append(sample.bytes[..<700])

@@ -1,3 +1,4 @@
+import EtcdSnapshot
 import FleetProtocol
 import FleetRepository
 import FleetSQLite
@@ -25,6 +26,32 @@ struct IngestFaultTests {
         #expect(try await session.finish(sample.digest).snapshot == job.snapshot)
         #expect(try inner.incoming().isEmpty)
         #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+    }
+
+    /// The upload is taken away while it is being looked into, and begun again: what A can't read any more is no damage
+    /// of the disk, and B's bytes are not A's to throw away.
+    @Test func anUploadThatIsTakenOverDuringItsVerificationIsLeftAlone() async throws {
+        let catalogue = try await Fixture.fleet()
+        let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        let sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let inner = try RepositoryStore.test("/s", files: PowerCutFiles())
+        let later = Monitor<(any IncomingSnapshot)?>(nil)
+        let store = TakenStore(inner) {
+            try inner.discard(Vault.key(request))
+            let next = try inner.begin(Vault.key(request))
+            try next.append(sample.bytes[..<1000])
+            later.withLock { $0 = next }
+        }
+        let vault = Vault(store: store, catalogue: catalogue, reserve: 0)
+        let session = try await vault.begin(request, from: node)
+        try await session.append(sample.bytes)
+        #expect(await code { _ = try await session.finish(sample.digest) } == .cancelled)
+        #expect(try await !catalogue.auditLog().contains { $0.event.action == "snapshot.refuse" })
+        let next = try #require(later.withLock { $0 })
+        try next.append(sample.bytes[1000...])
+        try next.commit(sample.record)
+        #expect(try inner.bytes(job.snapshot) == sample.bytes)
     }
 
     /// After a failed fsync the kernel may hold the pages for clean: a second one would succeed without having written.
@@ -103,6 +130,64 @@ struct IngestFaultTests {
     }
 }
 
+/// Another connection takes the upload away when its first page is asked for.
+private final class TakenStore: SnapshotStore {
+    private let inner: RepositoryStore
+    private let taken: @Sendable () throws -> Void
+
+    init(_ inner: RepositoryStore, _ taken: @escaping @Sendable () throws -> Void) {
+        (self.inner, self.taken) = (inner, taken)
+    }
+
+    private final class Incoming: IncomingSnapshot {
+        let inner: any IncomingSnapshot
+        let taken: @Sendable () throws -> Void
+        init(_ inner: any IncomingSnapshot, _ taken: @escaping @Sendable () throws -> Void) {
+            (self.inner, self.taken) = (inner, taken)
+        }
+        var length: Int64 { inner.length }
+        func readBack(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
+            try inner.readBack(body)
+        }
+        func append(_ bytes: UnsafeRawBufferPointer) throws(FleetError) { try inner.append(bytes) }
+        func pages() throws(FleetError) -> any StoredPageSource { Pages(inner: try inner.pages(), taken: taken) }
+        func commit(_ record: SnapshotRecord) throws(FleetError) { try inner.commit(record) }
+        func discard(isUnreadable: Bool) throws(FleetError) { try inner.discard(isUnreadable: isUnreadable) }
+        func close() { inner.close() }
+    }
+    private struct Pages: StoredPageSource {
+        let inner: any StoredPageSource
+        let taken: @Sendable () throws -> Void
+        var length: Int { inner.length }
+        var readLimit: Int { inner.readLimit }
+        func read(
+            at offset: Int, count: Int, _ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void
+        ) throws(FleetError) {
+            try fail()
+        }
+        func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) { try fail() }
+        private func fail() throws(FleetError) -> Never {
+            do { try taken() } catch { throw FleetError(error) }
+            throw FleetError(.notFound, "its pack is gone")
+        }
+    }
+
+    func begin(_ key: String, cluster: String, node: String) throws(FleetError) -> any IncomingSnapshot {
+        Incoming(try inner.begin(key, cluster: cluster, node: node), taken)
+    }
+    func incoming() throws(FleetError) -> [String] { try inner.incoming() }
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
+        try inner.discard(key, isUnreadable: isUnreadable)
+    }
+    func list() throws(FleetError) -> StoreListing { try inner.list() }
+    func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
+    func delete(_ id: String) throws(FleetError) { try inner.delete(id) }
+    func verify(_ id: String) throws(FleetError) -> StoreVerdict { try inner.verify(id) }
+    func recover() throws(FleetError) -> [String] { try inner.recover() }
+    func freeSpace() throws(FleetError) -> Int64 { try inner.freeSpace() }
+    func usedSpace() throws(FleetError) -> Int64 { try inner.usedSpace() }
+}
+
 /// Another connection's commit ends just before `begin`.
 private final class LateStore: SnapshotStore {
     private let inner: RepositoryStore
@@ -117,13 +202,16 @@ private final class LateStore: SnapshotStore {
         return try inner.begin(key, cluster: cluster, node: node)
     }
     func incoming() throws(FleetError) -> [String] { try inner.incoming() }
-    func discard(_ key: String) throws(FleetError) { try inner.discard(key) }
+    func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
+        try inner.discard(key, isUnreadable: isUnreadable)
+    }
     func list() throws(FleetError) -> StoreListing { try inner.list() }
     func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
     func delete(_ id: String) throws(FleetError) { try inner.delete(id) }
     func verify(_ id: String) throws(FleetError) -> StoreVerdict { try inner.verify(id) }
     func recover() throws(FleetError) -> [String] { try inner.recover() }
     func freeSpace() throws(FleetError) -> Int64 { try inner.freeSpace() }
+    func usedSpace() throws(FleetError) -> Int64 { try inner.usedSpace() }
 }
 
 /// A file system in memory whose fsync fails on demand.
@@ -151,6 +239,7 @@ private final class UnsyncedFiles: RepositoryFiles {
     func makeDirectories(_ path: String) throws(FleetError) {}
     func list(_ directory: String) throws(FleetError) -> [String] { try inner.list(directory) }
     func size(_ path: String) throws(FleetError) -> Int64? { try inner.size(path) }
+    func allocated(_ path: String) throws(FleetError) -> Int64? { try inner.allocated(path) }
     func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] { try inner.read(path, limit: limit) }
     func openAppending(_ path: String) throws(FleetError) -> any RepositoryFile {
         File(try inner.openAppending(path), self)

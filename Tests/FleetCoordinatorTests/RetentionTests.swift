@@ -7,7 +7,7 @@ import Testing
 @Suite("Retention")
 struct RetentionTests {
     private func point(_ time: String, verified: Bool = true, pinned: Bool = false) -> RestorePoint {
-        RestorePoint(id: time, time: Timestamp(time)!, isVerified: verified, holds: pinned ? ["pinned"] : [])
+        RestorePoint(id: time, time: Timestamp(time)!, isVerified: verified, holds: pinned ? [.pinned] : [])
     }
 
     private func kept(_ points: [RestorePoint], _ policy: RetentionPolicy) -> [String] {

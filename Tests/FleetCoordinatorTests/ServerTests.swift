@@ -13,6 +13,8 @@ import Testing
 final class TestServer: Sendable {
     let server: CoordinatorServer
     let catalogue: Catalogue
+    /// The store's.
+    let files = PowerCutFiles()
     private let directory: TemporaryDirectory
     private let running: CoordinatorServer.Running
 
@@ -21,7 +23,7 @@ final class TestServer: Sendable {
         catalogue = try Catalogue(.memory)
         try KeyRing.create(in: directory.path + "/keys")
         let vault = Vault(
-            store: try RepositoryStore.test("/s", files: PowerCutFiles()), catalogue: catalogue, reserve: 0)
+            store: try RepositoryStore.test("/s", files: files), catalogue: catalogue, reserve: 0)
         server = CoordinatorServer(
             .init(
                 listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),
@@ -29,6 +31,8 @@ final class TestServer: Sendable {
             catalogue: catalogue, vault: vault, keys: try KeyRing(directory: directory.path + "/keys"), log: .silent)
         running = try await server.start()
     }
+
+    var socket: String { "unix:\(directory.path)/control.sock" }
 
     func stop() async { await server.stop(running) }
 

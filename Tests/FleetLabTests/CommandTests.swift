@@ -54,6 +54,26 @@ struct CommandTests {
             ])
             #expect(status.succeeded, "\(status.complaint)")
 
+            // What is in it, read where it is stored; the node's etcd and the coordinator say the same of it.
+            let shown = try await fleet.fleetctl("snapshot", "show", snapshot).output
+            #expect(shown.contains("and the node's etcd says the same"), "\(shown)")
+            #expect(try await fleet.fleetctl("snapshot", "ls", snapshot).output.contains(" /k\n"))
+            #expect(try await fleet.fleetctl("snapshot", "cat", snapshot, "/k").output == "v")
+            try await fleet.etcdctl("one", "put", "/registry/secrets/a/b", "hunter2")
+            try await fleet.fleetctl("backup", "one")
+            let later = try await fleet.latestSnapshot("one")
+            let diff = try await fleet.fleetctl("snapshot", "diff", snapshot, later)
+            #expect(diff.output.hasSuffix("\n+ /registry/secrets/a/b\n"), "\(diff.output)")
+            let hidden = try await fleet.tryFleetctl("snapshot", "cat", later, "/registry/secrets/a/b")
+            #expect(hidden.status == 1 && hidden.output.isEmpty && hidden.errors.contains("--show-secrets"))
+
+            // The same file for the same cluster is there already; for another one it is foreign.
+            let twice = try await fleet.tryFleetctl("snapshot", "import", "/root/one.db", "--cluster", "one")
+            // (Backups of an idle etcd are the same file, byte for byte: any of them may be named.)
+            #expect(twice.status == 1 && twice.errors.contains("has this very file already"), "\(twice.errors)")
+            let imported = try await fleet.fleetctl("snapshot", "import", "/root/one.db", "--cluster", "two")
+            #expect(imported.output.contains("  foreign  two  "))
+
             // Whoever is not root does not get in by the socket.
             let nobody = try await fleet.attempt("hub", "runuser", "-u", "nobody", "--", "fleetctl", "cluster", "list")
             #expect(nobody.status != 0)

@@ -195,6 +195,12 @@ struct LabFleet: Sendable {
         return text.isEmpty ? nil : text
     }
 
+    /// In how many lines of its log the agent has said so.
+    func agentSays(_ node: String, _ words: String) async throws -> Int {
+        let journal = try await exec(node, "journalctl", "-u", "fleet-agent", "-o", "cat", "--no-pager")
+        return journal.split(separator: "\n").count { $0.contains(words) }
+    }
+
     // MARK: waiting
 
     /// Asks twice a second until it is so; every wait has an end.

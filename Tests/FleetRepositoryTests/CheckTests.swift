@@ -50,6 +50,35 @@ struct CheckTests {
         #expect(try repository.check(readData: true).isSound)
     }
 
+    /// A block that opens and holds other pages than it should, and has a base that is sound: it is damage of its own,
+    /// whatever else is damaged elsewhere.
+    @Test func aWrongBlockWithSoundBasesIsNamedBesideOtherDamage() throws {
+        let files = PowerCutFiles()
+        let repository = try small(files)
+        let id = try #require(try repository.head("s1").own)
+        let pack = try PackFile(id, in: repository.core)
+        let number = try #require(pack.index.blocks.firstIndex { !$0.bases.isEmpty })
+        // The fingerprint is what is changed: that the page is not the fingerprint's is all that can be seen.
+        var record = ByteWriter()
+        for (page, id) in try pack.ids().enumerated() {
+            record.fixed(page == pack.starts[number] ? ~id.high : id.high)
+            record.fixed(id.low)
+        }
+        let path = repository.core.path(id)
+        var bytes = files.bytes(path)
+        let sealed = try SealedFile(.pack, header: bytes.prefix(24), repository.core.keys).seal(record.bytes, "ids 0")
+        let start = Int(pack.index.blocks.map(\.end).max()!)
+        bytes.replaceSubrange(start..<(start + sealed.count), with: sealed)
+        try files.writeDurably(path, bytes)
+        #expect(try Repository.check(repository, fresh: files).damagedSnapshots == ["s1", "s2"])
+
+        let other = try #require(repository.packPaths(try repository.head("t0")).first)
+        files.flip(other, byte: 100, bit: 1)
+        let report = try Repository.check(repository, fresh: files)
+        #expect(Set(report.findings.map(\.path)) == [path, other])
+        #expect(report.damagedSnapshots == ["s1", "s2", "t0"])
+    }
+
     @Test func everyMissingFileIsFound() throws {
         let files = PowerCutFiles()
         let repository = try small(files)
@@ -96,6 +125,19 @@ struct CheckTests {
         #expect(try Repository("/r", files: files, key: new).bytes("s2").count > 0)
         #expect(code { _ = try Repository("/r", files: files, key: Repository.testKey) } == .wrongKey)
         #expect(try repository.check(readData: true).isSound)
+    }
+
+    /// What is there would be unreadable for good beside another `config`.
+    @Test(arguments: ["snapshots", "packs"])
+    func nothingIsMadeWhereOnlyTheConfigIsMissing(_ kept: String) throws {
+        let files = PowerCutFiles()
+        let repository = try small(files)
+        let config = files.bytes("/r/config")
+        for path in files.paths() where !path.hasPrefix("/r/\(kept)/") { try files.remove(path) }
+        #expect(code { _ = try Repository.create("/r", files: files, master: .random(.master)) } == .notFound)
+        #expect(try files.size("/r/config") == nil)
+        try files.writeDurably("/r/config", config)
+        #expect(try Repository.test(files).ids() == (kept == "snapshots" ? repository.ids() : []))
     }
 
     @Test func keysSurvivePaper() throws {
@@ -153,23 +195,45 @@ struct CheckTests {
         #expect(try repository.statistics().packs == 0)
     }
 
+    /// On a real file system, whose own blocks are not much smaller than the repository's.
+    @Test func spaceComesBack() throws {
+        let root = "/tmp/fleet-repository-collect-\(Randomness.token(10))"
+        defer { try? FileSystem.removeTree(root) }
+        let repository = try Repository.test(SystemRepositoryFiles(), root: root)
+        var series = PageSeries(pages: 2000)
+        try repository.store(series.bytes, as: "s0")
+        let pack = try #require(repository.packPaths(try repository.head("s0")).first)
+        let before = try FileSystem.allocatedBytes(pack)
+        series.bytes.removeSubrange((1000 * 4096)..<(2000 * 4096))
+        try repository.store(series.bytes, as: "s1")
+        try repository.delete("s0")
+        let report = try repository.collect(dryRun: false)
+        try #require(!report.cannotRelease)
+        let after = try FileSystem.allocatedBytes(pack)
+        let needed = try FileSystem.status(pack)!.size - report.blockBytes
+        #expect(report.blocks > 50)
+        #expect(after < needed + (64 << 10), "\(before) before, \(after) after, \(needed) needed")
+        #expect(try repository.statistics().packBytes == after)
+        #expect(try repository.check(readData: true).isSound)
+        #expect(try repository.bytes("s1") == series.bytes)
+    }
+
     /// What can't be read might need anything.
     @Test func collectionStopsAtAnUnreadableSnapshot() throws {
         let files = PowerCutFiles()
         let repository = try small(files)
+        try repository.delete("t0")
         files.flip("/r/snapshots/s1", byte: 40, bit: 1)
         let restarted = try Repository.test(files)
-        try restarted.delete("t0")
         #expect(code { _ = try restarted.collect(dryRun: false) } == .snapshotDamaged)
         #expect(files.paths().filter { $0.hasSuffix(".pack") }.count == 4)
-        _ = repository
     }
 }
 
 extension Repository {
     /// As another process would see it: nothing in the cache.
     fileprivate static func check(_ repository: Repository, fresh files: PowerCutFiles) throws -> CheckReport {
-        let core = RepositoryCore(root: "/r", files: files, dataKey: repository.core.dataKey)
+        let core = RepositoryCore(root: "/r", files: files, keys: repository.core.keys)
         return try Repository(core).check(readData: true)
     }
 }

@@ -94,6 +94,8 @@ package final class PowerCutFiles: RepositoryFiles {
         try on { state in (state.names[path]?.cached.count).map(Int64.init) }
     }
 
+    package func allocated(_ path: String) throws(FleetError) -> Int64? { try size(path) }
+
     package func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] {
         try on { state throws(FleetError) in
             guard let inode = state.names[path] else { throw FleetError(.notFound, path) }

@@ -5,8 +5,9 @@ internal import FleetSystem
 let backupCommand = Command(
     "backup", "Back up clusters now",
     discussion: """
-        Each cluster's agent saves a snapshot of its etcd, checks it and streams it to the coordinator, which checks it
-        again and stores it. A cluster counts as backed up only when its snapshot is durable there.
+        Each cluster's agent saves a snapshot of its etcd, checks it and streams it to the coordinator, which reads every
+        page, key and value of it, compares with what etcd's own tool said on the node, and stores it. A cluster counts as
+        backed up only when its snapshot is durable there and sound; one that is not is kept, marked as damaged.
         """,
     arguments: [.init("CLUSTER", "the clusters to back up", count: .any)],
     options: [

@@ -18,7 +18,8 @@ let loginCommand = Command(
     let token = try JoinToken(text)
     let path = try ContextFile.path()
     var file = try ContextFile.load(path)
-    let result = try await Enrollment.redeem(token, name: "operator", software: "fleetctl \(FleetVersion.current)")
+    let result = try await Enrollment.redeem(
+        token, name: "operator", role: .operator, software: "fleetctl \(FleetVersion.current)")
     let name = call.value("name") ?? "\(token.address)"
     let directory =
         FileSystem.parent(of: path) + "/"

@@ -14,7 +14,10 @@ let restoreCommand = Command(
         back on all of them. Every member needs an agent, and all have to be connected.
 
         --at takes a snapshot's id or a unique beginning of it, 'latest', or a time: then it is the newest snapshot that
-        was saved at or before it.
+        was saved at or before it. A time is written like 2026-11-24T06:00Z; without a zone it is UTC.
+
+        Once it has begun, it goes on by itself: interrupting this command only stops watching. 'fleetctl job show'
+        tells what became of it.
         """,
     arguments: [.init("CLUSTER", "the cluster to restore")],
     options: [

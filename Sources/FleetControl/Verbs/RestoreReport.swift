@@ -15,6 +15,9 @@ enum RestoreReport {
         if record.cluster != preview.cluster.name {
             terminal.note("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
         }
+        if record.imported != nil, preview.snapshot.condition == .foreign {
+            terminal.note("CAUTION   \(Terminal.clean(preview.snapshot.problem?.message ?? "it was imported"))")
+        }
         for agent in preview.agents {
             guard let etcd = agent.instance else { continue }
             let place = preview.agents.count == 1 ? "" : " on \(agent.node)"

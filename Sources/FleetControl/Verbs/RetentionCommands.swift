@@ -7,7 +7,7 @@ let retentionCommand = Command(
     discussion: """
         A policy belongs to a cluster and is applied when 'retention apply' is run, by a person or a timer. A snapshot
         stays if any rule keeps it. Whatever the policy, these stay: the newest verified snapshot of the cluster, pinned
-        ones, those that an open restore needs, and those of another etcd cluster. A cluster without a policy keeps
+        ones, those that an open restore needs, and foreign ones. A cluster without a policy keeps
         everything.
         """,
     subcommands: [
@@ -96,16 +96,10 @@ private func apply(_ call: Invocation) async throws -> ExitStatus {
         let all: [RetentionRecord] = try await control.ask(ControlMethod.listRetention, ListRequest())
         names = all.filter { $0.policy != nil }.map(\.cluster)
     }
-    func run(dryRun: Bool) async throws(FleetError) -> [RetentionReply] {
-        var replies: [RetentionReply] = []
-        for name in names {
-            let request = RetentionRunRequest(cluster: name, dryRun: dryRun)
-            // Asked again after a lost connection, a deletion finds nothing left to delete.
-            replies.append(try await control.ask(ControlMethod.applyRetention, request))
-        }
-        return replies
+    var plan: [RetentionReply] = []
+    for name in names {
+        plan.append(try await control.ask(ControlMethod.applyRetention, RetentionRunRequest(cluster: name)))
     }
-    let plan = try await run(dryRun: true)
     let doomed = plan.reduce(0) { $0 + $1.lines.count { !$0.isKept } }
     if !Output.isJSON(call) {
         show(plan, terminal)
@@ -119,13 +113,25 @@ private func apply(_ call: Invocation) async throws -> ExitStatus {
         terminal.note("nothing was deleted; answer y on a terminal, or give --yes")
         return .declined
     }
-    let done = try await run(dryRun: false)
+    var done: [RetentionReply] = []
+    for one in plan where one.lines.contains(where: { !$0.isKept }) {
+        // What was shown is what is deleted, whatever has come in between.
+        let request = RetentionRunRequest(cluster: one.cluster, confirmed: one.digest)
+        do throws(FleetError) {
+            done.append(try await control.call(ControlMethod.applyRetention, request))
+        } catch {
+            guard error.code == .connectionLost else { throw error }
+            throw FleetError(
+                error.code, "\(error.message); how many of \(one.cluster) were deleted is not known",
+                hint: "see what is left: fleetctl retention apply \(one.cluster) --dry-run")
+        }
+    }
     let failed = done.flatMap(\.lines).filter { $0.problem != nil }
     let deleted = done.reduce(0) { $0 + $1.lines.count { !$0.isKept } } - failed.count
     if Output.isJSON(call) {
         try Output.json(done, call)
     } else {
-        terminal.print("\(deleted) deleted\(deleted > 0 ? "; their space comes back with: fleetctl store gc" : "")")
+        terminal.print("\(deleted) deleted\(deleted > 0 ? "; the space comes back with: fleetctl store gc" : "")")
         for line in failed {
             terminal.note("\(line.snapshot) could not be deleted")
             if let problem = line.problem { terminal.error(problem) }

@@ -32,7 +32,7 @@ let snapshotCommand = Command(
                     [
                         record.id, record.cluster, facts.savedAt.short, "\(facts.status.revision)",
                         "\(facts.status.totalKey)", Human.bytes(record.size),
-                        facts.etcdVersion, entry.condition.rawValue + (entry.pinned ? ", pinned" : ""),
+                        facts.etcdVersion, entry.state,
                     ], paint: [7: { entry.condition == .verified ? terminal.green($0) : terminal.red($0) }])
             }
             if table.isEmpty {
@@ -52,7 +52,7 @@ let snapshotCommand = Command(
             let control = try await Coordinator.control(call)
             let entry: SnapshotEntry = try await control.ask(
                 ControlMethod.showSnapshot, NameRequest(name: call.argument("SNAPSHOT")!))
-            if Output.isJSON(call) { try Output.json(entry, call) } else { show(entry, call.terminal) }
+            if Output.isJSON(call) { try Output.json(entry, call) } else { SnapshotShow.print(entry, call.terminal) }
             return .success
         },
         Command(
@@ -75,34 +75,8 @@ let snapshotCommand = Command(
             )
             return .success
         },
+        snapshotKeysCommand, snapshotDiffCommand, snapshotCatCommand, snapshotImportCommand,
     ] + snapshotKeepingCommands)
-
-private func show(_ entry: SnapshotEntry, _ terminal: Terminal) {
-    let (record, facts) = (entry.record, entry.record.facts)
-    let rows: [(String, String)] = [
-        ("snapshot", record.id),
-        (
-            "state",
-            entry.condition.rawValue + (entry.pinned ? ", pinned" : "")
-                + (entry.problem.map { ": \($0.message)" } ?? "")
-        ),
-        ("cluster", record.cluster),
-        ("node", record.node), ("job", record.job), ("saved", "\(facts.savedAt)"), ("stored", "\(record.storedAt)"),
-        ("size", "\(record.size) bytes (\(Human.bytes(record.size)))"), ("sha256", record.sha256),
-        ("revision", "\(facts.status.revision)"),
-        ("keys", "\(facts.status.totalKey) (as \(facts.tool) counts them)"), ("hash", "\(facts.status.hash)"),
-        ("etcd", facts.etcdVersion), ("member", "\(facts.memberName) (\(facts.memberID))"),
-        ("etcd cluster id", facts.clusterID), ("members", facts.members.map(String.init) ?? "not known"),
-        ("saved with", facts.tool),
-    ]
-    for (name, value) in rows {
-        terminal.print("\(name)\(String(repeating: " ", count: 17 - name.count))\(Terminal.clean(value))")
-    }
-    for one in facts.certificates {
-        terminal.print("certificate      \(Terminal.clean(one.path)) ends \(one.notAfter.short)")
-    }
-    for warning in facts.warnings { terminal.print("warning          \(Terminal.clean(warning))") }
-}
 
 private func export(_ entry: SnapshotEntry, to path: String, _ control: Control) async throws(FleetError) {
     guard !FileSystem.exists(path) else {
@@ -141,7 +115,7 @@ private func export(_ entry: SnapshotEntry, to path: String, _ control: Control)
 }
 
 /// Disk work on a thread made for it, with the fleet's error.
-private func onDisk<Value: Sendable>(_ body: @escaping @Sendable () throws(FleetError) -> Value)
+func onDisk<Value: Sendable>(_ body: @escaping @Sendable () throws(FleetError) -> Value)
     async throws(FleetError)
     -> Value
 {

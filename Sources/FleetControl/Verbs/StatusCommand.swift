@@ -24,11 +24,12 @@ let statusCommand = Command(
         }
         clusterTable(worstFirst, terminal).print(terminal)
     }
-    let connected = status.agents.filter(\.connected).count
+    let agents = status.agents.filter { $0.certificate?.revoked == nil }
+    let connected = agents.filter(\.connected).count
     terminal.print("")
-    terminal.print("agents   \(connected) of \(status.agents.count) connected")
+    terminal.print("agents   \(connected) of \(agents.count) connected")
     terminal.print("jobs     \(status.openJobs.count) under way")
-    terminal.print("store    \(Human.bytes(status.storeUsed)) in snapshots, \(Human.bytes(status.storeFree)) free")
+    terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
     terminal.print(
         "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
     for concern in concerns { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern))") }
@@ -44,15 +45,21 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if cluster.snapshots == 0 {
             all.append("\(cluster.name) has no snapshot that can be restored; run 'fleetctl backup \(cluster.name)'")
         }
+        if cluster.unusableSnapshots > 0 {
+            all.append(
+                "\(cluster.unusableSnapshots) of \(cluster.name)'s snapshots can't be used; 'fleetctl snapshot list "
+                    + "\(cluster.name)' names them, 'fleetctl snapshot show' says why")
+        }
         if cluster.lastJobState == .stuck {
             all.append("the last job of \(cluster.name) is stuck; see 'fleetctl job show \(cluster.lastJob ?? "")'")
         }
     }
-    for agent in status.agents {
+    // Who was turned out is not missed.
+    for agent in status.agents where agent.certificate?.revoked == nil {
         if !agent.connected {
             all.append(
-                "the agent on \(agent.node) (\(agent.cluster)) is not connected; last seen \(agent.lastSeen?.ago() ?? "never")"
-            )
+                "the agent on \(agent.node) (\(agent.cluster)) is not connected; last seen "
+                    + "\(agent.lastSeen?.ago() ?? "never"); on the node: systemctl restart fleet-agent")
         }
         if let error = agent.discoveryError {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")

@@ -10,7 +10,8 @@ let storeCommand = Command(
             discussion: """
                 Names the snapshots that a damaged or missing file touches; the coordinator marks them and no restore
                 chooses them. With --read-data every block is decrypted and compared, so that no flipped bit is missed; that
-                takes as long as reading the whole repository.
+                takes as long as reading the whole repository. Then those that were marked before and are in no finding now
+                are read whole, and what is whole can be restored again: run it after a file was put back.
                 """,
             options: [.init("read-data", "read every block, too"), Output.option],
             examples: [.init("fleetctl store check --read-data", "once a month, from a timer")],
@@ -64,6 +65,9 @@ private func show(_ reply: StoreCheckReply, _ terminal: Terminal) {
         if let hint = finding.problem.hint { terminal.print("        hint: \(Terminal.clean(hint))") }
     }
     let read = reply.bytesRead > 0 ? ", \(Human.bytes(reply.bytesRead)) read" : ""
+    if let recovered = reply.recovered, !recovered.isEmpty {
+        terminal.print("whole again: \(Terminal.clean(recovered.joined(separator: " ")))")
+    }
     let verdict = reply.findings.isEmpty ? terminal.green("sound") : "\(reply.findings.count) findings"
     terminal.print("\(verdict): \(reply.snapshots) snapshots, \(reply.packs) packs\(read)")
 }

@@ -7,6 +7,8 @@ public protocol RepositoryFiles: Sendable {
     func list(_ directory: String) throws(FleetError) -> [String]
     /// nil where there is no such file.
     func size(_ path: String) throws(FleetError) -> Int64?
+    /// Bytes that it takes of the disk, holes not counted; nil where there is no such file.
+    func allocated(_ path: String) throws(FleetError) -> Int64?
     func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8]
     /// For reading and for writing at the end; created, durably, if it is not there.
     func openAppending(_ path: String) throws(FleetError) -> any RepositoryFile
@@ -26,7 +28,8 @@ public protocol RepositoryFile: AnyObject, Sendable {
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int
     func truncate(to length: Int64) throws(FleetError)
     func sync() throws(FleetError)
-    /// Gives the space of a range back to the file system; the range then reads as zeros, the length stays.
+    /// Gives the space of a range back to the file system; the range then reads as zeros, the length stays. After a crash
+    /// the bytes may be there again.
     ///
     /// - Returns: false where the file system can't, and nothing has changed.
     func release(_ range: Range<Int64>) throws(FleetError) -> Bool

@@ -10,6 +10,12 @@ public struct SystemRepositoryFiles: RepositoryFiles {
     }
     public func list(_ directory: String) throws(FleetError) -> [String] { try FileSystem.list(directory) }
     public func size(_ path: String) throws(FleetError) -> Int64? { try FileSystem.status(path)?.size }
+    public func allocated(_ path: String) throws(FleetError) -> Int64? {
+        do throws(FleetError) { return try FileSystem.allocatedBytes(path) } catch {
+            if error.code == .notFound { return nil }
+            throw error
+        }
+    }
     public func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] {
         try FileSystem.read(path, limit: limit)
     }

@@ -1,19 +1,20 @@
 import FleetCrypto
 import FleetSystem
 
-/// The file `config`: what format this is, and the data key, wrapped once for each key that opens it.
+/// The file `config`: what format this is, and the data keys, wrapped once for each key that opens it.
 ///
-/// The data key never changes; changing the master key wraps it anew and replaces this small file. `mac` covers all of
-/// it, with a key that only the data key gives, so that no slot can be added or bent unnoticed.
+/// Changing the master key wraps them anew and replaces this small file. `mac` covers all of it, with a key that only
+/// the newest data key gives, so that no slot can be added or bent unnoticed.
 struct RepositoryConfig: Codable, Sendable, Equatable {
     struct Slot: Codable, Sendable, Equatable {
         var role: RepositoryKey.Role
         /// 16 random bytes, hexadecimal.
         var salt: String
-        /// Nonce, sealed data key, tag, hexadecimal.
+        /// Nonce, sealed data keys (oldest first), tag, hexadecimal.
         var wrapped: String
     }
-    static let currentFormat = 1
+    /// 1 with one data key, 2 with several, which programs of format 1 don't know.
+    static let newestFormat = 2
 
     var format: Int
     /// 16 random bytes, hexadecimal: tells repositories apart.
@@ -24,20 +25,20 @@ struct RepositoryConfig: Codable, Sendable, Equatable {
     /// A new repository with a new data key.
     static func create(for keys: [RepositoryKey]) throws(FleetError) -> RepositoryConfig {
         var config = RepositoryConfig(
-            format: currentFormat, repository: SecureRandom.bytes(16).hex, slots: [], mac: "")
-        let dataKey = SymmetricKey.random()
-        for key in keys { config.slots.append(config.slot(for: key, dataKey)) }
-        config.mac = try config.code(dataKey)
+            format: 1, repository: SecureRandom.bytes(16).hex, slots: [], mac: "")
+        let dataKeys = DataKeys.random()
+        for key in keys { config.slots.append(config.slot(for: key, dataKeys)) }
+        config.mac = try config.code(dataKeys)
         return config
     }
 
-    /// The data key, and the proof that the file is whole.
+    /// The data keys, and the proof that the file is whole.
     ///
     /// - Throws: `wrong-key`, `snapshot-damaged`, `malformed` for a format of a newer program.
-    func dataKey(_ key: RepositoryKey) throws(FleetError) -> SymmetricKey {
-        guard format == Self.currentFormat else {
+    func dataKeys(_ key: RepositoryKey) throws(FleetError) -> DataKeys {
+        guard (1...Self.newestFormat).contains(format) else {
             throw FleetError(
-                .malformed, "the repository has format \(format), this program knows \(Self.currentFormat)",
+                .malformed, "the repository has format \(format), this program knows \(Self.newestFormat)",
                 hint: "upgrade this program")
         }
         for slot in slots where slot.role == key.role {
@@ -47,29 +48,38 @@ struct RepositoryConfig: Codable, Sendable, Equatable {
                 AESGCM.open($0, key: wrapping, authenticating: context(slot.role))
             }
             guard let opened else { continue }
-            let dataKey = try SymmetricKey(opened)
-            guard try isAuthentic(dataKey) else { throw damaged("the repository's config was changed") }
-            return dataKey
+            let keys = try DataKeys(opened)
+            guard try isAuthentic(keys) else { throw damaged("the repository's config was changed") }
+            return keys
         }
         throw FleetError(
             .wrongKey, "this \(key.role.rawValue) key does not open the repository",
             hint: "use the key that belongs to it; the recovery key opens it as well")
     }
 
-    /// The same data key for another key of that role; the former one no longer opens it.
-    func replacing(_ role: RepositoryKey.Role, with key: RepositoryKey, _ dataKey: SymmetricKey)
+    /// The same data keys for another key of that role; the former one no longer opens it.
+    func replacing(_ role: RepositoryKey.Role, with key: RepositoryKey, _ dataKeys: DataKeys)
         throws(FleetError) -> RepositoryConfig
     {
         var config = self
         config.slots.removeAll { $0.role == role }
-        return try config.adding(key, dataKey)
+        return try config.adding(key, dataKeys)
     }
 
-    /// The same data key for one more key.
-    func adding(_ key: RepositoryKey, _ dataKey: SymmetricKey) throws(FleetError) -> RepositoryConfig {
+    /// Other data keys, for these keys and no others.
+    func replacing(all keys: [RepositoryKey], _ dataKeys: DataKeys) throws(FleetError) -> RepositoryConfig {
         var config = self
-        config.slots.append(slot(for: key, dataKey))
-        config.mac = try config.code(dataKey)
+        config.format = dataKeys.generation > 1 ? 2 : 1
+        config.slots = keys.map { slot(for: $0, dataKeys) }
+        config.mac = try config.code(dataKeys)
+        return config
+    }
+
+    /// The same data keys for one more key.
+    func adding(_ key: RepositoryKey, _ dataKeys: DataKeys) throws(FleetError) -> RepositoryConfig {
+        var config = self
+        config.slots.append(slot(for: key, dataKeys))
+        config.mac = try config.code(dataKeys)
         return config
     }
 
@@ -83,10 +93,10 @@ struct RepositoryConfig: Codable, Sendable, Equatable {
         return config
     }
 
-    private func slot(for key: RepositoryKey, _ dataKey: SymmetricKey) -> Slot {
+    private func slot(for key: RepositoryKey, _ dataKeys: DataKeys) -> Slot {
         let salt = SecureRandom.bytes(16)
         let wrapping = key.secret.derive("fleet repository key slot", salt: salt)
-        let wrapped = dataKey.bytes.withUnsafeBytes {
+        let wrapped = dataKeys.bytes.withUnsafeBytes {
             AESGCM.seal($0, key: wrapping, authenticating: context(key.role))
         }
         return Slot(role: key.role, salt: salt.hex, wrapped: wrapped.hex)
@@ -94,11 +104,11 @@ struct RepositoryConfig: Codable, Sendable, Equatable {
 
     private func context(_ role: RepositoryKey.Role) -> [UInt8] { Array("\(repository) \(role.rawValue)".utf8) }
 
-    func isAuthentic(_ dataKey: SymmetricKey) throws(FleetError) -> Bool { mac == (try code(dataKey)) }
+    func isAuthentic(_ dataKeys: DataKeys) throws(FleetError) -> Bool { mac == (try code(dataKeys)) }
 
-    private func code(_ dataKey: SymmetricKey) throws(FleetError) -> String {
+    private func code(_ dataKeys: DataKeys) throws(FleetError) -> String {
         var bare = self
         bare.mac = ""
-        return HMACSHA256.code(of: try bare.encoded(), key: dataKey.derive("fleet repository config").bytes).hex
+        return HMACSHA256.code(of: try bare.encoded(), key: dataKeys.newest.derive("fleet repository config").bytes).hex
     }
 }

@@ -21,6 +21,8 @@ final class BlockCache: Sendable {
         var block: DecodedBlock?
         var used: Int
         var isBase: Bool
+        /// Somebody waits for it.
+        var isAwaited = false
     }
     private struct State {
         var entries: [Key: Entry] = [:]
@@ -33,6 +35,9 @@ final class BlockCache: Sendable {
     private let limit: Int
 
     init(limit: Int) { self.limit = limit }
+
+    /// Of all blocks that are decoded.
+    var bytes: Int { state.withLock { $0.bytes } }
 
     func block(
         _ key: Key, asBase: Bool, decode: () throws(FleetError) -> DecodedBlock
@@ -49,6 +54,7 @@ final class BlockCache: Sendable {
                     state.entries[key]!.isBase = false
                     state.baseBytes -= entry.block?.bytes.count ?? 0
                 }
+                if entry.block == nil { state.entries[key]!.isAwaited = true }
                 return (entry.block, false)
             }
             if let block = known.block { return block }
@@ -58,14 +64,38 @@ final class BlockCache: Sendable {
         }
         do throws(FleetError) {
             let block = try decode()
-            state.withLock { Self.put(block, key, &$0, limit: limit) }
-            state.broadcast()
+            let isAwaited = state.withLock { state in
+                Self.put(block, key, &state, limit: limit)
+                return state.entries[key]?.isAwaited ?? false
+            }
+            // Most are decoded before anybody wants them; nobody is woken for those.
+            if isAwaited { state.broadcast() }
             return block
         } catch {
             state.withLock { $0.entries[key] = nil }
             state.broadcast()
             throw error
         }
+    }
+
+    /// Makes room: whoever reads knows that they will not be wanted again.
+    func forget(_ keys: [Key]) {
+        guard !keys.isEmpty else { return }
+        // What was taken out is let go of outside of the lock: giving back memory takes time.
+        let gone = state.withLock { state in
+            keys.compactMap { key -> DecodedBlock? in
+                guard let entry = state.entries[key], let block = entry.block else { return nil }
+                Self.remove(key, entry, &state)
+                return block
+            }
+        }
+        withExtendedLifetime(gone) {}
+    }
+
+    private static func remove(_ key: Key, _ entry: Entry, _ state: inout State) {
+        state.entries[key] = nil
+        state.bytes -= entry.block?.bytes.count ?? 0
+        if entry.isBase { state.baseBytes -= entry.block?.bytes.count ?? 0 }
     }
 
     private static func put(_ block: DecodedBlock, _ key: Key, _ state: inout State, limit: Int) {
@@ -85,9 +115,7 @@ final class BlockCache: Sendable {
             .sorted { $0.value.used < $1.value.used }
         for (key, entry) in oldest {
             guard (bases ? state.baseBytes : state.bytes - state.baseBytes) > target else { break }
-            state.entries[key] = nil
-            state.bytes -= entry.block!.bytes.count
-            if bases { state.baseBytes -= entry.block!.bytes.count }
+            remove(key, entry, &state)
         }
     }
 }

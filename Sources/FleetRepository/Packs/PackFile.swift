@@ -42,7 +42,7 @@ final class PackFile: Sendable {
             let length = try file.size()
             guard length >= Int64(SealedFile.headerLength + Self.footerLength) else { throw damaged("it is cut") }
             let sealing = try SealedFile(
-                .pack, header: try file.read(at: 0, count: SealedFile.headerLength), dataKey: core.dataKey)
+                .pack, header: try file.read(at: 0, count: SealedFile.headerLength), core.keys)
             guard sealing.salt == id.bytes else { throw damaged("it is another pack's file") }
             let place = length - Int64(Self.footerLength)
             var footer = ByteReader(try file.read(at: place, count: Self.footerLength))
@@ -69,13 +69,14 @@ final class PackFile: Sendable {
         guard place == end else { throw damaged("its parts are not as long as the file") }
     }
 
-    /// What stands behind the blocks of a pack of `length` bytes: fingerprints, index, footer.
-    static func ending(
-        _ index: PackIndex, ids: ContiguousArray<PageID>, length: Int64, sealing: SealedFile, zstd: Zstd
-    ) throws(FleetError) -> [UInt8] {
-        var index = index
-        var out = ByteWriter()
-        var start = 0
+    /// Appends what stands behind the blocks of a pack of `length` bytes: fingerprints, index, footer.
+    ///
+    /// - Returns: the whole length.
+    static func finish(
+        _ file: any RepositoryFile, _ index: PackIndex, ids: ContiguousArray<PageID>, length: Int64,
+        sealing: SealedFile, zstd: Zstd
+    ) throws(FleetError) -> Int64 {
+        var (index, place, start) = (index, length, 0)
         while start < ids.count {
             let part = ids[start..<min(start + PackIndex.idsPerRecord, ids.count)]
             var record = ByteWriter()
@@ -85,16 +86,17 @@ final class PackFile: Sendable {
             }
             let sealed = sealing.seal(record.bytes, "ids \(index.idRecords.count)")
             index.idRecords.append(sealed.count)
-            out.raw(sealed)
+            try file.append(sealed)
+            place += Int64(sealed.count)
             start += part.count
         }
-        let place = length + Int64(out.bytes.count)
         let sealed = sealing.seal(try zstd.pack(index.encoded(), level: 3), "index")
-        out.raw(sealed)
+        var out = ByteWriter(bytes: sealed)
         out.fixed(UInt64(place))
         out.fixed(UInt64(sealed.count))
         out.raw(footerMagic)
-        return out.bytes
+        try file.append(out.bytes)
+        return place + Int64(out.bytes.count)
     }
 
     /// The fingerprints of all pages, in the order of storage.

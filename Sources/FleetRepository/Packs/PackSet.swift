@@ -38,6 +38,25 @@ final class PackSet: Sendable {
         }
     }
 
+    /// The blocks that a block's bases lie in.
+    func bases(of pack: PackFile, _ number: Int) throws(FleetError) -> [(PackFile, Int)] {
+        let block = pack.index.blocks[number]
+        var found: [(PackFile, Int)] = []
+        for base in block.bases {
+            let other = try self.pack(pack.index.packs[base.pack])
+            var ordinal = base.ordinal
+            while ordinal < base.ordinal + base.count {
+                let number = try other.block(ofPage: ordinal)
+                guard other.index.blocks[number].depth < block.depth else {
+                    throw damaged("pack \(other.id): a base is as deep as what needs it")
+                }
+                found.append((other, number))
+                ordinal = other.starts[number + 1]
+            }
+        }
+        return found
+    }
+
     /// Appends the pages of a run.
     func append(_ pack: PackFile, _ run: BaseRun, below depth: Int, to bytes: inout [UInt8]) throws(FleetError) {
         var (ordinal, rest) = (run.ordinal, run.count)

@@ -19,7 +19,8 @@ struct ResolvedSnapshot: Sendable {
                 let file = try SnapshotFile.read(name, core)
                 chain.append((file.0, file.1))
             } catch {
-                guard name != id else { throw error }
+                // What may pass, as with too many open files, is no damage: nobody must act as if it were.
+                guard name != id, [.notFound, .snapshotDamaged].contains(error.code) else { throw error }
                 throw damaged("snapshot \(id) builds on \(name), which can't be read: \(error.message)")
             }
             next = chain[chain.count - 1].head.parent

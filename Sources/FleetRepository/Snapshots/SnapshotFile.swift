@@ -9,7 +9,7 @@ enum SnapshotFile {
     static func encode(_ head: SnapshotHead, map: PageMap, parent: PageMap?, _ core: RepositoryCore)
         throws(FleetError) -> [UInt8]
     {
-        let sealing = SealedFile(.snapshot, dataKey: core.dataKey)
+        let sealing = SealedFile(.snapshot, core.keys)
         var plain = ByteWriter()
         PageMapCodec.encode(map, parent: parent, &plain)
         let sealedHead = sealing.seal(head.encoded(), "head of \(head.id)")
@@ -59,7 +59,7 @@ enum SnapshotFile {
 
         init(_ bytes: [UInt8], _ core: RepositoryCore) throws(FleetError) {
             sealing = try SealedFile(
-                .snapshot, header: bytes.prefix(SealedFile.headerLength), dataKey: core.dataKey)
+                .snapshot, header: bytes.prefix(SealedFile.headerLength), core.keys)
             func length(_ at: Int) -> Int { (0..<4).reduce(0) { $0 | Int(bytes[at + $1]) << (8 * $1) } }
             headLength = length(SealedFile.headerLength)
             mapLength = length(SealedFile.headerLength + 4)

@@ -61,7 +61,7 @@ private struct CheckRun {
     mutating func config() {
         do throws(FleetError) {
             let config = try Repository.config(core.root, core.files)
-            guard try config.isAuthentic(core.dataKey) else { throw damaged("it was changed") }
+            guard try config.isAuthentic(core.keys) else { throw damaged("it was changed") }
         } catch { found("\(core.root)/config", error, []) }
     }
 
@@ -159,18 +159,19 @@ private struct CheckRun {
         }
     }
 
-    /// One finding for each pack with bad blocks, naming exactly the snapshots that need one of them. A block that is
-    /// bad only because a base of it is makes no finding of its own.
+    /// One finding for each pack with bad blocks, naming exactly the snapshots that need one of them. A block that may be
+    /// bad only because a base of it is makes no finding of its own: whoever needs it needs that base as well.
     private mutating func nameTouched(_ packs: PackSet) throws(FleetError) {
         guard !badBlocks.isEmpty else { return }
         var roots: [PackID: Set<Int>] = [:]
         for (id, numbers) in badBlocks {
             let pack = try packs.pack(id)
-            for number in numbers where (try? pack.block(number)) == nil || pack.index.blocks[number].bases.isEmpty {
-                roots[id, default: []].insert(number)
+            for number in numbers {
+                let bases = (try? packs.bases(of: pack, number)) ?? []
+                let isBaseBad = bases.contains { badBlocks[$0.0.id]?.contains($0.1) ?? false }
+                if !isBaseBad || (try? pack.block(number)) == nil { roots[id, default: []].insert(number) }
             }
         }
-        if roots.isEmpty { roots = badBlocks }
         var touched: [PackID: [String]] = [:]
         for id in heads.keys.sorted() where !unreadable.contains(id) {
             guard let snapshot = try? ResolvedSnapshot(id, core),

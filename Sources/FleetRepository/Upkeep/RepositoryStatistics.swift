@@ -12,7 +12,7 @@ public struct RepositoryStatistics: Sendable, Equatable, Codable {
     }
     public var snapshots: Int
     public var bytes: Int64
-    /// Bytes on the disk: packs, holes not counted where the file system tells, and snapshot files.
+    /// Bytes on the disk: packs, without the holes that a collection made, and snapshot files.
     public var packs: Int
     public var packBytes: Int64
     public var mapBytes: Int64
@@ -27,11 +27,7 @@ public struct RepositoryStatistics: Sendable, Equatable, Codable {
 extension Repository {
     /// From names, lengths and heads alone.
     public func statistics() throws(FleetError) -> RepositoryStatistics {
-        var lengths: [PackID: Int64] = [:]
-        for name in try core.files.list("\(core.root)/packs") {
-            guard let id = PackID(fileName: name) else { continue }
-            lengths[id] = try core.files.size(core.path(id)) ?? 0
-        }
+        let lengths = try packLengths()
         var (mapBytes, bytes, count) = (Int64(0), Int64(0), 0)
         var lineages: [String: (snapshots: Int, bytes: Int64, packs: Set<PackID>)] = [:]
         for id in try ids() {
@@ -51,5 +47,21 @@ extension Repository {
                     name: name, snapshots: one.snapshots, bytes: one.bytes,
                     storedBytes: one.packs.reduce(0) { $0 + (lengths[$1] ?? 0) })
             })
+    }
+
+    /// Bytes that packs and maps take. Reads no file.
+    public func storedBytes() throws(FleetError) -> Int64 {
+        var bytes = try packLengths().values.reduce(0, +)
+        for id in try ids() { bytes += try core.files.size(core.snapshotPath(id)) ?? 0 }
+        return bytes
+    }
+
+    private func packLengths() throws(FleetError) -> [PackID: Int64] {
+        var lengths: [PackID: Int64] = [:]
+        for name in try core.files.list("\(core.root)/packs") {
+            guard let id = PackID(fileName: name) else { continue }
+            lengths[id] = try core.files.allocated(core.path(id)) ?? 0
+        }
+        return lengths
     }
 }

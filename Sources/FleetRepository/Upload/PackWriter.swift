@@ -17,14 +17,19 @@ final class PackWriter: Sendable {
     init(_ id: PackID, blocks: [BlockEntry], length: Int64, _ core: RepositoryCore) throws(FleetError) {
         self.id = id
         self.core = core
-        sealing = SealedFile(.pack, salt: id.bytes, dataKey: core.dataKey)
+        var sealing = SealedFile(.pack, salt: id.bytes, core.keys)
         var file: (any RepositoryFile)?
         if length > 0 {
             let path = core.path(id)
             guard let size = try core.files.size(path), size >= length else { throw damaged("pack \(id) is cut") }
             file = try core.files.openAppending(path)
             if size > length { try file!.truncate(to: length) }
+            // Its data key may not be the newest any more.
+            sealing = try SealedFile(
+                .pack, header: try file!.read(at: 0, count: SealedFile.headerLength), core.keys)
+            guard sealing.salt == id.bytes else { throw damaged("pack \(id) is another pack's file") }
         }
+        self.sealing = sealing
         state = Monitor(State(file: file, length: length, blocks: blocks))
     }
 
@@ -87,12 +92,11 @@ final class PackWriter: Sendable {
         let index = try Self.dense(PackIndex(packs: table, blocks: try blocks(from: 0)))
         guard !index.blocks.isEmpty else { return nil }
         return try state.attempt { state throws(FleetError) in
-            let ending = try PackFile.ending(
-                index, ids: ids, length: state.length, sealing: sealing, zstd: core.zstd)
             let file = try self.file(&state)
-            try file.append(ending)
+            let length = try PackFile.finish(
+                file, index, ids: ids, length: state.length, sealing: sealing, zstd: core.zstd)
             try file.sync()
-            return state.length + Int64(ending.count)
+            return length
         }
     }
 

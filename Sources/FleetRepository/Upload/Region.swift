@@ -24,11 +24,11 @@ final class Region: @unchecked Sendable {
     private(set) var units: [Unit] = []
     /// Pages that are the same as another one of the region: their position, and the other's number.
     private(set) var repeats: [(position: Int, number: Int)] = []
-    private var bytes: UnsafeMutableRawPointer?
-    private var room = 0
+    /// All of it at once: what is never touched is no memory.
+    private lazy var bytes = UnsafeMutableRawPointer.allocate(byteCount: Self.capacity * pageLength, alignment: 4096)
     private var numbers: [PageID: Int] = [:]
 
-    deinit { bytes?.deallocate() }
+    deinit { if !positions.isEmpty { bytes.deallocate() } }
 
     var isEmpty: Bool { positions.isEmpty && repeats.isEmpty }
     var isFull: Bool { positions.count >= Self.capacity }
@@ -41,8 +41,7 @@ final class Region: @unchecked Sendable {
         }
         let number = positions.count
         numbers[id] = number
-        if number == room { grow() }
-        (bytes! + number * pageLength).copyMemory(from: page.baseAddress!, byteCount: pageLength)
+        (bytes + number * pageLength).copyMemory(from: page.baseAddress!, byteCount: pageLength)
         positions.append(position)
         ids.append(id)
         // What has no head, or whose pages are interrupted, is a unit of its own.
@@ -57,24 +56,14 @@ final class Region: @unchecked Sendable {
         }
     }
 
-    private func grow() {
-        let wanted = min(Self.capacity, max(64, room * 2))
-        let larger = UnsafeMutableRawPointer.allocate(byteCount: wanted * pageLength, alignment: 4096)
-        if let bytes {
-            larger.copyMemory(from: bytes, byteCount: room * pageLength)
-            bytes.deallocate()
-        }
-        (bytes, room) = (larger, wanted)
-    }
-
     func page(_ number: Int) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: bytes! + number * pageLength, count: pageLength)
+        UnsafeRawBufferPointer(start: bytes + number * pageLength, count: pageLength)
     }
 
     /// The last revision of a unit, where its head is here and enough of what follows.
     func lastRevision(_ unit: Unit) -> Revision? {
         guard unit.hasHead, unit.elements > 0 else { return unit.firstRevision }
-        let all = UnsafeRawBufferPointer(start: bytes! + unit.first * pageLength, count: unit.count * pageLength)
+        let all = UnsafeRawBufferPointer(start: bytes + unit.first * pageLength, count: unit.count * pageLength)
         return BoltPage(bytes: all).revision(unit.elements - 1) ?? unit.firstRevision
     }
 }

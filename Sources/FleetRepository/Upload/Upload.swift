@@ -17,7 +17,7 @@ public final class Upload {
     private let parent: Predecessor?
     /// With the numbers of the upload's table: the own pack is 0, the predecessor's follow.
     private let parentMap: PageMap
-    private let parentIDs: ContiguousArray<PageID>
+    private var parentIDs: ContiguousArray<PageID>
     private var tree: RevisionTree?
 
     private(set) var map: PageMap
@@ -195,17 +195,14 @@ public final class Upload {
     /// Gives all bytes that are there, in order; after an error, those that are durable.
     public func readBack(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError) {
         if failure == nil { try guarded { () throws(FleetError) in try makeCheckpoint() } }
-        let reader = try reader(upTo: logged.length)
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
-        defer { buffer.deallocate() }
-        var offset: Int64 = 0
-        while offset < logged.length {
-            let count = try reader.read(at: offset, into: buffer)
-            guard count > 0 else { break }
-            let wanted = Int(min(Int64(count), logged.length - offset))
-            try body(UnsafeRawBufferPointer(rebasing: buffer[..<wanted]))
-            offset += Int64(wanted)
-        }
+        try reader(upTo: logged.length).readAll(body)
+    }
+
+    /// All bytes that are there, in any order, and as they are now: what is appended later is not in it. They are durable
+    /// when this returns, so that a long look at them has to be repeated after a crash, but nothing sent again.
+    public func pages() throws(FleetError) -> RepositoryPages {
+        try guarded { () throws(FleetError) in try makeCheckpoint() }
+        return RepositoryPages(try reader(upTo: logged.length), hold: hold)
     }
 
     private func reader(upTo length: Int64) throws(FleetError) -> PageReader {
@@ -221,6 +218,8 @@ public final class Upload {
         try guarded { () throws(FleetError) in
             try flush()
             try pipeline.wait(atMost: 0)
+            // Of a large snapshot these are tens of megabytes, and what a commit does needs as much again.
+            (parentIDs, tree) = ([], nil)
             let length = try writer.finish(ids: ids, table: opening.table)
             let packs = PackSet(core)
             if length != nil { packs.add(try writer.snapshot(table: opening.table)) }

@@ -29,6 +29,8 @@ final class UploadLog: Sendable {
     private static let recordLimit = 1 << 30
     private let sealing: SealedFile
     private let key: String
+    /// Of the data key that it, and the pack with it, is sealed with.
+    var generation: Int { sealing.generation }
     private let state: Monitor<(file: any RepositoryFile, length: Int64, records: Int)>
 
     private init(_ file: any RepositoryFile, _ sealing: SealedFile, key: String, length: Int64, records: Int) {
@@ -41,7 +43,7 @@ final class UploadLog: Sendable {
     static func create(_ key: String, _ opening: Opening, _ core: RepositoryCore) throws(FleetError) -> UploadLog {
         let file = try core.files.openAppending(core.logPath(key))
         if try file.size() > 0 { try file.truncate(to: 0) }
-        let sealing = SealedFile(.upload, dataKey: core.dataKey)
+        let sealing = SealedFile(.upload, core.keys)
         try file.append(sealing.header)
         let log = UploadLog(
             file, sealing, key: key, length: Int64(SealedFile.headerLength), records: 0)
@@ -55,25 +57,19 @@ final class UploadLog: Sendable {
         return log
     }
 
-    /// An existing one; nil where not even its opening is whole: then nothing was ever promised of it.
+    /// An existing one, to be gone on with by its one writer; nil where not even its opening is whole: then nothing was
+    /// ever promised of it.
     static func open(
         _ key: String, _ core: RepositoryCore
     ) throws(FleetError) -> (log: UploadLog, opening: Opening, checkpoints: [Checkpoint])? {
         guard let size = try core.files.size(core.logPath(key)), size >= SealedFile.headerLength else { return nil }
         let file = try core.files.openAppending(core.logPath(key))
-        let header = try file.read(at: 0, count: SealedFile.headerLength)
-        guard let sealing = try? SealedFile(.upload, header: header, dataKey: core.dataKey) else { return nil }
+        guard let sealing = try sealing(file, core) else { return nil }
         var place = Int64(SealedFile.headerLength)
         var records: [[UInt8]] = []
-        while place + 4 <= size {
-            let lengthBytes = try file.read(at: place, count: 4)
-            let length = (0..<4).reduce(0) { $0 | Int(lengthBytes[$1]) << (8 * $1) }
-            guard length <= recordLimit, place + 4 + Int64(length) <= size,
-                let record = try? sealing.open(
-                    try file.read(at: place + 4, count: length), "record \(records.count) of \(key)")
-            else { break }
+        while let (record, end) = try record(records.count, of: key, file, at: place, size: size, sealing) {
             records.append(record)
-            place += 4 + Int64(length)
+            place = end
         }
         guard let first = records.first else { return nil }
         if place < size { try file.truncate(to: place) }
@@ -88,6 +84,45 @@ final class UploadLog: Sendable {
         var end = Int64(SealedFile.headerLength)
         for record in records.dropFirst() { checkpoints.append(try decode(record, &end)) }
         return (log, try opening(first), checkpoints)
+    }
+
+    /// How an upload began; nil as with `open`. Nothing is changed: somebody may be writing to it just now, and what looks
+    /// torn is then a record on its way.
+    static func opening(_ key: String, _ core: RepositoryCore) throws(FleetError) -> Opening? {
+        do throws(FleetError) {
+            let file = try core.files.openStored(core.logPath(key))
+            let size = try file.size()
+            let place = Int64(SealedFile.headerLength)
+            guard size >= place, let sealing = try sealing(file, core),
+                let (first, _) = try record(0, of: key, file, at: place, size: size, sealing)
+            else { return nil }
+            return try opening(first)
+        } catch {
+            // Committed or forgotten meanwhile.
+            if error.code == .notFound { return nil }
+            throw error
+        }
+    }
+
+    private static func sealing(
+        _ file: any RepositoryFile, _ core: RepositoryCore
+    ) throws(FleetError) -> SealedFile? {
+        let header = try file.read(at: 0, count: SealedFile.headerLength)
+        return try? SealedFile(.upload, header: header, core.keys)
+    }
+
+    /// A record and where it ends; nil where there is no whole one.
+    private static func record(
+        _ number: Int, of key: String, _ file: any RepositoryFile, at place: Int64, size: Int64, _ sealing: SealedFile
+    ) throws(FleetError) -> (record: [UInt8], end: Int64)? {
+        guard place + 4 <= size else { return nil }
+        let lengthBytes = try file.read(at: place, count: 4)
+        let length = (0..<4).reduce(0) { $0 | Int(lengthBytes[$1]) << (8 * $1) }
+        let end = place + 4 + Int64(length)
+        guard length <= recordLimit, end <= size,
+            let record = try? sealing.open(try file.read(at: place + 4, count: length), "record \(number) of \(key)")
+        else { return nil }
+        return (record, end)
     }
 
     private static func opening(_ bytes: [UInt8]) throws(FleetError) -> Opening {

@@ -1,3 +1,5 @@
+import EtcdSampleFiles
+import EtcdSnapshot
 import FleetCrypto
 import FleetProtocol
 import FleetRepository
@@ -16,6 +18,22 @@ struct SampleSnapshot: Sendable {
         bytes = body + SHA256.hash(body)
         record = Fixture.record(
             id, cluster: cluster, job: job, size: Int64(bytes.count), sha256: SHA256.hash(bytes).hex)
+    }
+
+    /// What an etcd might have saved, and what its tools would say of it.
+    init(etcd id: String, _ sample: SampleEtcd = .rich(), job: String = "j", cluster: String = "a") throws {
+        let body = sample.build()
+        try self.init(etcd: id, bytes: body + SHA256.hash(body), job: job, cluster: cluster)
+    }
+
+    init(etcd id: String, bytes: [UInt8], job: String = "j", cluster: String = "a") throws {
+        self.bytes = bytes
+        record = Fixture.record(
+            id, cluster: cluster, job: job, size: Int64(bytes.count), sha256: SHA256.hash(bytes).hex)
+        let report = try SnapshotReader(MemoryPages(bytes)).report()
+        record.facts.status = SnapshotStatus(
+            hash: report.hash, revision: report.revision, totalKey: report.totalKey, totalSize: report.totalSize)
+        record.facts.liveKeys = report.liveKeys
     }
 
     var digest: StreamDigest { StreamDigest(length: record.size, sha256: record.sha256) }

@@ -34,6 +34,10 @@ struct StoreContract<Store: SnapshotStore> {
         #expect(try some.withUnsafeMutableBytes { try stored.read(at: 100, into: $0) } == 7)
         #expect(some == Array(sample.bytes[100..<107]))
         #expect(try some.withUnsafeMutableBytes { try stored.read(at: sample.record.size, into: $0) } == 0)
+        let directory = try TemporaryDirectory()
+        let digest = try stored.write(to: try TargetFile(creating: directory.path + "/a.db"))
+        #expect(digest.hex == sample.record.sha256)
+        #expect(try FileSystem.read(directory.path + "/a.db") == sample.bytes)
         #expect(try store.freeSpace() > 0)
     }
 
@@ -68,8 +72,15 @@ struct StoreContract<Store: SnapshotStore> {
         #expect(await code { try first.append([4]) } == .cancelled)
         try second.append([5])
         #expect(try second.allBytes() == [1, 2, 3, 5])
+        #expect(await code { try first.discard(isUnreadable: false) } == .cancelled)
+        #expect(try second.allBytes() == [1, 2, 3, 5])
         try store.discard("taken")
         #expect(await code { try second.append([6]) } == .cancelled)
+        let third = try store.begin("taken")
+        try third.append([7])
+        try third.discard(isUnreadable: false)
+        #expect(try store.incoming().isEmpty)
+        #expect(await code { try third.append([8]) } == .cancelled)
     }
 
     private func namesAreNoPaths() async throws {

@@ -83,7 +83,7 @@ private func connectAgent(_ name: String, _ control: Connection) async throws ->
     let reply: TokenReply = try await control.call(
         ControlMethod.agentToken, TokenRequest(name: "bench", validSeconds: 3600))
     let token = try JoinToken(reply.token)
-    let enrolled = try await Enrollment.redeem(token, name: name, software: "fleet-bench")
+    let enrolled = try await Enrollment.redeem(token, name: name, role: .agent, software: "fleet-bench")
     let identity = TLSContext.Identity(
         certificate: try X509Certificate(pem: enrolled.reply.certificate), key: enrolled.key)
     let tls = try TLSContext.client(identity: identity, authority: try X509Certificate(pem: enrolled.reply.authority))

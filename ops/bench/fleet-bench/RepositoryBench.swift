@@ -4,12 +4,12 @@ import FleetRepository
 import FleetSystem
 import Glibc
 
-/// One import or export of a snapshot, as `ops/bench/repository` compares it with other tools: a process each, so that
+/// One import or export of a snapshot, as `ops/bench/table` compares it with other tools: a process each, so that
 /// the peak of memory is this work's own.
 let repositoryCommand = Command(
     "repository", "Import snapshots into a repository, or export one, and say what it took",
     subcommands: [
-        repositoryOpenCommand,
+        repositoryOpenCommand, repositoryLookCommand,
         Command(
             "init", "Make a repository",
             arguments: [.init("DIRECTORY", "where"), .init("KEYFILE", "its new master key")]
@@ -27,7 +27,7 @@ let repositoryCommand = Command(
             ]
         ) { call in
             let watch = Stopwatch()
-            let repository = try opened(call)
+            let repository = try openedRepository(call)
             let file = try Descriptor.open(call.argument("FILE")!, O_RDONLY)
             let upload = try repository.begin(call.argument("ID")!, lineage: "bench")
             var hasher = SHA256()
@@ -54,26 +54,9 @@ let repositoryCommand = Command(
             ]
         ) { call in
             let watch = Stopwatch()
-            let snapshot = try opened(call).open(call.argument("ID")!)
-            let file = try Descriptor.open(call.argument("FILE")!, O_WRONLY | O_CREAT | O_TRUNC)
-            var hasher = SHA256()
-            var buffer = [UInt8](repeating: 0, count: 1 << 20)
-            var offset: Int64 = 0
-            while true {
-                var span = buffer.mutableSpan
-                let count = try span.withUnsafeMutableBytes { (bytes) throws(FleetError) in
-                    try snapshot.read(at: offset, into: bytes)
-                }
-                if count == 0 { break }
-                let whole = buffer.span
-                try whole.withUnsafeBytes { (bytes) throws(FleetError) in
-                    let piece = UnsafeRawBufferPointer(rebasing: bytes[..<count])
-                    hasher.update(piece)
-                    try file.write(piece)
-                }
-                offset += Int64(count)
-            }
-            guard hasher.finalize().hex == String(decoding: snapshot.head.payload, as: UTF8.self) else {
+            let snapshot = try openedRepository(call).open(call.argument("ID")!)
+            let digest = try snapshot.write(to: try TargetFile(creating: call.argument("FILE")!))
+            guard digest.hex == String(decoding: snapshot.head.payload, as: UTF8.self) else {
                 throw FleetError(.snapshotDamaged, "what came back is not what was stored")
             }
             watch.report(call)
@@ -81,13 +64,13 @@ let repositoryCommand = Command(
         },
     ])
 
-private func opened(_ call: Invocation) throws(FleetError) -> Repository {
+func openedRepository(_ call: Invocation) throws(FleetError) -> Repository {
     let key = try RepositoryKey(text: try FileSystem.readText(call.argument("KEYFILE")!))
     return try Repository(call.argument("DIRECTORY")!, key: key)
 }
 
 /// Wall time, and what getrusage(2) knows of the process.
-private struct Stopwatch {
+struct Stopwatch {
     private let start = ContinuousClock.now
 
     /// "wall cpu peak": seconds, seconds, bytes.

@@ -4,43 +4,76 @@ import FleetRepository
 import FleetSystem
 import Glibc
 
-/// How opening grows with the number of snapshots: a synthetic repository whose lineages have a year of snapshots each.
-/// Their pages are few, since opening reads none; the number of files and what stands in each is real.
+/// How a repository's work grows with the number of snapshots. They are small, 10 MB each, and resemble each other as a
+/// cluster's do: what stands in each file, and the number of files, is real.
 let repositoryOpenCommand = Command(
-    "open", "Make a repository of 10,000 snapshots and measure what opening and listing it takes",
-    arguments: [.init("DIRECTORY", "where to make it")]
+    "open", "Make a repository of many snapshots and measure what opening, listing and upkeep take",
+    arguments: [.init("DIRECTORY", "where to make it")],
+    options: [.init("snapshots", value: "COUNT", "how many at last (default 10000: 100 GB)")]
 ) { call in
     let root = call.argument("DIRECTORY")!
+    let last = call.value("snapshots").flatMap { Int($0) } ?? 10_000
     let key = RepositoryKey.random(.master)
     _ = try Repository.create(root, master: key)
     var made = 0
-    call.terminal.print("snapshots     open s     list s   resident MB   index MB")
-    for target in [100, 1000, 10_000] {
+    call.terminal.print("seconds  of snapshots: open   list  stats  check  gc -n   resident MB  index MB  stored MB")
+    for target in [last / 100, last / 10, last] where target > made {
         try fill(root, key, from: made, to: target)
         made = target
-        let start = ContinuousClock.now
-        let repository = try Repository(root, key: key)
-        _ = try repository.ids()
-        let opened = ContinuousClock.now
-        let listing = try repository.list()
-        let listed = ContinuousClock.now
+        var times: [Double] = []
+        func measure<Value>(_ work: () throws(FleetError) -> Value) throws(FleetError) -> Value {
+            let start = ContinuousClock.now
+            let value = try work()
+            times.append((ContinuousClock.now - start).seconds)
+            return value
+        }
+        let repository = try measure { () throws(FleetError) in
+            let repository = try Repository(root, key: key)
+            _ = try repository.ids()
+            return repository
+        }
+        let listing = try measure { () throws(FleetError) in try repository.list() }
         guard listing.heads.count == target else { throw FleetError(.internalError, "not all snapshots are listed") }
-        let index = try FileSystem.treeSize("\(root)/snapshots")
+        let statistics = try measure { () throws(FleetError) in try repository.statistics() }
+        let report = try measure { () throws(FleetError) in try repository.check(readData: false) }
+        guard report.isSound else { throw FleetError(.internalError, "the repository is not sound") }
+        _ = try measure { () throws(FleetError) in try repository.collect(dryRun: true) }
         call.terminal.print(
-            "\(padded(target, 9))\(padded((opened - start).seconds, 11))\(padded((listed - opened).seconds, 11))"
-                + "\(padded(try residentMegabytes(), 14))\(padded(Int(index) / 1_000_000, 11))")
+            padded(target, 21) + times.map { padded($0, 7) }.joined()
+                + padded(try peakMegabytes(), 14) + padded(Int(statistics.mapBytes) / 1_000_000, 10)
+                + padded(Int(statistics.packBytes) / 1_000_000, 11))
+    }
+    let repository = try Repository(root, key: key)
+    let old = try repository.ids().filter { $0.hash(modulo: 10) == 0 }
+    var start = ContinuousClock.now
+    for id in old { try repository.delete(id) }
+    call.terminal.print("\(old.count) deleted in\(padded((ContinuousClock.now - start).seconds, 8)) s")
+    start = .now
+    let collected = try repository.collect(dryRun: false)
+    call.terminal.print(
+        "collected in\(padded((ContinuousClock.now - start).seconds, 8)) s: \(collected.files.count) files, "
+            + "\(collected.blocks) blocks, \((collected.fileBytes + collected.blockBytes) / 1_000_000) MB")
+    guard try repository.check(readData: false).isSound else {
+        throw FleetError(.internalError, "the repository is not sound")
     }
     return .success
 }
 
-/// Fifty lineages, each snapshot changing some of the 64 pages of the one before.
+/// Fifty clusters; each snapshot changes a hundredth of the pages of the one before.
 private func fill(_ root: String, _ key: RepositoryKey, from first: Int, to last: Int) throws(FleetError) {
     let repository = try Repository(root, key: key)
     let payload = [UInt8](repeating: 0x20, count: 900)
+    let pages = 2560
     for number in first..<last {
-        let lineage = number % 50
-        var bytes = [UInt8](repeating: UInt8(lineage), count: 64 * 4096)
-        for page in 0..<8 { bytes[((number / 50 + page * 7) % 64) * 4096 + 9] = UInt8(truncatingIfNeeded: number >> 3) }
+        let (lineage, turn) = (number % 50, number / 50)
+        var bytes = [UInt8](repeating: UInt8(lineage), count: pages * 4096)
+        for page in 0..<pages {
+            // Page by page, the turn that changed it last.
+            let changed = turn - (turn &* 7 &+ page) % 100
+            for i in 0..<40 {
+                bytes[page * 4096 + i * 100] = UInt8(truncatingIfNeeded: (page &* 31 &+ i) ^ (changed &* 7))
+            }
+        }
         let id = "20260101-\(number)"
         let upload = try repository.begin(id, lineage: "cluster-\(lineage)")
         let whole = bytes.span
@@ -49,9 +82,18 @@ private func fill(_ root: String, _ key: RepositoryKey, from first: Int, to last
     }
 }
 
-private func residentMegabytes() throws(FleetError) -> Int {
-    let pages = try FileSystem.readText("/proc/self/statm").split(separator: " ").dropFirst().first.flatMap { Int($0) }
-    return (pages ?? 0) * Int(sysconf(Int32(_SC_PAGESIZE))) / 1_000_000
+extension String {
+    fileprivate func hash(modulo divisor: Int) -> Int {
+        utf8.reduce(7) { ($0 &* 31 &+ Int($1)) & 0xffff_ffff } % divisor
+    }
+}
+
+private func peakMegabytes() throws(FleetError) -> Int {
+    for line in try FileSystem.readText("/proc/self/status").split(separator: "\n") where line.hasPrefix("VmHWM:") {
+        let words = line.split { $0 == " " || $0 == "\t" }
+        if words.count > 1, let kilobytes = Int(words[1]) { return kilobytes * 1024 / 1_000_000 }
+    }
+    throw FleetError(.malformed, "/proc/self/status has no VmHWM")
 }
 
 private func padded(_ value: Int, _ width: Int) -> String {
@@ -59,6 +101,6 @@ private func padded(_ value: Int, _ width: Int) -> String {
 }
 
 private func padded(_ seconds: Double, _ width: Int) -> String {
-    let text = "\(Double(Int(seconds * 1000)) / 1000)"
+    let text = "\(Double(Int(seconds * 100)) / 100)"
     return String(repeating: " ", count: max(1, width - text.count)) + text
 }

@@ -1,20 +1,22 @@
 /// Writes bbolt files as bbolt lays them out, small and with every shape: any page size, inline buckets, branches,
 /// overflow pages, with or without a list of free pages, free pages with stale bytes in them.
-struct BoltWriter {
-    typealias Entry = (key: [UInt8], value: [UInt8])
+package struct BoltWriter {
+    package typealias Entry = (key: [UInt8], value: [UInt8])
 
-    var pageSize = 1024
-    var keepsFreelist = false
-    var freePages = 2
+    package var pageSize = 1024
+    package var keepsFreelist = false
+    package var freePages = 2
     private var buckets: [(name: String, entries: [Entry])] = []
     private var pages: [[UInt8]] = []
 
-    mutating func add(_ name: String, _ entries: [Entry]) {
+    package init() {}
+
+    package mutating func add(_ name: String, _ entries: [Entry]) {
         buckets.append((name, entries.sorted { $0.key.lexicographicallyPrecedes($1.key) }))
     }
 
     /// The file's pages, without a digest.
-    func build() -> [UInt8] {
+    package func build() -> [UInt8] {
         var copy = self
         return copy.write()
     }
@@ -120,7 +122,7 @@ struct BoltWriter {
     }
 
     /// Computes the checksum of the meta page at `offset` anew.
-    static func seal(_ bytes: inout [UInt8], at offset: Int) {
+    package static func seal(_ bytes: inout [UInt8], at offset: Int) {
         let sum = bytes[(offset + 16)..<(offset + 72)].reduce(UInt64(0xcbf2_9ce4_8422_2325)) {
             ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01b3
         }
@@ -128,7 +130,9 @@ struct BoltWriter {
     }
 }
 
-func little<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
+package func little<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
     withUnsafeBytes(of: number.littleEndian) { Array($0) }
 }
-func big<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+package func big<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
+    withUnsafeBytes(of: number.bigEndian) { Array($0) }
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A series of snapshots as a Kubernetes control plane leaves them: OUT/s0.db, s1.db, ... from Debian's etcd.
 
-    repository-series.py OUT [--objects 50000] [--snapshots 5] [--minutes 10]
+    series.py OUT [--objects 68000] [--snapshots 5] [--minutes 10]
 
 Objects have the sizes and the compressibility of pods, config maps and custom resources. Between two snapshots go so
 many minutes of a cluster of 400 nodes: each renews its lease every ten seconds, pods change their status (the new value
@@ -68,7 +68,7 @@ def churn(etcd, rng, objects, minutes, start):
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("out")
-    ask.add_argument("--objects", type=int, default=50000)
+    ask.add_argument("--objects", type=int, default=68000)
     ask.add_argument("--snapshots", type=int, default=5)
     ask.add_argument("--minutes", type=int, default=10)
     a = ask.parse_args()

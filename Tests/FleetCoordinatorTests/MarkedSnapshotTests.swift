@@ -1,0 +1,159 @@
+import EtcdSampleFiles
+import FleetProtocol
+import FleetRepository
+import FleetSQLite
+import FleetSystem
+import RepositoryTestFiles
+import Testing
+
+@testable import FleetCoordinator
+
+/// Who marks a snapshot, and what takes the mark away again.
+@Suite("Marked snapshots", .timeLimit(.minutes(1)))
+struct MarkedSnapshotTests {
+    private let node = NodeName(cluster: "a", node: "n1")
+    private let files = PowerCutFiles()
+    private let catalogue: Catalogue
+    private let job: JobRecord
+    private let sample: SampleSnapshot
+    private var request: UploadRequest {
+        UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+    }
+
+    init() async throws {
+        catalogue = try await Fixture.fleet()
+        job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
+    }
+
+    /// A new process: nothing of the store is in memory.
+    private func vault() throws -> Vault {
+        Vault(store: try RepositoryStore.test("/s", files: files), catalogue: catalogue, reserve: 0)
+    }
+
+    private func flipAll() {
+        for pack in files.paths() where pack.hasSuffix(".pack") { files.flip(pack, byte: 60, bit: 0) }
+    }
+
+    private func upload() async throws {
+        let session = try await vault().begin(request, from: node)
+        try await session.append(sample.bytes)
+        _ = try await session.finish(sample.digest)
+    }
+
+    /// For a receipt the agent gives up its copy, so none is given for what can't be read.
+    @Test func aLostReceiptIsNoReasonToTrust() async throws {
+        try await upload()
+        flipAll()
+        #expect(try await !vault().examine(job.snapshot, by: "root").isSound)
+        #expect(await code { _ = try await vault().begin(request, from: node) } == .snapshotDamaged)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .damaged)
+        #expect(await code { _ = try await catalogue.findSnapshot("latest", cluster: "a") } == .notFound)
+        flipAll()
+        let session = try await vault().begin(request, from: node)
+        #expect(try await session.finish(sample.digest).snapshot == job.snapshot)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+    }
+
+    @Test func whatIsBeingDeletedIsNotBroughtBack() async throws {
+        try await upload()
+        var newer = SampleSnapshot("s9", seed: 9)
+        newer.record.facts.savedAt = Timestamp("2099-01-01T00:00:00Z")!
+        try await catalogue.add(newer.record, by: "root")
+        _ = try await catalogue.retire(job.snapshot, because: "too old", by: "root")
+        #expect(await code { _ = try await vault().begin(request, from: node) } == .conflict)
+        #expect(try await vault().examine(job.snapshot, by: "root").isSound)
+        #expect(try await vault().lookAgain(by: "root").isEmpty)
+        let entry = try await catalogue.snapshot(job.snapshot)
+        #expect(entry.condition == .missing && Retirement.reason(of: entry) == "too old")
+    }
+
+    /// A start takes the marks as they are; the bytes are read afterwards.
+    @Test func aStartDoesNotWaitForDamagedSnapshots() async throws {
+        try await upload()
+        flipAll()
+        #expect(try await !vault().examine(job.snapshot, by: "root").isSound)
+        #expect(try await vault().lookAgain(by: "coordinator").isEmpty)
+        flipAll()
+        #expect(try await vault().reconcile() == Reconciliation())
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .damaged)
+        #expect(try await vault().lookAgain(except: [job.snapshot], by: "coordinator").isEmpty)
+        #expect(try await vault().lookAgain(by: "coordinator") == [job.snapshot])
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+        #expect(try await catalogue.snapshot(job.snapshot).problem == nil)
+    }
+
+    /// The row is one snapshot, the store has another, whole, under the same id.
+    @Test func anotherSnapshotUnderItsIDIsNotIt() async throws {
+        try await upload()
+        try await catalogue.script("UPDATE snapshots SET record = json_set(record, '$.node', 'n2')")
+        #expect(try await !vault().examine(job.snapshot, by: "root").isSound)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .damaged)
+        #expect(try await vault().reconcile().unknown.map(\.id) == [job.snapshot])
+    }
+
+    @Test(arguments: ["old", "new"])
+    func aComparisonMarksTheOneThatFailed(_ damaged: String) async throws {
+        var etcd = SampleEtcd(pageSize: 4096)
+        var random = SystemRandomNumberGenerator()
+        for i in 0..<400 {
+            etcd.put("/registry/pods/a/\(i)", (0..<3000).map { _ in UInt8.random(in: 0...255, using: &random) })
+        }
+        let store = try RepositoryStore.test("/s", files: files)
+        var packs: [String: String] = [:]
+        for (id, cluster) in [("old", "x"), ("new", "y")] {
+            let sample = try SampleSnapshot(etcd: id, etcd, cluster: cluster)
+            let incoming = try store.begin(id, cluster: cluster, node: "n1")
+            try incoming.append(sample.bytes)
+            try incoming.commit(sample.record)
+            packs[id] = files.paths().first { $0.hasSuffix(".pack") && !packs.values.contains($0) }
+            etcd.put("/registry/pods/a/1", [1])
+        }
+        _ = try await vault().reconcile()
+        let pack = try #require(packs[damaged])
+        files.flip(pack, byte: Int(try #require(try files.size(pack)) / 2), bit: 0)
+        let vault = try vault()
+        let (old, new) = (
+            try await SnapshotLook(try await catalogue.snapshot("old"), vault),
+            try await SnapshotLook(try await catalogue.snapshot("new"), vault)
+        )
+        let failure = await code {
+            try await ContentListing.differences(old, new, prefix: [], wantsKeys: true) { _ in }
+        }
+        #expect(failure == .snapshotDamaged)
+        #expect(try await catalogue.snapshot("old").condition == (damaged == "old" ? .damaged : .verified))
+        #expect(try await catalogue.snapshot("new").condition == (damaged == "new" ? .damaged : .verified))
+    }
+
+    @Test func aCheckMarksAndClearsForeignOnesToo() async throws {
+        let server = try await TestServer()
+        let vault = server.server.vault
+        var foreign = SampleSnapshot("s2", pages: 20, seed: 2)
+        foreign.record.expectedClusterID = "beef"
+        for sample in [SampleSnapshot("s1", pages: 20), foreign] { try vault.store.store(sample) }
+        _ = try await vault.reconcile()
+        func conditions() async throws -> [SnapshotCondition] {
+            [try await server.catalogue.snapshot("s1").condition, try await server.catalogue.snapshot("s2").condition]
+        }
+        #expect(try await conditions() == [.verified, .foreign])
+        func flip() {
+            for pack in server.files.paths() where pack.hasSuffix(".pack") { server.files.flip(pack, byte: 60, bit: 0) }
+        }
+        let connection = try await server.operate()
+        func check(readData: Bool = true) async throws -> StoreCheckReply {
+            try await connection.call(
+                ControlMethod.checkStore, StoreCheckRequest(readData: readData), as: StoreCheckReply.self)
+        }
+        flip()
+        let bad = try await check()
+        #expect(Set(bad.findings.flatMap(\.snapshots)) == ["s1", "s2"] && bad.recovered == [])
+        #expect(try await conditions() == [.damaged, .damaged])
+        try await server.catalogue.refuseDuplicate(foreign.record.sha256, cluster: "a")
+        flip()
+        #expect(try await check(readData: false).recovered == nil)
+        #expect(try await conditions() == [.damaged, .damaged], "nothing was read")
+        #expect(try await check().recovered == ["s1", "s2"])
+        #expect(try await conditions() == [.verified, .foreign])
+        await server.stop()
+    }
+}

@@ -1,0 +1,249 @@
+import FleetCrypto
+import FleetProtocol
+import FleetRepository
+import FleetSQLite
+import FleetSystem
+import Glibc
+import Testing
+
+@testable import FleetCoordinator
+
+/// What the documents tell an operator to do when the coordinator's host is lost, with the programs that he would use.
+@Suite("Recovery drill", .serialized)
+struct RecoveryDrillTests {
+    private static let program: String? = {
+        let directory = CommandLine.arguments[0].split(separator: "/", omittingEmptySubsequences: false).dropLast()
+        let path = directory.joined(separator: "/") + "/fleet-coordinator"
+        return FileSystem.exists(path) ? path : nil
+    }()
+    private static let reader =
+        #filePath.replacing("Tests/FleetCoordinatorTests/Store/RecoveryDrillTests.swift", with: "")
+        + "ops/read-repository.py"
+
+    private func coordinator(_ words: String...) throws -> Subprocess.Outcome {
+        guard let program = Self.program else { try Test.cancel("fleet-coordinator is not built") }
+        return try Subprocess.run(program, words)
+    }
+
+    /// "recovery key: KEY" of the standard output, in a file as somebody types it.
+    private func write(_ outcome: Subprocess.Outcome, to path: String) throws {
+        let line = try #require(outcome.outputText.split(separator: "\n").first { $0.hasPrefix("recovery key: ") })
+        try FileSystem.writeDurably(path, line.dropFirst(14).lowercased().utf8)
+    }
+
+    /// Snapshots of one cluster, each with a few pages changed: those are compressed against the former's.
+    private func samples(_ count: Int) -> [SampleSnapshot] {
+        var sample = SampleSnapshot("20261124-065510-aaa0", pages: 800)
+        return (0..<count).map { number in
+            var body = Array(sample.bytes.dropLast(32))
+            for page in stride(from: number, to: body.count / 4096, by: 7) { body[page * 4096 + 99] &+= UInt8(number) }
+            sample.bytes = body + SHA256.hash(body)
+            sample.record = Fixture.record(
+                "20261124-06551\(number)-aaa\(number)", job: "j\(number)", size: Int64(sample.bytes.count),
+                sha256: SHA256.hash(sample.bytes).hex)
+            return sample
+        }
+    }
+
+    @Test func aCopyOfTheStoreAndThePaperAreEnough() async throws {
+        let place = try TemporaryDirectory()
+        let (lost, other, paper) = (place.path + "/lost", place.path + "/other", place.path + "/recovery.txt")
+        let made = try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", lost)
+        #expect(made.succeeded, "\(made.complaint)")
+        try write(made, to: paper)
+        let samples = samples(3)
+        for sample in samples { try DataDirectory(path: lost).openStore().store(sample) }
+
+        // Only the store was copied; the host is gone.
+        try copyTree("\(lost)/store", "\(other)/store")
+        try FileSystem.removeTree(lost)
+        for sample in samples {
+            let file = "\(place.path)/\(sample.record.id).db"
+            let exported = try coordinator(
+                "export", sample.record.id, "-f", file, "--data", other, "--recovery-key", paper)
+            #expect(exported.succeeded, "\(exported.complaint)")
+            #expect(try FileSystem.read(file) == sample.bytes)
+        }
+        let refused = try coordinator("export", samples[0].record.id, "-f", "\(place.path)/x.db", "--data", other)
+        #expect(!refused.succeeded && refused.complaint.contains("rekey --recovery-key"))
+
+        // A new coordinator on what is left, with the list of snapshots from the store alone.
+        for words in [
+            ["rekey", "--recovery-key", paper], ["init", "--advertise", "fleet.example.org:7400"],
+            ["rebuild-catalogue"],
+        ] {
+            let outcome = try Subprocess.run(try #require(Self.program), words + ["--data", other])
+            #expect(outcome.succeeded, "\(words): \(outcome.complaint)")
+        }
+        let catalogue = try Catalogue(.file(other + "/catalogue.db"), log: .silent)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record == samples[2].record)
+        await catalogue.close()
+        #expect(try DataDirectory(path: other).openStore().bytes(samples[1].record.id) == samples[1].bytes)
+    }
+
+    /// The reader in Python knows nothing but FORMAT.md. It reads what export writes, behind a rotation as well.
+    @Test func theDocumentIsEnoughToReadAStore() throws {
+        let python = "/usr/bin/python3"
+        let has = try? Subprocess.run(python, ["-c", "import cryptography, zstandard"])
+        guard has?.succeeded == true else {
+            try Test.cancel("python3-cryptography and python3-zstandard are not there; ops/test installs them")
+        }
+        let place = try TemporaryDirectory()
+        let (data, paper) = (place.path + "/data", place.path + "/recovery.txt")
+        try write(try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", data), to: paper)
+        let samples = samples(4)
+        for sample in samples[..<2] { try DataDirectory(path: data).openStore().store(sample) }
+        let first = "\(data)/keys/repository.key"
+        for key in [paper, first] { try compare(samples[..<2], data, key: key, python, place) }
+        let rotated = try coordinator("rekey", "--data-key", "--data", data)
+        #expect(rotated.succeeded, "\(rotated.complaint)")
+        try write(rotated, to: paper)
+        for sample in samples[2...] { try DataDirectory(path: data).openStore().store(sample) }
+        for key in [paper, first] { try compare(samples[...], data, key: key, python, place) }
+
+        // A database without etcd's digest, and one that is not what its record says: all seals are whole, so only the
+        // recorded SHA-256 tells.
+        for isRight in [true, false] {
+            var raw = SampleSnapshot("20261124-06552\(isRight ? 0 : 1)-bbb0", pages: 9)
+            raw.bytes.removeLast(32)
+            let digest = isRight ? raw.bytes : Array(raw.bytes.reversed())
+            (raw.record.size, raw.record.sha256) = (Int64(raw.bytes.count), SHA256.hash(digest).hex)
+            try DataDirectory(path: data).openStore().store(raw)
+            let out = "\(place.path)/raw-\(isRight).db"
+            let outcome = try Subprocess.run(python, [Self.reader, "\(data)/store", first, raw.record.id, out])
+            #expect(outcome.succeeded == isRight, "\(outcome.complaint)")
+            #expect(try FileSystem.status(out)?.mode == (isRight ? 0o600 : nil))
+        }
+        #expect(try FileSystem.list(place.path).filter { $0.contains(".part-") } == [])
+
+        // And it notices what it is given: not a word of a file with a flipped bit.
+        let file = try #require(try FileSystem.list("\(data)/store/packs").first)
+        var bytes = try FileSystem.read("\(data)/store/packs/\(file)")
+        bytes[200] ^= 1
+        try FileSystem.writeDurably("\(data)/store/packs/\(file)", bytes)
+        let results = try samples.map { sample in
+            try Subprocess.run(
+                python,
+                [Self.reader, "\(data)/store", first, sample.record.id, "\(place.path)/\(sample.record.id).bad"])
+        }
+        #expect(results.contains { !$0.succeeded })
+        let left = try FileSystem.list(place.path).filter { $0.contains(".bad") }
+        #expect(left.count == results.count { $0.succeeded }, "\(left)")
+    }
+
+    private func compare(
+        _ samples: ArraySlice<SampleSnapshot>, _ data: String, key: String, _ python: String,
+        _ place: TemporaryDirectory
+    ) throws {
+        for sample in samples {
+            let (read, exported) = ("\(place.path)/read.db", "\(place.path)/exported.db")
+            let outcome = try Subprocess.run(python, [Self.reader, "\(data)/store", key, sample.record.id, read])
+            #expect(outcome.succeeded, "\(outcome.complaint)")
+            #expect(outcome.outputText.contains("etcd's SHA-256 at its end is right"))
+            #expect(try coordinator("export", sample.record.id, "-f", exported, "--data", data).succeeded)
+            #expect(try FileSystem.read(read) == sample.bytes)
+            #expect(try FileSystem.read(exported) == sample.bytes)
+            for path in [read, exported] { try FileSystem.remove(path) }
+        }
+    }
+
+    /// On a full disk, and into a pipe that nobody reads.
+    @Test func aRecoveryKeyThatNobodySawIsNoSuccess() throws {
+        guard let program = Self.program else { try Test.cancel("fleet-coordinator is not built") }
+        let place = try TemporaryDirectory()
+        let (data, paper) = (place.path + "/data", place.path + "/recovery.txt")
+        func unseen(_ words: String, to output: String = ">/dev/full") throws -> Subprocess.Outcome {
+            try Subprocess.run("/bin/sh", ["-c", "\(program) \(words) --data \(data) \(output)"])
+        }
+        for output in [">/dev/full", ">&-"] {
+            let outcome = try unseen("init --advertise fleet.example.org:7400", to: output)
+            #expect(
+                !outcome.succeeded && outcome.complaint.contains("rekey --new-recovery-key"), "\(outcome.complaint)")
+            if output != ">&-" { try FileSystem.removeTree(data) }
+        }
+        let made = try coordinator("rekey", "--new-recovery-key", "--data", data)
+        #expect(made.succeeded, "\(made.complaint)")
+        try write(made, to: paper)
+        let recovery = try DataDirectory.key(in: paper)
+        let directory = DataDirectory(path: data)
+        let sample = samples(1)[0]
+        try directory.openStore().store(sample)
+
+        // repository.key is lost, and so is what is printed: the paper is good, and so is the new key file.
+        try FileSystem.remove(directory.repositoryKey)
+        #expect(try !unseen("rekey --recovery-key \(paper) --new-recovery-key").succeeded)
+        #expect(try directory.openStore(recovery).bytes(sample.record.id) == sample.bytes)
+        #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
+
+        try FileSystem.remove(directory.repositoryKey)
+        let replaced = try coordinator("rekey", "--recovery-key", paper, "--new-recovery-key", "--data", data)
+        #expect(replaced.succeeded, "\(replaced.complaint)")
+        try write(replaced, to: paper)
+        #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
+        #expect(try directory.openStore(try DataDirectory.key(in: paper)).bytes(sample.record.id) == sample.bytes)
+        #expect(throws: FleetError.self) { try directory.openStore(recovery) }
+
+        // A new data key leaves no way for the former recovery key, so what is said must lead on.
+        let rotated = try unseen("rekey --data-key")
+        #expect(!rotated.succeeded && rotated.complaint.contains("rekey --new-recovery-key"))
+        #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
+    }
+
+    /// 'rekey --data-key' is killed at moments all over it: the key file opens the store at each of them.
+    @Test func aKilledRotationLocksNobodyOut() throws {
+        guard let program = Self.program else { try Test.cancel("fleet-coordinator is not built") }
+        let place = try TemporaryDirectory()
+        let data = place.path + "/data"
+        try write(
+            try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", data), to: "\(place.path)/r")
+        let sample = samples(1)[0]
+        let directory = DataDirectory(path: data)
+        try directory.openStore().store(sample)
+        var (killed, finished, delay) = (0, 0, UInt32(500))
+        for _ in 0..<40 {
+            let child = try spawn([program, "rekey", "--data-key", "--data", data])
+            usleep(delay)
+            kill(child, SIGKILL)
+            var status: Int32 = 0
+            waitpid(child, &status, 0)
+            if status & 0x7f == SIGKILL { killed += 1 } else { finished += 1 }
+            // Finer and finer, until it gets through; then from the start again.
+            delay = status & 0x7f == SIGKILL ? delay + 1000 : 500
+            #expect(try directory.openStore().bytes(sample.record.id) == sample.bytes)
+        }
+        #expect(killed > 5)
+        let last = try coordinator("rekey", "--data-key", "--data", data)
+        #expect(last.succeeded, "\(last.complaint)")
+        try write(last, to: "\(place.path)/r")
+        let recovery = try DataDirectory.key(in: "\(place.path)/r")
+        #expect(try directory.openStore(recovery).bytes(sample.record.id) == sample.bytes)
+        #expect(try directory.openStore().repository.check(readData: true).isSound)
+    }
+
+    private func spawn(_ words: [String]) throws -> pid_t {
+        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+        defer { for pointer in arguments { free(pointer) } }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        var child = pid_t()
+        guard posix_spawn(&child, words[0], &actions, nil, &arguments, environ) == 0 else {
+            throw FleetError(.childFailed, "\(words[0]) could not be started")
+        }
+        return child
+    }
+
+    private func copyTree(_ from: String, _ to: String) throws {
+        try FileSystem.makeDirectories(to)
+        for name in try FileSystem.list(from) {
+            let (source, target) = ("\(from)/\(name)", "\(to)/\(name)")
+            if try FileSystem.status(source)?.kind == .directory {
+                try copyTree(source, target)
+            } else {
+                try FileSystem.writeDurably(target, try FileSystem.read(source))
+            }
+        }
+    }
+}
