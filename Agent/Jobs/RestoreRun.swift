@@ -91,7 +91,9 @@ struct RestoreRun: Sendable {
             journal: journal, steps: RestoreSteps(work: work, paths: paths, faults: faults), port: port, faults: faults,
             decisions: decisions,
             report: { kind, step, detail, error in
-                log.info("\(step.rawValue): \(kind.rawValue)\(detail.map { ", \($0)" } ?? "")")
+                let words = "\(step.rawValue): \(kind.rawValue)\(detail.map { ", \($0)" } ?? "")"
+                // One of several may wait for long with it.
+                if let error { log.error(words, error) } else { log.info(words) }
                 // An event that can't be kept must not stop a restore in its middle.
                 do throws(FleetError) {
                     try await outbox.post(work.job, kind, step: step.rawValue, detail: detail, error: error)

@@ -239,6 +239,11 @@ struct MemberRestoreTests {
         #expect(try await fleet.catalogue.overdueRestores().isEmpty)
     }
 
+    /// Half a wait until a kubelet is pushed, the push with half a minute at the least, and a wait until etcd runs.
+    @Test(arguments: [10, 15, 60, 3600]) func aKubeletThatIsPushedIsNotLate(wait: Int) {
+        #expect(PhaseLimit.limit(.start, wait: wait)! > .seconds(wait / 2 + max(wait, 30) + wait))
+    }
+
     /// It was given up for lost and comes back: it is told what was decided all the same, and the verdict follows.
     @Test func aMemberThatComesBackAfterDays() async throws {
         let fleet = try await Fleet()

@@ -82,6 +82,28 @@ struct MembersTests {
         }
     }
 
+    /// It is pushed before that is given up, and the node says what is wrong rather than that it is late.
+    @Test func oneKubeletThatDoesNotReact() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "stacked"])
+            try await fleet.allowHolds(nodes[1], of: "ha", count: 3)
+            try await fleet.hold(nodes[1], at: ["switch-files:after"])
+            async let restoring = fleet.tryFleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "15s")
+            try await fleet.held(nodes[1], at: "switch-files:after")
+            try await fleet.exec(nodes[1], "systemctl", "stop", "kubelet")
+            try await fleet.release(nodes[1], from: "switch-files:after")
+            try await fleet.eventually("the node has given up", within: .seconds(120)) {
+                try await fleet.agentSays(nodes[1], "the kubelet did not start etcd") > 0
+            }
+            try await fleet.exec(nodes[1], "systemctl", "start", "kubelet")
+            let result = try await restoring
+            #expect(result.status == 4, "\(result.output)\(result.errors)")
+            #expect(result.errors.contains("the kubelet did not start etcd on"), "\(result.errors)")
+            #expect(result.errors.contains("although its manifest was moved out and back"), "\(result.errors)")
+            try await fleet.expectAll(nodes, "/state", "old")
+        }
+    }
+
     /// `kill -9` of one agent where it tells that it has ended a phase, before and after it has told.
     @Test(arguments: [["--kind", "external", "--layout", "debian"], ["--kind", "stacked"]])
     func anAgentKilledAtEachGate(_ kind: [String]) async throws {
