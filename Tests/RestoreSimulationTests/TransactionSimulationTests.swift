@@ -27,6 +27,9 @@ import Testing
         var transaction = RestoreTransaction(TransactionSimulationTests.check)
         /// What the coordinator's database has.
         var records: [RestoreTransaction.Record] = []
+        /// What `records` say of the decisions, kept beside them since it is asked at every step.
+        private var isCommitted = false
+        private var isRecalled = false
         var coordinatorIsUp = true
         var messages: [Message] = []
         var violation: String?
@@ -46,6 +49,12 @@ import Testing
         mutating func write(_ record: RestoreTransaction.Record) {
             records.append(record)
             transaction.apply(record)
+            guard case .decided(let decision) = record else { return }
+            switch decision {
+            case .proceed(.commit): isCommitted = true
+            case .proceed: break
+            case .recall: isRecalled = true
+            }
         }
 
         /// One thing that may happen next. `faults`: also what should not.
@@ -128,11 +137,6 @@ import Testing
         private var refused: Set<Int> = []
 
         private mutating func check() {
-            let decided = records.compactMap { record in
-                if case .decided(let decision) = record { decision } else { nil }
-            }
-            let isCommitted = decided.contains(.proceed(.commit))
-            let isRecalled = decided.contains { if case .recall = $0 { true } else { false } }
             if isCommitted, isRecalled { violation = "committed and recalled" }
             for agent in agents {
                 let node = agent.node
