@@ -79,7 +79,9 @@ extension RestoreSteps {
             try ProcessTable.etcds().contains { LiveDirectory.isSame($0, inner, directory) }
         }
         if try !Waiting.until(max(1, work.waitSeconds / 2), runs) {
-            try push(manifest) { () throws(FleetError) in try isPodGone(manifest) }
+            // Read before the manifest goes.
+            let flags = try containerFlags(manifest)
+            try push(manifest) { () throws(FleetError) in try isGone(flags) }
             wasPushed = true
             guard try Waiting.until(work.waitSeconds, runs) else {
                 throw FleetError(
@@ -105,8 +107,9 @@ extension RestoreSteps {
         case (false, false):
             throw FleetError(.changedMeanwhile, "\(manifest) is gone", hint: "put it back, then restore again")
         }
+        let flags = try containerFlags(held(manifest))
         let gone = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
-            guard try isPodGone(held(manifest)) else { return false }
+            guard try isGone(flags) else { return false }
             return try newEtcd() == nil
         }
         guard gone else {
@@ -116,9 +119,9 @@ extension RestoreSteps {
         }
     }
 
-    private func isPodGone(_ manifest: String) throws(FleetError) -> Bool {
-        let flags = try containerFlags(manifest)
-        return try ProcessTable.etcds().allSatisfy { Array($0.arguments.dropFirst()) != flags }
+    /// No etcd with the flags of a manifest's container.
+    private func isGone(_ flags: [String]) throws(FleetError) -> Bool {
+        try ProcessTable.etcds().allSatisfy { Array($0.arguments.dropFirst()) != flags }
     }
 
     /// On the way back, when the manifest is the old one again.
