@@ -2,7 +2,8 @@ internal import FleetProtocol
 internal import FleetSystem
 
 extension RestoreWork {
-    /// What a step does on this node, for the plan that people read.
+    /// What a step does on this node, for the plan that people read. What differs between like nodes is not in it: of
+    /// several members, those with the same steps are shown once.
     func description(of step: RestoreStep) -> String {
         let components = controlPlane.map(\.component).joined(separator: ", ")
         let files = plan.changes.map(\.path).joined(separator: ", ")
@@ -15,12 +16,12 @@ extension RestoreWork {
         case .restoreData:
             let wal = plan.newWalDir.map { ", WAL to \($0)" } ?? ""
             return "restore to \(plan.newDataDir)\(wal), with owner and mode of \(plan.oldDataDir)"
-        case .stopControlPlane: return "move the manifests of \(components) to \(holdingDirectory) until they are gone"
+        case .stopControlPlane: return "move the manifests of \(components) aside and wait until they are gone"
         case .stopEtcd:
             guard case .staticPod(let manifest, _, _) = launch else {
                 return "stop \(unitName) and be sure that its process is gone"
             }
-            return "move \(manifest) to \(holdingDirectory) until etcd is gone"
+            return "move \(manifest) aside and wait until etcd is gone"
         case .switchFiles: return "change \(files)"
         case .startEtcd:
             if case .unit(let name, let reload) = launch {
@@ -30,8 +31,7 @@ extension RestoreWork {
                 + "wait until the kubelet runs etcd on \(plan.newDataDir); "
                 + "if it has not noticed after \(waitSeconds / 2) s, move the manifest out and back"
         case .verify:
-            let ids = "member id \(String(memberID, radix: 16)), cluster id \(String(clusterID, radix: 16))"
-            return "check health, \(ids), members, revision, keys and alarms"
+            return "check health, the new ids, members, revision, keys and alarms"
                 + (isMember ? "; compare HashKV with the other members" : "")
         case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
         case .finish:

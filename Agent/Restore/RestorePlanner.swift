@@ -75,13 +75,17 @@ enum RestorePlanner {
                 cluster: job.cluster, node: job.node, snapshot: restore.snapshot.id, topology: instance.topology,
                 oldDataDir: instance.dataDir, newDataDir: data.path, oldWalDir: instance.walDir, newWalDir: newWalDir,
                 clusterToken: token, initialCluster: nil, memberID: String(member, radix: 16),
-                clusterID: String(cluster, radix: 16), changes: files, steps: []),
+                clusterID: String(cluster, radix: 16), holdingDirectory: holding.isEmpty ? nil : holding,
+                changes: files,
+                steps: []),
             snapshot: restore.snapshot, job: job.id, expires: job.expires, waitSeconds: restore.waitSeconds,
             instance: instance, launch: launch, controlPlane: controlPlane, directories: directories,
             owner: owner, wasHealthy: found.process != nil, holdingDirectory: holding, group: restore.group,
             memberID: member, clusterID: cluster, steps: steps)
         work.plan.initialCluster = work.initialCluster
-        work.plan.steps = steps.map { .init(name: $0.rawValue, description: work.description(of: $0)) }
+        work.plan.steps = steps.map {
+            .init(name: $0.rawValue, description: work.description(of: $0), phase: work.isMember ? $0.phase : nil)
+        }
         return work
     }
 

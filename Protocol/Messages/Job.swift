@@ -166,10 +166,13 @@ public struct RestorePlan: Codable, Sendable, Equatable {
         public var name: String
         /// "stop etcd.service and be sure that its process is gone".
         public var description: String
+        /// Of several members: what all of them have to have come to before any begins the next. nil from older agents.
+        public var phase: RestorePhase?
 
-        public init(name: String, description: String) {
+        public init(name: String, description: String, phase: RestorePhase? = nil) {
             self.name = name
             self.description = description
+            self.phase = phase
         }
     }
 
@@ -187,13 +190,16 @@ public struct RestorePlan: Codable, Sendable, Equatable {
     /// What this member and the cluster will be, lower-case hexadecimal.
     public var memberID: String?
     public var clusterID: String?
+    /// Where manifests are while they are out of the kubelet's directory; nil where there are none.
+    public var holdingDirectory: String?
     public var changes: [FileChange]
     public var steps: [Step]
 
     public init(
         cluster: String, node: String, snapshot: String, topology: Topology, oldDataDir: String, newDataDir: String,
         oldWalDir: String?, newWalDir: String?, clusterToken: String, initialCluster: String? = nil,
-        memberID: String? = nil, clusterID: String? = nil, changes: [FileChange], steps: [Step]
+        memberID: String? = nil, clusterID: String? = nil, holdingDirectory: String? = nil, changes: [FileChange],
+        steps: [Step]
     ) {
         self.cluster = cluster
         self.node = node
@@ -207,6 +213,7 @@ public struct RestorePlan: Codable, Sendable, Equatable {
         self.initialCluster = initialCluster
         self.memberID = memberID
         self.clusterID = clusterID
+        self.holdingDirectory = holdingDirectory
         self.changes = changes
         self.steps = steps
     }

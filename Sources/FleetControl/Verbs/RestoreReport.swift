@@ -18,10 +18,10 @@ enum RestoreReport {
         if record.imported != nil, preview.snapshot.condition == .foreign {
             terminal.note("CAUTION   \(Terminal.clean(preview.snapshot.problem?.message ?? "it was imported"))")
         }
-        for agent in preview.agents {
-            guard let etcd = agent.instance else { continue }
-            let place = preview.agents.count == 1 ? "" : " on \(agent.node)"
-            terminal.note("replaces  the data in \(Terminal.clean(etcd.dataDir))\(place), which is kept")
+        let directories = preview.agents.compactMap { agent in agent.instance.map { (agent.node, $0.dataDir) } }
+        for group in Alike.groups(directories, by: \.1) {
+            let place = preview.agents.count == 1 ? "" : " on \(group.map(\.0).joined(separator: ", "))"
+            terminal.note("replaces  the data in \(Terminal.clean(group[0].1))\(place), which is kept")
         }
         terminal.note("          all writes since then are lost to etcd")
         // What the agents can't keep away from etcd: its clients on other hosts.
@@ -34,9 +34,13 @@ enum RestoreReport {
 
     static func print(_ job: JobRecord, _ terminal: Terminal, dryRun: Bool) {
         if dryRun {
-            for part in job.members ?? [job] { if let plan = part.outcome?.plan { print(plan, terminal) } }
+            let plans = (job.members ?? [job]).compactMap { $0.outcome?.plan }
+            for line in RestorePlanText.lines(plans) { terminal.print(Terminal.clean(line)) }
         }
-        for member in job.members ?? [] { terminal.print(line(member, terminal)) }
+        // Of a plan that all have made, each would only say so again.
+        if !dryRun || job.state != .succeeded {
+            for member in job.members ?? [] { terminal.print(line(member, terminal)) }
+        }
         if job.state == .succeeded {
             terminal.print(terminal.green("ok") + "  " + Terminal.clean(summary(job, dryRun)))
             return
@@ -74,31 +78,5 @@ enum RestoreReport {
         case .stuck: return "not all members are done; those that are not say what to do"
         default: return ""
         }
-    }
-
-    private static func print(_ plan: RestorePlan, _ terminal: Terminal) {
-        terminal.print("plan for \(plan.cluster) on \(plan.node) (\(plan.topology.rawValue))")
-        terminal.print("  old data  \(Terminal.clean(plan.oldDataDir))")
-        terminal.print("  new data  \(Terminal.clean(plan.newDataDir))")
-        if let old = plan.oldWalDir, let new = plan.newWalDir {
-            terminal.print("  WAL       \(Terminal.clean(old)) -> \(Terminal.clean(new))")
-        }
-        if let members = plan.initialCluster { terminal.print("  members   \(Terminal.clean(members))") }
-        terminal.print("  token     \(Terminal.clean(plan.clusterToken))")
-        if let member = plan.memberID, let cluster = plan.clusterID {
-            terminal.print("  new ids   member \(Terminal.clean(member)), cluster \(Terminal.clean(cluster))")
-        }
-        for (i, step) in plan.steps.enumerated() {
-            terminal.print("  \(i + 1). \(step.name): \(Terminal.clean(step.description))")
-        }
-        for change in plan.changes {
-            terminal.print("")
-            for line in UnifiedDiff.text(path: change.path, before: change.before ?? "", after: change.after).split(
-                separator: "\n", omittingEmptySubsequences: false) where !line.isEmpty
-            {
-                terminal.print(Terminal.clean(String(line)))
-            }
-        }
-        terminal.print("")
     }
 }
