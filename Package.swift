@@ -95,6 +95,7 @@ let package = Package(
                 "FleetCrypto",
                 "FleetReactor", "FleetTLS", "FleetSystem",
             ]),
+        tests("RestoreSimulationTests", ["FleetAgent", "FleetCoordinator", "FleetProtocol", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),
         tests(
             "EtcdSnapshotTests",

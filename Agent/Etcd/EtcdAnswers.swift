@@ -25,6 +25,19 @@ enum Answers {
         enum CodingKeys: String, CodingKey { case status = "Status" }
     }
 
+    struct HashedEndpoint: Decodable {
+        struct Hash: Decodable {
+            var hash: UInt32?
+            var compactRevision: Int64?
+            enum CodingKeys: String, CodingKey {
+                case hash
+                case compactRevision = "compact_revision"
+            }
+        }
+        var hash: Hash
+        enum CodingKeys: String, CodingKey { case hash = "HashKV" }
+    }
+
     struct Health: Decodable {
         var health: Bool
         var error: String?

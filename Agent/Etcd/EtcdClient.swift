@@ -99,6 +99,16 @@ struct EtcdClient: Sendable {
         return try JSON.decode(Answers.Range.self, from: output).count ?? 0
     }
 
+    /// The hash of all keys and values up to a revision, for comparing members.
+    func hashKV(revision: Int64) throws(FleetError) -> (hash: UInt32, compactRevision: Int64) {
+        let output = try call(["endpoint", "hashkv", "--rev=\(revision)"])
+        guard let answer = try JSON.decode([Answers.HashedEndpoint].self, from: output).first?.hash else {
+            throw FleetError(
+                .unhealthy, "etcd at \(endpoint) tells no hash", hint: "see etcd's own log", retryable: true)
+        }
+        return (answer.hash ?? 0, answer.compactRevision ?? 0)
+    }
+
     /// Saves to `path`, which must not exist. etcdctl writes to `path`.part first.
     func saveSnapshot(to path: String, deadline: Duration) throws(FleetError) {
         let outcome = try run(["snapshot", "save", path], deadline)

@@ -2,7 +2,7 @@ internal import FleetCrypto
 internal import FleetProtocol
 internal import FleetSystem
 
-/// Decides whether an envelope is a job for this node and now. Nothing of it is looked at before its signature is known
+/// Decides whether an envelope is a job, or a decision about one, for this node and now. Nothing of it is looked at before its signature is known
 /// to be good, and what is decoded is the bytes that were signed. That it comes for the first time, `JobCounter` sees to.
 struct JobGate: Sendable {
     var node: String
@@ -13,34 +13,54 @@ struct JobGate: Sendable {
     /// - Throws: `bad-signature`, `wrong-node`, `expired-job`, `malformed`.
     func open(_ envelope: Envelope, now: Timestamp) throws(FleetError) -> Job {
         let job = try envelope.job(verifiedBy: key)
-        guard job.node == node, job.cluster == cluster else {
-            throw FleetError(
-                .wrongNode, "job \(job.id) is for node \(job.node) of \(job.cluster), not for \(node) of \(cluster)",
-                hint: "see that no two nodes were enrolled from one image")
-        }
-        guard now <= job.expires else {
-            throw FleetError(
-                .expiredJob, "job \(job.id) expired at \(job.expires)",
-                hint: "start it again; if this repeats, compare the clocks of the node and the coordinator")
-        }
+        try check(job.id, node: job.node, cluster: job.cluster, expires: job.expires, now)
         // What a job says is used in file names and waits.
         let isValid =
             switch job.operation {
             case .backup(let backup): Identifier.isValid(backup.snapshot)
             case .restore(let restore):
                 Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
-                    && Operation.Restore.waitRange.contains(restore.waitSeconds)
+                    && Operation.Restore.waitRange.contains(restore.waitSeconds) && restore.group?.isValid ?? true
             }
         guard Identifier.isValid(job.id), isValid else {
             throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")
         }
         return job
     }
+
+    /// - Throws: as for a job.
+    func openDecision(_ envelope: Envelope, now: Timestamp) throws(FleetError) -> JobDecision {
+        let decision = try envelope.decision(verifiedBy: key)
+        try check(decision.job, node: decision.node, cluster: decision.cluster, expires: decision.expires, now)
+        guard Identifier.isValid(decision.job) else {
+            throw FleetError(.malformed, "the decision names no job", hint: "upgrade the coordinator")
+        }
+        return decision
+    }
+
+    private func check(
+        _ job: String, node theirs: String, cluster theirCluster: String, expires: Timestamp, _ now: Timestamp
+    ) throws(FleetError) {
+        guard theirs == node, theirCluster == cluster else {
+            throw FleetError(
+                .wrongNode, "job \(job) is for node \(theirs) of \(theirCluster), not for \(node) of \(cluster)",
+                hint: "see that no two nodes were enrolled from one image")
+        }
+        guard now <= expires else {
+            throw FleetError(
+                .expiredJob, "job \(job) expired at \(expires)",
+                hint: "start it again; if this repeats, compare the clocks of the node and the coordinator")
+        }
+    }
 }
 
-/// The highest counter of any job that was accepted, on the disk before the job is begun.
-struct JobCounter: Sendable {
-    var path: String
+/// The highest counter of any job or decision that was accepted, on the disk before anything is done about it.
+final class JobCounter: Sendable {
+    private let path: String
+    /// Of two that come at once, the second has to see what the first has written.
+    private let turn = Monitor(())
+
+    init(path: String) { self.path = path }
 
     /// - Throws: `malformed` when the file does not hold one.
     func last() throws(FleetError) -> UInt64 {
@@ -55,6 +75,10 @@ struct JobCounter: Sendable {
 
     /// - Throws: `replayed-job` when it is not above the last one.
     func raise(to counter: UInt64) throws(FleetError) {
+        try turn.attempt { _ throws(FleetError) in try raiseAlone(to: counter) }
+    }
+
+    private func raiseAlone(to counter: UInt64) throws(FleetError) {
         let last = try last()
         guard counter > last else {
             throw FleetError(

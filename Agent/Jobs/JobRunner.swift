@@ -7,12 +7,15 @@ actor JobRunner {
     nonisolated let outbox: Outbox
     private let paths: AgentPaths
     private let gate: JobGate
+    private nonisolated let counter: JobCounter
     private let port: any CoordinatorPort
     private let faults: FaultInjection
     private let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
     private let log: Log
     /// The job that holds the node; a restore that is stuck holds it until the agent's next start.
     private var current: String?
+    /// Of restores that are under way.
+    private var decisions: [String: DecisionBox] = [:]
 
     /// - Parameters:
     ///   - port: how bytes travel; `AgentLink`.
@@ -26,6 +29,7 @@ actor JobRunner {
     ) {
         self.paths = paths
         self.gate = gate
+        counter = JobCounter(path: paths.counter)
         self.port = port
         self.log = log
         self.faults = faults
@@ -46,7 +50,7 @@ actor JobRunner {
     private(set) var isRestoring = false
 
     nonisolated func lastCounter() async throws(FleetError) -> UInt64 {
-        let counter = JobCounter(path: paths.counter)
+        let counter = self.counter
         return try await onDisk { () throws(FleetError) in try counter.last() }
     }
 
@@ -55,7 +59,7 @@ actor JobRunner {
     /// - Throws: the refusal.
     func accept(_ envelope: Envelope) async throws(FleetError) {
         let job = try gate.open(envelope, now: .now())
-        let (paths, id) = (self.paths, job.id)
+        let (paths, counter, id) = (self.paths, self.counter, job.id)
         // The coordinator delivers again when it did not hear that the job had arrived.
         if id == current { return }
         if try await onDisk({ () throws(FleetError) in FileSystem.exists(paths.envelope(id)) }) { return }
@@ -64,19 +68,45 @@ actor JobRunner {
                 .busy, "this node is at job \(current ?? "")", hint: "wait until that job has ended", retryable: true)
         }
         current = id
+        if case .restore = job.operation { _ = box(id) }
         do throws(FleetError) {
             try await onDisk { () throws(FleetError) in
                 try FileSystem.makeDirectories(paths.jobs)
-                try JobCounter(path: paths.counter).raise(to: job.counter)
+                try counter.raise(to: job.counter)
                 try FileSystem.makeDirectories(paths.job(id))
                 try FileSystem.writeDurably(paths.envelope(id), try JSON.encode(envelope))
             }
             try await outbox.post(id, .accepted)
         } catch {
             current = nil
+            decisions[id] = nil
             throw error
         }
         Task { await execute(job) }
+    }
+
+    /// The coordinator's word about a restore of several members. Of a job that was never begun here it is the last: its
+    /// counter is above the job's.
+    ///
+    /// - Throws: the refusal; `busy` for a job that is just being accepted.
+    func decide(_ envelope: Envelope) async throws(FleetError) -> DecideReply {
+        let decision = try gate.openDecision(envelope, now: .now())
+        let (paths, counter, id) = (self.paths, self.counter, decision.job)
+        let isOnDisk = try await onDisk { () throws(FleetError) in
+            try FileSystem.makeDirectories(paths.jobs)
+            try counter.raise(to: decision.counter)
+            // Looked at behind that: what is not begun now never will be, or is in the middle of it.
+            return FileSystem.exists(paths.envelope(id)) || FileSystem.exists(paths.journal(id))
+        }
+        if isOnDisk {
+            await decisions[id]?.offer(decision)
+            return DecideReply(begun: true)
+        }
+        guard current != id else {
+            throw FleetError(
+                .busy, "job \(id) is just being accepted", hint: "send the decision again", retryable: true)
+        }
+        return DecideReply(begun: false)
     }
 
     /// What the coordinator has taken is forgotten here: the events, and all of a backup; of a restore the journal stays.
@@ -111,9 +141,20 @@ actor JobRunner {
             await end(job.id, await run.run(), log)
         case .restore(let restore):
             isRestoring = !restore.dryRun
-            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, discover: discover, log: log)
-            await end(job.id, await run.begin(job, restore), log)
+            await end(job.id, await restoreRun(job.id, log).begin(job, restore), log)
         }
+    }
+
+    private func restoreRun(_ job: String, _ log: Log) -> RestoreRun {
+        RestoreRun(
+            paths: paths, outbox: outbox, port: port, faults: faults, discover: discover, decisions: box(job), log: log)
+    }
+
+    private func box(_ job: String) -> DecisionBox {
+        if let box = decisions[job] { return box }
+        let box = DecisionBox()
+        decisions[job] = box
+        return box
     }
 
     private func end(_ job: String, _ outcome: JobOutcome, _ log: Log) async {
@@ -125,7 +166,9 @@ actor JobRunner {
         // What is found from here on is what the restore left; other work has to wait until its end is written down.
         if outcome.result != .stuck { isRestoring = false }
         await tell(job, outcome, log)
-        if outcome.result != .stuck { current = nil }
+        guard outcome.result != .stuck else { return }
+        decisions[job] = nil
+        current = nil
     }
 
     /// Writes the outcome down, however often that has to be tried: without it the coordinator would hold the job to be
@@ -166,6 +209,8 @@ actor JobRunner {
         guard !unfinished.isEmpty else { return }
         current = unfinished[0]
         isRestoring = true
+        // Before there is a connection, so that no decision finds none.
+        for job in unfinished { _ = box(job) }
         Task { await resume(unfinished) }
     }
 
@@ -189,8 +234,7 @@ actor JobRunner {
             isRestoring = true
             let log = self.log.with("job", job)
             log.warning("an unfinished restore goes on")
-            let run = RestoreRun(paths: paths, outbox: outbox, port: port, faults: faults, discover: discover, log: log)
-            await end(job, await run.resume(job), log)
+            await end(job, await restoreRun(job, log).resume(job), log)
             // A node that stands in between gets no other work.
             if current != nil { return }
         }

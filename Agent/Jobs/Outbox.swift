@@ -38,14 +38,14 @@ actor Outbox {
     /// Numbers the event, writes it down, and lets the sender know.
     func post(
         _ job: String, _ kind: JobEvent.Kind, step: String? = nil, detail: String? = nil, error: FleetError? = nil,
-        outcome: JobOutcome? = nil
+        outcome: JobOutcome? = nil, phase: RestorePhase? = nil, proof: MemberProof? = nil
     ) async throws(FleetError) {
         try await open(job)
         // The number is taken before the next await: another event may come while this one is written.
         guard let queue = queues[job] else { return }
         let event = try JobEvent(
             job: job, sequence: queue.next, time: .now(), kind: kind, step: step, detail: detail, error: error,
-            outcome: outcome
+            outcome: outcome, phase: phase, proof: proof
         ).fitting()
         queues[job]?.next += 1
         queues[job]?.writing += 1

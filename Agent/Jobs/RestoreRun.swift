@@ -8,6 +8,7 @@ struct RestoreRun: Sendable {
     let port: any CoordinatorPort
     let faults: FaultInjection
     let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
+    var decisions = DecisionBox()
     let log: Log
 
     func begin(_ job: Job, _ restore: FleetProtocol.Operation.Restore) async -> JobOutcome {
@@ -50,7 +51,7 @@ struct RestoreRun: Sendable {
                 summary: "failed before anything was changed", plan: work.plan)
         }
         do throws(FleetError) {
-            return try await drive(journal, work, RestoreMachine(steps: work.steps, boot: boot))
+            return try await drive(journal, work, RestoreMachine(work, boot))
         } catch { return broken(error) }
     }
 
@@ -67,7 +68,7 @@ struct RestoreRun: Sendable {
                         hint: "nothing was changed on the node; start the restore again", retryable: true),
                     summary: "cut off by the agent's end; nothing was changed")
             }
-            var machine = RestoreMachine(steps: work.steps, boot: boot)
+            var machine = RestoreMachine(work, boot)
             for entry in journal.recovered { machine.apply(entry) }
             if case .end(let verdict, let error) = machine.next(), verdict != .stuck {
                 return outcome(verdict, error, work)
@@ -87,14 +88,28 @@ struct RestoreRun: Sendable {
     ) async throws(FleetError) -> JobOutcome {
         let (outbox, log) = (self.outbox, self.log)
         let driver = RestoreDriver(
-            journal: journal, steps: RestoreSteps(work: work, paths: paths, faults: faults), port: port, faults: faults
-        ) { kind, step, detail, error in
-            log.info("\(step.rawValue): \(kind.rawValue)\(detail.map { ", \($0)" } ?? "")")
-            // An event that can't be kept must not stop a restore in its middle.
-            do throws(FleetError) {
-                try await outbox.post(work.job, kind, step: step.rawValue, detail: detail, error: error)
-            } catch { log.error("an event could not be written down", error) }
-        }
+            journal: journal, steps: RestoreSteps(work: work, paths: paths, faults: faults), port: port, faults: faults,
+            decisions: decisions,
+            report: { kind, step, detail, error in
+                let words = "\(step.rawValue): \(kind.rawValue)\(detail.map { ", \($0)" } ?? "")"
+                // One of several may wait for long with it.
+                if let error { log.error(words, error) } else { log.info(words) }
+                // An event that can't be kept must not stop a restore in its middle.
+                do throws(FleetError) {
+                    try await outbox.post(work.job, kind, step: step.rawValue, detail: detail, error: error)
+                } catch { log.error("an event could not be written down", error) }
+            },
+            waits: { phase, proof, problem in
+                do throws(FleetError) {
+                    try await outbox.post(
+                        work.job, problem == nil ? .reached : .held, error: problem, phase: phase, proof: proof)
+                    log.info("waits for the others behind \(phase.rawValue)\(problem == nil ? "" : ", it has failed")")
+                    return true
+                } catch {
+                    log.error("the coordinator can't be told, and that will be tried again", error)
+                    return false
+                }
+            })
         let (verdict, error) = try await driver.run(machine)
         return outcome(verdict, error, work)
     }

@@ -24,10 +24,12 @@ actor AgentLink: CoordinatorPort {
     /// - Parameters:
     ///   - registration: what to say first on each connection.
     ///   - deliver: what to do with a job; its error is the refusal that the coordinator is told.
+    ///   - decide: the same with a decision about one.
     ///   - connected: is told what was said first; runs as long as the connection lasts, on a task that is cancelled with it.
     func run(
         registration: @escaping @Sendable () async -> RegisterRequest,
         deliver: @escaping @Sendable (Envelope) async throws(FleetError) -> Void,
+        decide: @escaping @Sendable (Envelope) async throws(FleetError) -> DecideReply,
         connected: @escaping @Sendable (Connection, RegisterRequest) async -> Void
     ) async {
         var backoff = Backoff()
@@ -36,7 +38,7 @@ actor AgentLink: CoordinatorPort {
                 let connection = try await Dialler.connect(
                     identity.coordinator, tls: identity.tls,
                     options: Connection.Options(software: "fleet-agent \(FleetVersion.current)")
-                ) { stream in await Self.serve(stream, deliver) }
+                ) { stream in await Self.serve(stream, deliver, decide) }
                 let said = await registration()
                 do throws(FleetError) {
                     let _: Acknowledgement = try await connection.call(Method.register, said)
@@ -66,15 +68,21 @@ actor AgentLink: CoordinatorPort {
     }
 
     private static func serve(
-        _ stream: FleetProtocol.Stream, _ deliver: @Sendable (Envelope) async throws(FleetError) -> Void
+        _ stream: FleetProtocol.Stream, _ deliver: @Sendable (Envelope) async throws(FleetError) -> Void,
+        _ decide: @Sendable (Envelope) async throws(FleetError) -> DecideReply
     ) async {
         do throws(FleetError) {
-            guard stream.method == Method.deliver else {
+            switch stream.method {
+            case Method.deliver:
+                try await deliver(try JSON.decode(DeliverRequest.self, from: stream.request).envelope)
+                try await stream.finish(Acknowledgement())
+            case Method.decide:
+                try await stream.finish(
+                    try await decide(try JSON.decode(DecideRequest.self, from: stream.request).envelope))
+            default:
                 throw FleetError(
                     .unknownMethod, "this agent does not know \(stream.method)", hint: "upgrade the older side")
             }
-            try await deliver(try JSON.decode(DeliverRequest.self, from: stream.request).envelope)
-            try await stream.finish(Acknowledgement())
         } catch { await stream.fail(error) }
     }
 

@@ -30,6 +30,7 @@ let runCommand = Command(
         await link.run(
             registration: { await inventory.registration() },
             deliver: { envelope throws(FleetError) in try await runner.accept(envelope) },
+            decide: { envelope throws(FleetError) in try await runner.decide(envelope) },
             connected: { connection, told in
                 await withTaskGroup(of: Void.self) { group in
                     group.addTask { await sendEvents(runner, inventory, connection, log) }

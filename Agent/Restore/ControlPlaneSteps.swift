@@ -43,10 +43,12 @@ extension RestoreSteps {
     }
 
     /// On the way back.
-    func returnControlPlane() throws(FleetError) {
+    func returnControlPlane() throws(FleetError) -> String? {
         try returnManifests()
-        if work.wasHealthy { try waitForControlPlane() }
+        let note =
+            work.wasHealthy ? try asFarAsItGoes { () throws(FleetError) in try waitForControlPlane() } : nil
         try removeHoldingDirectory()
+        return note
     }
 
     func returnManifests() throws(FleetError) {

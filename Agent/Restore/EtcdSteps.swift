@@ -2,9 +2,19 @@ internal import FleetProtocol
 internal import FleetSystem
 
 /// etcd itself: stopped, started, and waited for, as a unit or as a static pod.
+///
+/// A node that boots in the middle of a restore of several members may start the old etcd by itself, before its agent
+/// does its part. That is no mix. A node runs one etcd at a time, so of all members more than half can run the old data or
+/// more than half the new, never both, and members of the two can't join, since each restore has a token of its own. The
+/// control planes are away meanwhile, and what other clients may write to an old quorum is what a restore replaces
+/// anyway. Behind the commit there is no such node: all have switched, and what starts by itself is the new etcd.
 extension RestoreSteps {
     func stopEtcd() throws(FleetError) -> String? {
-        guard case .unit(let name, _) = work.launch else { return nil }
+        letFollowersGoFirst()
+        guard case .unit(let name, _) = work.launch else {
+            try stopPod()
+            return nil
+        }
         try Systemctl.run(["stop", name], seconds: work.waitSeconds)
         let gone = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
             try ProcessTable.etcds().allSatisfy { !$0.belongs(to: name) }
@@ -29,12 +39,20 @@ extension RestoreSteps {
     }
 
     func stopNewEtcd() throws(FleetError) {
-        // A static pod is stopped and started by its manifest, which goes back next.
-        if case .unit = work.launch { _ = try stopEtcd() }
+        // A static pod alone is stopped and started by its manifest, which goes back next.
+        if case .staticPod = work.launch, !work.isMember { return }
+        _ = try stopEtcd()
     }
 
-    func startOldEtcd() throws(FleetError) {
-        guard case .unit(let name, _) = work.launch else { return }
+    func startOldEtcd() throws(FleetError) -> String? {
+        guard case .unit(let name, _) = work.launch else {
+            _ = try returnEtcdManifest()
+            guard work.wasHealthy else { return nil }
+            let push = try waitForPod(work.plan.oldDataDir)
+            let health = try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
+            let notes = [push, health].compactMap(\.self)
+            return notes.isEmpty ? nil : notes.joined(separator: "; ")
+        }
         // A reboot on the way back may have started the unit before its files were the old ones again.
         let wrong = try ProcessTable.etcds().contains { process in
             process.belongs(to: name) && !LiveDirectory.isSame(process, process.openDataDir, work.plan.oldDataDir)
@@ -43,11 +61,11 @@ extension RestoreSteps {
         guard work.wasHealthy else {
             // It goes on failing as it did before; to wait for it would be to wait for ever.
             try Systemctl.run(["start", "--no-block", name], seconds: work.waitSeconds)
-            return
+            return nil
         }
         try start(name)
         try waitForUnit(name, work.plan.oldDataDir)
-        try waitUntilHealthy()
+        return try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
     }
 
     /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push.
@@ -55,15 +73,15 @@ extension RestoreSteps {
     /// - Returns: a note when it got one.
     func waitForPod(_ directory: String) throws(FleetError) -> String? {
         guard case .staticPod(let manifest, _, let inner) = work.launch else { return nil }
-        var wasPushed = try returnEtcdManifest()
+        // One of several finds it outside in any case: that is where it waited for the others.
+        var wasPushed = try returnEtcdManifest() && !work.isMember
         func runs() throws(FleetError) -> Bool {
             try ProcessTable.etcds().contains { LiveDirectory.isSame($0, inner, directory) }
         }
         if try !Waiting.until(max(1, work.waitSeconds / 2), runs) {
+            // Read before the manifest goes.
             let flags = try containerFlags(manifest)
-            try push(manifest) { () throws(FleetError) in
-                try ProcessTable.etcds().allSatisfy { Array($0.arguments.dropFirst()) != flags }
-            }
+            try push(manifest) { () throws(FleetError) in try isGone(flags) }
             wasPushed = true
             guard try Waiting.until(work.waitSeconds, runs) else {
                 throw FleetError(
@@ -73,8 +91,37 @@ extension RestoreSteps {
                     hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
             }
         }
-        try waitUntilHealthy()
+        // One of several has no quorum before the others are there: that is for `verify`.
+        if !work.isMember { try waitUntilHealthy() }
         return wasPushed ? Self.pushNote : nil
+    }
+
+    /// One of several: its manifest waits outside the kubelet's directory until all members are off.
+    private func stopPod() throws(FleetError) {
+        guard case .staticPod(let manifest, _, _) = work.launch else { return }
+        try FileSystem.makeDirectories(work.holdingDirectory)
+        switch (FileSystem.exists(manifest), FileSystem.exists(held(manifest))) {
+        case (true, false): try FileSystem.rename(manifest, to: held(manifest))
+        case (false, true): break
+        case (true, true): _ = try returnEtcdManifest()
+        case (false, false):
+            throw FleetError(.changedMeanwhile, "\(manifest) is gone", hint: "put it back, then restore again")
+        }
+        let flags = try containerFlags(held(manifest))
+        let gone = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
+            guard try isGone(flags) else { return false }
+            return try newEtcd() == nil
+        }
+        guard gone else {
+            throw FleetError(
+                .notStopped, "the kubelet did not stop etcd within \(work.waitSeconds) s",
+                hint: "see that the kubelet runs, and its log (journalctl -u kubelet)")
+        }
+    }
+
+    /// No etcd with the flags of a manifest's container.
+    private func isGone(_ flags: [String]) throws(FleetError) -> Bool {
+        try ProcessTable.etcds().allSatisfy { Array($0.arguments.dropFirst()) != flags }
     }
 
     /// On the way back, when the manifest is the old one again.
@@ -120,7 +167,9 @@ extension RestoreSteps {
     private func start(_ unit: String) throws(FleetError) {
         // A unit that failed too often is not started again until that is forgotten.
         _ = try? Systemctl.run(["reset-failed", unit], seconds: work.waitSeconds)
-        try Systemctl.run(["start", unit], seconds: work.waitSeconds)
+        // systemd holds a unit to be started when etcd says that it is ready, which one of several is with a quorum only.
+        let words = work.isMember ? ["start", "--no-block", unit] : ["start", unit]
+        try Systemctl.run(words, seconds: work.waitSeconds)
     }
 
     private func waitForUnit(_ name: String, _ directory: String) throws(FleetError) {

@@ -32,7 +32,8 @@ struct FaultInjection: Sendable {
     /// No switch is on.
     static let none = FaultInjection(holds: nil)
 
-    /// - Parameter step: "switch-files", "undo-switch-files", of a backup "save".
+    /// - Parameter step: "switch-files", "undo-switch-files", of a backup "save"; "gate-stop" where a member of several
+    ///   tells that it has ended that phase.
     func passing(_ step: String, _ moment: Moment) async {
         guard crashPoint != nil || holds != nil else { return }
         try? await onDisk { () throws(FleetError) in pass(step, moment) }

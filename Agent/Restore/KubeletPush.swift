@@ -28,7 +28,7 @@ extension RestoreSteps {
         _ = try returnEtcdManifest()
     }
 
-    /// After a crash between the two moves of a push.
+    /// After a crash between the two moves of a push, or from where it waited for the other members.
     ///
     /// - Returns: whether it was away.
     func returnEtcdManifest() throws(FleetError) -> Bool {

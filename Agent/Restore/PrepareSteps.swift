@@ -36,7 +36,7 @@ extension RestoreSteps {
         }
         try checkSpace()
         try checkHoldingDirectory()
-        try checkOneMember()
+        if let group = work.group { try checkMembers(group) } else { try checkOneMember() }
         return CertificateCheck.warnings(certificates, now: .now()).first
     }
 
@@ -101,6 +101,27 @@ extension RestoreSteps {
                 hint: "restore a snapshot that 'fleetctl snapshot show' has a member count of, or start etcd first")
         }
         try RestorePlanner.check(members: live.count, "has", work.snapshot)
+    }
+
+    /// A member that is left out would go on with the old data. The running etcd is asked, and where it does not answer,
+    /// the snapshot: that one may know members that are gone since, but a guess could split the cluster.
+    private func checkMembers(_ group: RestoreGroup) throws(FleetError) {
+        let live: [EtcdClient.Member]
+        do throws(FleetError) { live = try client().members() } catch {
+            guard let recorded = work.snapshot.facts.members, recorded > group.members.count else { return }
+            throw FleetError(
+                .severalMembers,
+                "\(work.snapshot.id) was saved of \(recorded) members, \(group.members.count) are to be restored, and etcd "
+                    + "does not answer which are right",
+                hint: "enrol an agent on every member, or restore a snapshot that was saved since members were removed")
+        }
+        // By their peer URLs: a member that has not started yet has no name.
+        let known = Set(group.members.flatMap(\.peerURLs))
+        let others = live.filter { !$0.peerURLs.contains(where: known.contains) }
+        guard others.isEmpty else {
+            throw RestorePlanner.leftOut(
+                others.map { $0.name.isEmpty ? $0.peerURLs.joined(separator: ",") : $0.name }, "the running cluster")
+        }
     }
 
     /// Twice the database, since etcd copies it on, and two preallocated log files of 64 MB.

@@ -2,28 +2,37 @@ internal import FleetProtocol
 internal import FleetSystem
 
 extension RestoreWork {
-    /// What a step does on this node, for the plan that people read.
+    /// What a step does on this node, for the plan that people read. What differs between like nodes is not in it: of
+    /// several members, those with the same steps are shown once.
     func description(of step: RestoreStep) -> String {
         let components = controlPlane.map(\.component).joined(separator: ", ")
         let files = plan.changes.map(\.path).joined(separator: ", ")
         switch step {
         case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
         case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
-        case .preflight: return "check space, certificates, tools and that the cluster has this one member"
+        case .preflight:
+            return "check space, certificates, tools and that the cluster has "
+                + (group.map { "these \($0.members.count) members" } ?? "this one member")
         case .restoreData:
             let wal = plan.newWalDir.map { ", WAL to \($0)" } ?? ""
             return "restore to \(plan.newDataDir)\(wal), with owner and mode of \(plan.oldDataDir)"
-        case .stopControlPlane: return "move the manifests of \(components) to \(holdingDirectory) until they are gone"
-        case .stopEtcd: return "stop \(unitName) and be sure that its process is gone"
+        case .stopControlPlane: return "move the manifests of \(components) aside and wait until they are gone"
+        case .stopEtcd:
+            guard case .staticPod(let manifest, _, _) = launch else {
+                return "stop \(unitName) and be sure that its process is gone"
+            }
+            return "move \(manifest) aside and wait until etcd is gone"
         case .switchFiles: return "change \(files)"
         case .startEtcd:
             if case .unit(let name, let reload) = launch {
                 return (reload ? "reload systemd and " : "") + "start \(name)"
             }
-            return "wait until the kubelet runs etcd on \(plan.newDataDir); "
+            return (isMember ? "put its manifest back and " : "")
+                + "wait until the kubelet runs etcd on \(plan.newDataDir); "
                 + "if it has not noticed after \(waitSeconds / 2) s, move the manifest out and back"
         case .verify:
-            return "check health, member id \(String(memberID, radix: 16)), revision, keys and alarms"
+            return "check health, the new ids, members, revision, keys and alarms"
+                + (isMember ? "; compare HashKV with the other members" : "")
         case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
         case .finish:
             return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"

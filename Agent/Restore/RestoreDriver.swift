@@ -7,18 +7,31 @@ struct RestoreDriver: Sendable {
     let steps: RestoreSteps
     let port: any CoordinatorPort
     let faults: FaultInjection
+    /// The coordinator's, in a restore of several members.
+    let decisions: DecisionBox
     /// What is told to the coordinator as it happens.
     let report: @Sendable (JobEvent.Kind, RestoreStep, _ detail: String?, FleetError?) async -> Void
+    /// Tells it that this member waits, and why; false when that could not be written down.
+    let waits: @Sendable (RestorePhase, MemberProof?, FleetError?) async -> Bool
+
+    /// What this run of the agent told last.
+    private struct Wait: Equatable {
+        var phase: RestorePhase
+        var problem: FleetError?
+    }
 
     /// - Returns: the verdict with its cause; for a restore that is stuck, with words for where the node stands.
     func run(_ machine: RestoreMachine) async throws(FleetError) -> (RestoreMachine.Verdict, FleetError?) {
         var machine = machine
+        var told: Wait?
         while true {
+            if let decision = await decisions.take() { try await write(.decided(decision), &machine) }
             switch machine.next() {
             case .end(.stuck, let error):
                 let standing = try await onDisk { () throws(FleetError) in try steps.standing() }
                 return (.stuck, Self.stuck(error, standing))
             case .end(let verdict, let error): return (verdict, error)
+            case .wait(let phase, let problem): try await wait(Wait(phase: phase, problem: problem), &told, &machine)
             case .write(let entry): try await write(entry, &machine)
             case .perform(let step):
                 await report(.stepStarted, step, nil, nil)
@@ -50,6 +63,25 @@ struct RestoreDriver: Sendable {
                 await report(.note, step, "\(step.rawValue) was taken back\(note.map { "; \($0)" } ?? "")", nil)
             }
         }
+    }
+
+    /// Nothing is done here without the coordinator's word, however long that takes: it alone knows the others.
+    private func wait(_ wait: Wait, _ told: inout Wait?, _ machine: inout RestoreMachine) async throws(FleetError) {
+        if wait != told {
+            var proof: MemberProof?
+            if wait.phase == .verify, wait.problem == nil {
+                do throws(FleetError) { proof = try await onDisk { () throws(FleetError) in try steps.proof() } } catch
+                {
+                    // It was verified, and is not what it was any more.
+                    try await write(.failed(.verify, error), &machine)
+                    return await report(.stepFailed, .verify, nil, error)
+                }
+            }
+            await faults.passing("gate-\(wait.phase.rawValue)", .before)
+            if await waits(wait.phase, proof, wait.problem) { told = wait }
+            await faults.passing("gate-\(wait.phase.rawValue)", .after)
+        }
+        await decisions.wait(atMost: .seconds(10))
     }
 
     private func perform(_ step: RestoreStep) async throws(FleetError) -> String? {

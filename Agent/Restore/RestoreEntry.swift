@@ -1,3 +1,4 @@
+internal import FleetProtocol
 internal import FleetSystem
 
 /// What the journal of a restore holds, in the order in which it became true. The state of a restore is these records
@@ -13,6 +14,8 @@ enum RestoreEntry: Codable, Sendable, Equatable {
     case undoStarted(RestoreStep)
     case undone(RestoreStep)
     case undoFailed(RestoreStep, FleetError)
+    /// The coordinator's word, in a restore of several members.
+    case decided(RestoreDecision)
     case concluded(RestoreMachine.Verdict)
 }
 

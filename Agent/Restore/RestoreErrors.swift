@@ -5,6 +5,8 @@ extension FleetError.Code {
     public static let notEditable: Self = "not-editable"
     /// More than one member: all of them have to be restored together.
     public static let severalMembers: Self = "several-members"
+    /// The node's etcd is not the member that a restore of several takes it for.
+    public static let notTheMember: Self = "not-the-member"
     /// Somebody else changed a file between the plan and the switch.
     public static let changedMeanwhile: Self = "changed-meanwhile"
     /// What was restored is not what was meant: id, revision, keys or alarms differ.

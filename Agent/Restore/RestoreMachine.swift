@@ -1,3 +1,4 @@
+internal import FleetProtocol
 internal import FleetSystem
 
 /// The course of a restore as a pure state machine. Its state is folded from the journal's records; `next` says what
@@ -7,9 +8,12 @@ internal import FleetSystem
 /// - Forward: each step is `started`, performed, `done`.
 /// - A failure in the preparation: what it made is removed, the job has failed, nothing was touched.
 /// - A failure in the switch or the verification: the steps that were begun are undone from the last to the first.
-/// - A failure while undoing, or after the commit began: stuck, with words for where the node stands.
+/// - A failure while undoing, or behind the commit: stuck, with words for where the node stands.
 /// - After a crash on the same boot: the step that was begun is done again. After another boot the processes are not
 ///   what the journal says, so the switch is done again from its first step on.
+///
+/// As one of several members it decides nothing: it waits before each phase until the coordinator has released it, and
+/// after a failure until the coordinator has recalled the restore.
 struct RestoreMachine: Sendable, Equatable {
     enum Verdict: String, Codable, Sendable { case succeeded, failed, rolledBack, stuck }
 
@@ -20,11 +24,15 @@ struct RestoreMachine: Sendable, Equatable {
         case perform(RestoreStep)
         /// Take it back, then write and apply `undone` or `undoFailed`.
         case undo(RestoreStep)
+        /// Tell the coordinator how far it came, or why it can't go on; then write and apply what it decides.
+        case wait(reached: RestorePhase, FleetError?)
         case end(Verdict, FleetError?)
     }
 
     private enum Course: Equatable {
         case forward
+        /// It failed, and the coordinator has not decided yet.
+        case held(FleetError)
         case back(because: FleetError)
         case stuck(FleetError)
         case ended(Verdict, FleetError?)
@@ -40,10 +48,20 @@ struct RestoreMachine: Sendable, Equatable {
     private var begun: [RestoreStep] = []
     /// Something of the running cluster was touched, whether or not it is back by now.
     private var hasSwitched = false
+    /// The phase up to which it may go.
+    private var released: RestorePhase
+    private let isMember: Bool
 
-    init(steps: [RestoreStep], boot: BootIdentity) {
+    /// - Parameter isMember: of several that are restored together.
+    init(steps: [RestoreStep], boot: BootIdentity, isMember: Bool = false) {
         self.steps = steps
         self.boot = boot
+        self.isMember = isMember
+        released = isMember ? .prepare : .commit
+    }
+
+    init(_ work: RestoreWork, _ boot: BootIdentity) {
+        self.init(steps: work.steps, boot: boot, isMember: work.group != nil)
     }
 
     func next() -> Action {
@@ -53,7 +71,9 @@ struct RestoreMachine: Sendable, Equatable {
         case .forward:
             guard position < steps.count else { return .write(.concluded(.succeeded)) }
             let step = steps[position]
+            guard step.phase <= released else { return .wait(reached: released, nil) }
             return isUnderWay ? .perform(step) : .write(.started(step))
+        case .held(let error): return .wait(reached: released, error)
         case .back:
             guard let step = begun.last else {
                 return .write(.concluded(hasSwitched ? .rolledBack : .failed))
@@ -75,7 +95,11 @@ struct RestoreMachine: Sendable, Equatable {
             position += 1
         case .failed(let step, let error):
             isUnderWay = false
-            course = step.phase == .commit ? .stuck(error) : .back(because: error)
+            if isCommitted(at: step) {
+                course = .stuck(error)
+            } else {
+                course = isMember ? .held(error) : .back(because: error)
+            }
         case .undoStarted: isUnderWay = true
         case .undone:
             isUnderWay = false
@@ -83,11 +107,34 @@ struct RestoreMachine: Sendable, Equatable {
         case .undoFailed(_, let error):
             isUnderWay = false
             course = .stuck(error)
+        case .decided(let decision): follow(decision)
         case .resumed(let boot, let expired): resume(boot, expired)
         case .concluded(let verdict):
             isUnderWay = false
             let reason: FleetError? = if case .back(let error) = course { error } else { nil }
             course = .ended(verdict, reason)
+        }
+    }
+
+    /// Whether there is no way back any more. As one of several that is so from the coordinator's word on, though a step
+    /// before it may have to be done again after a reboot.
+    private func isCommitted(at step: RestoreStep) -> Bool {
+        isMember ? released == .commit : step.phase == .commit
+    }
+
+    private mutating func follow(_ decision: RestoreDecision) {
+        switch (decision, course) {
+        case (.proceed(let phase), .forward): released = max(released, phase)
+        case (.proceed(.commit), .held):
+            // It had ended everything before, and failed when a reboot had it do that again: the others go on with the
+            // restored data, so it tries until it does too.
+            released = .commit
+            course = .forward
+        case (.recall, .forward) where released == .commit: break
+        case (.recall(let reason), .forward): course = .back(because: reason)
+        case (.recall, .held(let error)): course = .back(because: error)
+        // On its way back or at its end, what comes late says nothing new.
+        default: break
         }
     }
 
@@ -99,18 +146,20 @@ struct RestoreMachine: Sendable, Equatable {
         case .ended: break
         case .stuck(let error):
             // Somebody looked and started the agent again: it tries once more where it stopped.
-            course = position < steps.count && steps[position].phase == .commit ? .forward : .back(because: error)
-        case .back: break
+            let goesOn = position < steps.count && isCommitted(at: steps[position])
+            course = goesOn ? .forward : .back(because: error)
+        case .back, .held: break
         case .forward:
             guard position < steps.count else { break }
-            let phase = steps[position].phase
-            if phase == .prepare, expired {
+            // Before a gate it is still in the phase behind it.
+            let phase = min(steps[position].phase, released)
+            if phase == .prepare, expired, !isMember {
                 course = .back(
                     because: FleetError(
                         .expiredJob, "the agent ended during the preparation, and the job's time is over",
                         hint: "nothing was changed; start the restore again"))
-            } else if rebooted, phase == .switchOver || phase == .verify,
-                let first = steps.firstIndex(where: { $0.phase == .switchOver })
+            } else if rebooted, phase > .prepare, phase < .commit,
+                let first = steps.firstIndex(where: { $0.phase > .prepare })
             {
                 // Not in the commit phase: the control plane may have written since, and is not to be stopped again.
                 // What was begun before the reboot is still on the disk, and stays to be undone.

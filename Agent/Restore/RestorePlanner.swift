@@ -5,20 +5,26 @@ internal import FleetYAML
 /// Turns what discovery found and the snapshot that is wanted into the exact plan. Pure but for reading files through
 /// the discovery's own view of them.
 enum RestorePlanner {
-    /// - Throws: `several-members`, `not-editable`, `already-exists` for a directory of the new name.
+    /// - Throws: `several-members`, `not-the-member`, `not-editable`, `already-exists` for a directory of the new name.
     static func plan(
         _ found: DiscoveredEtcd, _ restore: FleetProtocol.Operation.Restore, job: Job
     ) throws(FleetError) -> RestoreWork {
         let instance = found.instance
-        try checkOneMember(instance)
-        if let members = restore.snapshot.facts.members { try check(members: members, "had", restore.snapshot) }
-        let token = "fleet-restore-\(job.id)"
+        if let group = restore.group {
+            try checkGroup(group, instance, node: job.node)
+        } else {
+            try checkOneMember(instance)
+            if let members = restore.snapshot.facts.members { try check(members: members, "had", restore.snapshot) }
+        }
+        // One name on all nodes, for people who look at several of them.
+        let name = restore.group?.restore ?? job.id
+        let token = restore.group?.token ?? "fleet-restore-\(job.id)"
         var changes = FileChanges(found)
-        let data = try move(found.dataDir, "data-dir", job.id, found.files, &changes)
+        let data = try move(found.dataDir, "data-dir", name, found.files, &changes)
         var directories = [data.root]
         var newWalDir: String?
         if let wal = found.walDir {
-            let moved = try moveWal(wal, found, data, job.id, &changes)
+            let moved = try moveWal(wal, found, data, name, &changes)
             newWalDir = moved.path
             if moved.root != data.root { directories.append(moved.root) }
         }
@@ -31,6 +37,7 @@ enum RestorePlanner {
         try prove(files, found, data.path, newWalDir)
 
         let member = MemberIdentity.member(peerURLs: instance.peerURLs, token: token)
+        let cluster = restore.group?.clusterID ?? MemberIdentity.cluster(members: [member])
         let controlPlane = instance.topology == .externalSystemd ? [] : found.manifests.controlPlane
         var owner = RestoreWork.Owner(user: 0, group: 0)
         let launch: RestoreWork.Launch
@@ -57,7 +64,9 @@ enum RestorePlanner {
         }
         var steps: [RestoreStep] = [.fetch, .checkSnapshot, .preflight, .restoreData]
         if !controlPlane.isEmpty { steps.append(.stopControlPlane) }
-        if case .unit = launch { steps.append(.stopEtcd) }
+        // One of several has to be off until all others are: old members that run could still form a quorum.
+        let isUnit: Bool = if case .unit = launch { true } else { false }
+        if isUnit || restore.group != nil { steps.append(.stopEtcd) }
         steps += [.switchFiles, .startEtcd, .verify]
         if !controlPlane.isEmpty { steps.append(.startControlPlane) }
         steps.append(.finish)
@@ -65,13 +74,18 @@ enum RestorePlanner {
             plan: RestorePlan(
                 cluster: job.cluster, node: job.node, snapshot: restore.snapshot.id, topology: instance.topology,
                 oldDataDir: instance.dataDir, newDataDir: data.path, oldWalDir: instance.walDir, newWalDir: newWalDir,
-                clusterToken: token, changes: files, steps: []),
+                clusterToken: token, initialCluster: nil, memberID: String(member, radix: 16),
+                clusterID: String(cluster, radix: 16), holdingDirectory: holding.isEmpty ? nil : holding,
+                changes: files,
+                steps: []),
             snapshot: restore.snapshot, job: job.id, expires: job.expires, waitSeconds: restore.waitSeconds,
             instance: instance, launch: launch, controlPlane: controlPlane, directories: directories,
-            owner: owner, wasHealthy: found.process != nil, holdingDirectory: holding, memberID: member,
-            clusterID: MemberIdentity.cluster(members: [member]),
-            steps: steps)
-        work.plan.steps = steps.map { .init(name: $0.rawValue, description: work.description(of: $0)) }
+            owner: owner, wasHealthy: found.process != nil, holdingDirectory: holding, group: restore.group,
+            memberID: member, clusterID: cluster, steps: steps)
+        work.plan.initialCluster = work.initialCluster
+        work.plan.steps = steps.map {
+            .init(name: $0.rawValue, description: work.description(of: $0), phase: work.isMember ? $0.phase : nil)
+        }
         return work
     }
 
@@ -137,9 +151,36 @@ enum RestorePlanner {
         return try move(wal, "wal-dir", job, found.files, &changes)
     }
 
+    /// The node is the member that the coordinator takes it for, and no member that it knows of is left out.
+    private static func checkGroup(_ group: RestoreGroup, _ instance: EtcdInstance, node: String) throws(FleetError) {
+        guard let own = group.members.first(where: { $0.node == node }), own.name == instance.name,
+            own.peerURLs.sorted() == instance.peerURLs.sorted()
+        else {
+            throw FleetError(
+                .notTheMember,
+                "etcd on \(node) is \(instance.name) at \(instance.peerURLs.joined(separator: ",")) now, which is not "
+                    + "what the restore was planned with",
+                hint: "its configuration was changed meanwhile: see that it is right, then restore again")
+        }
+        let known = Set(group.members.map(\.name))
+        let others = names(instance.initialCluster).filter { !known.contains($0) }
+        guard others.isEmpty else { throw leftOut(others, "initial-cluster on \(node)") }
+    }
+
+    static func leftOut(_ names: some Sequence<String>, _ source: String) -> FleetError {
+        FleetError(
+            .severalMembers,
+            "\(source) has members that would not be restored: \(names.sorted().joined(separator: ", "))",
+            hint: "enrol an agent on each; where a member is gone for good, take it out of initial-cluster")
+    }
+
+    private static func names(_ initialCluster: String) -> Set<String> {
+        let names = initialCluster.split(separator: ",").compactMap { $0.split(separator: "=").first }
+        return Set(names.map { TracedText(String($0)).trimmed.text })
+    }
+
     private static func checkOneMember(_ instance: EtcdInstance) throws(FleetError) {
-        let names = instance.initialCluster.split(separator: ",").compactMap { $0.split(separator: "=").first }
-        let others = Set(names.map { TracedText(String($0)).trimmed.text }).subtracting([instance.name])
+        let others = names(instance.initialCluster).subtracting([instance.name])
         guard others.isEmpty else {
             throw FleetError(
                 .severalMembers,

@@ -6,7 +6,7 @@ extension RestoreSteps {
     func standing() throws(FleetError) -> String {
         var parts: [String] = []
         for change in work.plan.changes {
-            let now = try content(change.path)
+            let now = try content(place(change.path))
             let state =
                 now == change.after
                 ? "names the new directory" : now == change.before ? "is as before" : "was changed by somebody else"

@@ -31,13 +31,24 @@ struct RestoreSteps: Sendable {
         case .fetch: try FileSystem.removeTree(paths.spool(work.job))
         case .checkSnapshot, .preflight, .verify: break
         case .restoreData: try removeNewData()
-        case .stopControlPlane: try returnControlPlane()
-        case .stopEtcd: try startOldEtcd()
+        case .stopControlPlane: return try returnControlPlane()
+        case .stopEtcd: return try startOldEtcd()
         case .switchFiles: return try switchFilesBack()
         case .startEtcd: try stopNewEtcd()
         // The machine never goes back behind these.
         case .startControlPlane, .finish: break
         }
+        return nil
+    }
+
+    /// On the way back. One of several is healthy only with the others, and they may take longer or need a person: that
+    /// is told, and this node has done its part.
+    func asFarAsItGoes(_ wait: () throws(FleetError) -> Void) throws(FleetError) -> String? {
+        guard work.isMember else {
+            try wait()
+            return nil
+        }
+        do throws(FleetError) { try wait() } catch { return "not healthy yet: \(error.message)" }
         return nil
     }
 

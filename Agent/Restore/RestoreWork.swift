@@ -39,10 +39,17 @@ struct RestoreWork: Codable, Sendable, Equatable {
     var wasHealthy: Bool
     /// Outside the manifests directory, on its file system: manifests that are away, files before they are renamed.
     var holdingDirectory: String
+    /// All members that are restored together; nil for a cluster of one.
+    var group: RestoreGroup?
     var memberID: UInt64
     var clusterID: UInt64
-    /// The steps in order; a unit has an etcd to stop, a control plane is only where its manifests are.
+    /// The steps in order. A static pod alone is replaced rather than stopped; a control plane is only where its manifests
+    /// are.
     var steps: [RestoreStep]
 
-    var initialCluster: String { instance.peerURLs.map { "\(instance.name)=\($0)" }.joined(separator: ",") }
+    var isMember: Bool { group != nil }
+    var memberIDs: [UInt64] { group?.memberIDs ?? [memberID] }
+    var initialCluster: String {
+        group?.initialCluster ?? instance.peerURLs.map { "\(instance.name)=\($0)" }.joined(separator: ",")
+    }
 }

@@ -4,12 +4,13 @@ internal import FleetSystem
 /// The files that say where etcd's data is.
 extension RestoreSteps {
     func switchFiles() throws(FleetError) -> String? {
-        _ = try returnEtcdManifest()
+        if !work.isMember { _ = try returnEtcdManifest() }
         for change in work.plan.changes {
-            let now = try content(change.path)
+            let path = place(change.path)
+            let now = try content(path)
             if now == change.after { continue }
-            guard now == change.before else { throw changedMeanwhile(change.path) }
-            try write(change.path, change.after)
+            guard now == change.before else { throw changedMeanwhile(path) }
+            try write(path, change.after)
         }
         try reload()
         return nil
@@ -17,21 +18,24 @@ extension RestoreSteps {
 
     /// - Returns: a note when the kubelet did not notice by itself.
     func switchFilesBack() throws(FleetError) -> String? {
-        var note = try returnEtcdManifest() ? Self.pushNote : nil
+        var note: String?
+        if !work.isMember, try returnEtcdManifest() { note = Self.pushNote }
         for change in work.plan.changes {
-            let now = try content(change.path)
+            let path = place(change.path)
+            let now = try content(path)
             if now == change.before { continue }
             if now != change.after, isOthersAndOld(now) { continue }
-            guard now == change.after else { throw changedMeanwhile(change.path) }
+            guard now == change.after else { throw changedMeanwhile(path) }
             if let before = change.before {
-                try write(change.path, before)
+                try write(path, before)
             } else {
-                try FileSystem.remove(change.path)
-                try FileSystem.syncDirectory(FileSystem.parent(of: change.path))
+                try FileSystem.remove(path)
+                try FileSystem.syncDirectory(FileSystem.parent(of: path))
             }
         }
         try reload()
-        guard case .staticPod = work.launch else { return nil }
+        // As one of several it is off, and comes back when all of this is undone.
+        guard case .staticPod = work.launch, !work.isMember else { return nil }
         if work.wasHealthy { note = try waitForPod(work.plan.oldDataDir) ?? note }
         // An etcd that failed before may never come back, but the new one has to go: its data is removed next.
         return try waitUntilNewPodIsGone() ?? note
@@ -42,6 +46,12 @@ extension RestoreSteps {
     private func isOthersAndOld(_ now: String?) -> Bool {
         guard let now else { return false }
         return ![work.plan.newDataDir, work.plan.newWalDir].contains { $0.map(now.contains) ?? false }
+    }
+
+    /// Where a file is now: one of several has its etcd's manifest aside until all members are off.
+    func place(_ path: String) -> String {
+        guard case .staticPod(path, _, _) = work.launch, FileSystem.exists(held(path)) else { return path }
+        return held(path)
     }
 
     /// nil where there is no file.

@@ -21,8 +21,12 @@ extension RestoreSteps {
         try expect(
             status.clusterID == work.clusterID,
             "the cluster's id is \(hex(status.clusterID)), the restored one's is \(hex(work.clusterID))")
-        let members = try client.members()
-        try expect(members.map(\.id) == [work.memberID], "the cluster has \(members.count) members instead of one")
+        let members = try client.members().map(\.id).sorted()
+        let planned = work.memberIDs.sorted()
+        try expect(
+            members == planned,
+            "the cluster's members are \(members.map(hex).joined(separator: ", ")), the restored ones are "
+                + planned.map(hex).joined(separator: ", "))
         try expect(!status.isLearner, "the member is a learner")
         let revision = work.snapshot.facts.status.revision
         try expect(status.revision >= revision, "the revision is \(status.revision), the snapshot's is \(revision)")
@@ -40,6 +44,20 @@ extension RestoreSteps {
             note += "; alarm \(alarm.kind) of member \(hex(alarm.member)) is on: etcdctl alarm disarm"
         }
         return note
+    }
+
+    /// For the coordinator, which has those of all members.
+    func proof() throws(FleetError) -> MemberProof {
+        let client = try client()
+        let status = try client.status()
+        let revision = work.snapshot.facts.status.revision
+        // 0 would mean all that there is, and an empty etcd is at revision 1.
+        let hash = try client.hashKV(revision: max(1, revision))
+        return MemberProof(
+            memberID: hex(status.memberID), clusterID: hex(status.clusterID),
+            leader: status.leader == 0 ? nil : hex(status.leader),
+            members: try client.members().map(\.id).sorted().map(hex), revision: revision, hashKV: hash.hash,
+            compactRevision: hash.compactRevision)
     }
 
     private func hex(_ id: UInt64) -> String { String(id, radix: 16) }

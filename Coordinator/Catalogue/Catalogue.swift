@@ -16,6 +16,8 @@ actor Catalogue {
     /// The chain as far as `auditSummary` has walked it.
     var summary = AuditWalk()
     var strangers = RefusalBudget()
+    /// When this process began: what nobody could tell it before counts from here.
+    let opened: Timestamp
     private let clock: @Sendable () -> Timestamp
 
     /// Opens and migrates; blocks, so it belongs before the coordinator serves.
@@ -27,6 +29,7 @@ actor Catalogue {
         db = try SQLiteConnection(location)
         self.log = log
         self.clock = clock
+        opened = clock()
         let applied = try db.migrate(Schema.migrations, now: clock())
         if !applied.isEmpty { log.info("catalogue migrated", ["migrations": applied.joined(separator: ", ")]) }
     }
@@ -42,8 +45,10 @@ actor Catalogue {
         while true {
             let id = Identifier.make(at: now)
             let taken: Int? = try db.first(
-                "SELECT 1 AS taken FROM jobs WHERE id = ?1 OR snapshot = ?1 UNION ALL SELECT 1 FROM snapshots WHERE id = ?1",
-                id
+                """
+                SELECT 1 AS taken FROM jobs WHERE id = ?1 OR snapshot = ?1 UNION ALL
+                SELECT 1 FROM snapshots WHERE id = ?1 UNION ALL SELECT 1 FROM member_restores WHERE id = ?1
+                """, id
             ) { row throws(FleetError) in try row["taken"] }
             if taken == nil { return id }
         }

@@ -61,7 +61,7 @@ extension Catalogue {
             FROM clusters c
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
                 AND s.condition = 'verified' ORDER BY saved DESC, id DESC LIMIT 1)
-            LEFT JOIN jobs j ON j.id = (SELECT id FROM jobs WHERE cluster = c.name
+            LEFT JOIN whole_jobs j ON j.id = (SELECT id FROM whole_jobs WHERE cluster = c.name
                 ORDER BY created DESC, id DESC LIMIT 1)
             WHERE \(condition) ORDER BY c.name
             """

@@ -65,36 +65,62 @@ extension Catalogue {
                     .notFound, "cluster \(cluster) has no agent on \(node)",
                     hint: "see: fleetctl agent list")
             }
-            // The unique index would refuse the row too; asking first is what makes the answer useful.
-            if let open = try openJobs(where: "cluster = ?", cluster).first {
-                throw FleetError(
-                    .clusterBusy, "\(cluster) is busy with the \(open.kind) \(open.id) (\(open.state.rawValue))",
-                    hint: "wait for it, or see: fleetctl job show \(open.id)", retryable: true)
-            }
+            try checkIdle(cluster)
             try check()
-            try db.run(
-                """
-                INSERT INTO jobs (id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by, created)
-                VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?)
-                """, id, cluster, node, operation.kind, snapshot, dryRun, try JSON.text(operation), actor, now)
-            if operation.kind == "restore" {
-                try db.run(
-                    "INSERT INTO restores (job, cluster, snapshot, dry_run) VALUES (?, ?, ?, ?)", id, cluster, snapshot,
-                    dryRun)
-            }
-            try addAttempt(job: id, cluster: cluster, node: node, expires: now.adding(lifetime))
+            try insertJob(
+                id, operation, snapshot: snapshot, dryRun: dryRun, cluster: cluster, node: node, lifetime: lifetime,
+                by: actor)
         }
         return try job(id)
     }
 
+    /// The unique indexes would refuse the rows too; asking first is what makes the answer useful.
+    func checkIdle(_ cluster: String) throws(FleetError) {
+        guard let open = try jobs(JobFilter(cluster: cluster, openOnly: true, limit: 1)).first else { return }
+        throw FleetError(
+            .clusterBusy, "\(cluster) is busy with the \(open.kind) \(open.id) (\(open.state.rawValue))",
+            hint: "wait for it, or see: fleetctl job show \(open.id)", retryable: true)
+    }
+
+    /// Inside a transaction.
+    ///
+    /// - Parameter restore: the restore of several members that it is a part of.
+    func insertJob(
+        _ id: String, _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String,
+        restore: String? = nil, lifetime: Duration, by actor: String
+    ) throws(FleetError) {
+        try db.run(
+            """
+            INSERT INTO jobs (id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by, created,
+                restore)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)
+            """, id, cluster, node, operation.kind, snapshot, dryRun, try JSON.text(operation), actor, now, restore)
+        if operation.kind == "restore" {
+            try db.run(
+                "INSERT INTO restores (job, cluster, snapshot, dry_run) VALUES (?, ?, ?, ?)", id, cluster, snapshot,
+                dryRun)
+        }
+        try addAttempt(job: id, cluster: cluster, node: node, expires: now.adding(lifetime))
+    }
+
+    /// Inside a transaction: the next number that the node has not seen, for whatever is signed for it.
+    func raiseCounter(_ name: NodeName) throws(FleetError) -> UInt64 {
+        try db.run(
+            "UPDATE agents SET counter = counter + 1 WHERE cluster = ? AND node = ?", name.cluster, name.node)
+        let counter: Int64? = try db.first(
+            "SELECT counter FROM agents WHERE cluster = ? AND node = ?", name.cluster, name.node
+        ) { row throws(FleetError) in try row["counter"] }
+        guard let counter else { throw FleetError(.notFound, "there is no agent \(name)") }
+        return UInt64(counter)
+    }
+
     /// Inside a transaction: a copy of the job with the node's next counter.
     func addAttempt(job: String, cluster: String, node: String, expires: Timestamp) throws(FleetError) {
-        try db.run("UPDATE agents SET counter = counter + 1 WHERE cluster = ? AND node = ?", cluster, node)
+        let counter = try raiseCounter(NodeName(cluster: cluster, node: node))
         try db.run(
             """
             INSERT INTO job_attempts (job, number, cluster, node, counter, issued, expires)
-            SELECT ?1, (SELECT count(*) + 1 FROM job_attempts WHERE job = ?1), ?2, ?3, counter, ?4, ?5
-            FROM agents WHERE cluster = ?2 AND node = ?3
-            """, job, cluster, node, now, expires)
+            VALUES (?1, (SELECT count(*) + 1 FROM job_attempts WHERE job = ?1), ?2, ?3, ?4, ?5, ?6)
+            """, job, cluster, node, Int64(counter), now, expires)
     }
 }

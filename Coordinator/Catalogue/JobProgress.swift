@@ -2,35 +2,11 @@ import FleetProtocol
 import FleetSQLite
 import FleetSystem
 
-/// What has to be done after something happened to a job; it is durable already.
-struct JobEffect: Sendable, Equatable {
-    /// To sign and to send, after `willSend`.
-    var deliver: Job?
-    /// The job as it ended, for whoever waits for it.
-    var closed: JobRecord?
-}
-
-/// A node of the fleet: names of nodes are unique in their cluster only.
-struct NodeName: Hashable, Sendable, CustomStringConvertible {
-    var cluster: String
-    var node: String
-    var description: String { "\(cluster)/\(node)" }
-}
-
-/// What one job may tell: an agent that went wild must not fill the coordinator's disk.
-enum EventLimits {
-    static let count = 10_000
-    /// Of one event as JSON.
-    static let bytes = 64 << 10
-    /// The last one may carry a restore's plan with the files that it changes; no frame holds more.
-    static let outcomeBytes = 256 << 10
-    static let totalBytes = 8 << 20
-}
-
 extension Catalogue {
     /// The present attempt is about to be put on the wire. Nothing to deliver: the job has ended, or ends now because
     /// it is too late for it.
     func willSend(_ id: String) throws(FleetError) -> JobEffect {
+        if try isRecalled(id) { return JobEffect(decide: [id]) }
         var effect = try advance(id, .sending)
         effect.deliver = try job(id).state == .delivered ? try message(id) : nil
         return effect
@@ -90,6 +66,10 @@ extension Catalogue {
                     job.id,
                     .registered(isActive: request.activeJobs.contains(job.id), lastCounter: request.lastCounter)))
         }
+        // Also of jobs that are closed here: one that was given up for lost may have waited for this all the time.
+        for id in request.activeJobs {
+            if let part = try part(id), part.node == node.node { effects.append(JobEffect(decide: [id])) }
+        }
         return effects
     }
 
@@ -100,14 +80,23 @@ extension Catalogue {
             let name = NodeName(cluster: job.cluster, node: job.node)
             effects.append(try advance(job.id, .tick(isConnected: connected.contains(name))))
         }
+        // An agent may have been unable to take a decision: its disk was full, say.
+        for id in try openRestores() { effects.append(JobEffect(decide: try memberJobs(id).map(\.id))) }
         return effects.filter { $0 != JobEffect() }
     }
 
-    func checkOwner(_ id: String, _ node: NodeName) throws(FleetError) {
+    func owner(_ id: String) throws(FleetError) -> NodeName {
         let owner = try db.first("SELECT cluster, node FROM jobs WHERE id = ?", id) { row throws(FleetError) in
             NodeName(cluster: try row["cluster"], node: try row["node"])
         }
-        guard owner == node else { throw FleetError(.notFound, "there is no job \(Names.quote(id)) of \(node)") }
+        guard let owner else { throw FleetError(.notFound, "there is no job \(Names.quote(id))") }
+        return owner
+    }
+
+    func checkOwner(_ id: String, _ node: NodeName) throws(FleetError) {
+        guard try owner(id) == node else {
+            throw FleetError(.notFound, "there is no job \(Names.quote(id)) of \(node)")
+        }
     }
 
     // MARK: the machine and its rows
@@ -119,16 +108,28 @@ extension Catalogue {
             let commands = machine.handle(input, at: now)
             if machine != before { try save(machine, id, started: before.state) }
             var effect = JobEffect()
+            var closed: (state: JobState, error: FleetError?)?
             for command in commands {
                 switch command {
-                case .deliver: effect.deliver = try message(id)
+                case .deliver:
+                    if try isRecalled(id) { effect.decide = [id] } else { effect.deliver = try message(id) }
                 case .renew:
                     try renew(id, machine)
                     effect.deliver = try message(id)
                 case .record(let event): try insert(event, kind: machine.kind)
-                case .close(_, let error):
+                case .close(let state, let error):
                     try close(id, machine, error)
                     effect.closed = try job(id)
+                    closed = (state, error)
+                }
+            }
+            if let part = try part(id) {
+                if part.dryRun {
+                    if closed != nil { try concludeDryRun(part.restore, &effect) }
+                } else {
+                    let event: JobEvent? = if case .event(let event, isNew: true) = input { event } else { nil }
+                    let news = RestoreWords.records(node: part.node, event: event, closed: closed)
+                    if !news.isEmpty { try advance(restore: part.restore, news, &effect) }
                 }
             }
             return effect

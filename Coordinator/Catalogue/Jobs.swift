@@ -15,9 +15,12 @@ extension Catalogue {
     /// - Parameter prefix: the id, or a beginning of it that no other job has.
     /// - Throws: `not-found`, `ambiguous`.
     func job(_ prefix: String) throws(FleetError) -> JobRecord {
-        // '~' sorts behind every character of an id.
+        // '~' sorts behind every character of an id. A restore of several members stands for its members' jobs.
         let ids: [String] = try db.all(
-            "SELECT id FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT 6", prefix, prefix + "~"
+            """
+            SELECT id FROM member_restores WHERE id >= ?1 AND id < ?2 UNION ALL SELECT id FROM jobs WHERE id >= ?1
+                AND id < ?2 AND (restore IS NULL OR NOT (restore >= ?1 AND restore < ?2)) ORDER BY id LIMIT 6
+            """, prefix, prefix + "~"
         ) { row throws(FleetError) in try row["id"] }
         guard Identifier.isValid(prefix), let first = ids.first else {
             throw FleetError(
@@ -28,6 +31,7 @@ extension Catalogue {
                 .ambiguous, "several jobs begin with \(prefix)", hint: "give more of it: \(ids.joined(separator: ", "))"
             )
         }
+        if let restore = try memberRestores("id = ?", first).first { return restore }
         guard var record = try records("id = ?", first).first else {
             throw FleetError(.internalError, "job \(first) went away")
         }
@@ -42,11 +46,23 @@ extension Catalogue {
         return record
     }
 
-    /// Newest first, with their attempts and without their events.
+    /// Newest first, with their attempts and without their events. A restore of several members is one of them.
     func jobs(_ filter: JobFilter = JobFilter()) throws(FleetError) -> [JobRecord] {
-        try records(
-            "(?1 IS NULL OR cluster = ?1) AND (NOT ?2 OR finished IS NULL) ORDER BY created DESC, id DESC LIMIT ?3",
-            filter.cluster, filter.openOnly, filter.limit)
+        let found = try db.all(
+            """
+            SELECT id, has_members FROM whole_jobs WHERE (?1 IS NULL OR cluster = ?1) AND (NOT ?2 OR finished IS NULL)
+            ORDER BY created DESC, id DESC LIMIT ?3
+            """, filter.cluster, filter.openOnly, filter.limit
+        ) { row throws(FleetError) in
+            let id: String = try row["id"]
+            let hasMembers: Bool = try row["has_members"]
+            return (id, hasMembers)
+        }
+        var all: [JobRecord] = []
+        for (id, hasMembers) in found {
+            all += try hasMembers ? memberRestores("id = ?", id, detailed: false) : records("id = ?", id)
+        }
+        return all
     }
 
     func openJobs(where condition: String, _ values: String...) throws(FleetError) -> [JobRecord] {
@@ -73,7 +89,7 @@ extension Catalogue {
         return found
     }
 
-    private func records(_ condition: String, _ values: (any SQLiteBindable)?...) throws(FleetError) -> [JobRecord] {
+    func records(_ condition: String, _ values: (any SQLiteBindable)?...) throws(FleetError) -> [JobRecord] {
         try records(condition, values: values)
     }
 
@@ -87,7 +103,7 @@ extension Catalogue {
                 requestedBy: try row["requested_by"], created: try row["created"], started: try row["started"],
                 finished: try row["finished"], lastHeard: try row["last_heard"],
                 outcome: try row.json(JobOutcome.self, "outcome"), error: try row.json(FleetError.self, "error"),
-                attempts: try self.attempts(id), events: [])
+                attempts: try self.attempts(id), events: [], restore: try row["restore"])
         }
     }
 

@@ -6,7 +6,7 @@ enum Schema {
     static let migrations = [
         Migration("inventory", inventory), Migration("jobs", jobs), Migration("snapshots", snapshots),
         Migration("audit", audit), Migration("foreign-snapshots", foreignSnapshots),
-        Migration("retention", retention),
+        Migration("retention", retention), Migration("member-restores", memberRestores),
     ]
 
     private static let inventory = """
@@ -203,6 +203,46 @@ enum Schema {
     private static let retention = """
         ALTER TABLE clusters ADD COLUMN retention TEXT;
         ALTER TABLE snapshots ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+        """
+
+    // A restore of several members: one row, a job for each member, and the records that its state is folded from. Its
+    // members' jobs are open at the same time, so what may be open once in a cluster is the restore.
+    private static let memberRestores = """
+        CREATE TABLE member_restores (
+            id TEXT PRIMARY KEY,
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            snapshot TEXT NOT NULL,
+            dry_run INTEGER NOT NULL,
+            plan TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'rolled-back', 'stuck')),
+            requested_by TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            finished INTEGER,
+            error TEXT,
+            CHECK ((finished IS NULL) = (state = 'running'))
+        ) STRICT;
+        CREATE INDEX member_restores_cluster ON member_restores (cluster, created);
+        CREATE UNIQUE INDEX member_restores_one_open ON member_restores (cluster) WHERE finished IS NULL;
+
+        CREATE TABLE restore_records (
+            restore TEXT NOT NULL REFERENCES member_restores (id),
+            sequence INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            record TEXT NOT NULL,
+            PRIMARY KEY (restore, sequence)
+        ) STRICT;
+
+        ALTER TABLE jobs ADD COLUMN restore TEXT REFERENCES member_restores (id);
+        CREATE INDEX jobs_restore ON jobs (restore) WHERE restore IS NOT NULL;
+        DROP INDEX jobs_one_open;
+        CREATE UNIQUE INDEX jobs_one_open ON jobs (cluster) WHERE finished IS NULL AND restore IS NULL;
+        CREATE UNIQUE INDEX jobs_one_of_a_member ON jobs (restore, node) WHERE restore IS NOT NULL;
+
+        -- As operators know them: a restore of several members is one.
+        CREATE VIEW whole_jobs AS
+            SELECT id, cluster, 'restore' AS kind, state, created, finished, 1 AS has_members FROM member_restores
+            UNION ALL
+            SELECT id, cluster, kind, state, created, finished, 0 FROM jobs WHERE restore IS NULL;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -21,7 +21,7 @@ enum RestoreGuard {
     ///   - target: with the history of etcd's own ids: a cluster that was restored before has a new one, and its older
     ///     snapshots are its own all the same.
     ///   - agents: those of the target cluster.
-    /// - Throws: `snapshot-unusable`, `other-cluster`, `many-members`, `version-too-old`.
+    /// - Throws: `snapshot-unusable`, `other-cluster`, `version-too-old`.
     static func check(
         _ entry: SnapshotEntry, target: ClusterRecord, agents: [AgentRecord], _ options: Options = Options()
     ) throws(FleetError) {
@@ -63,16 +63,6 @@ enum RestoreGuard {
         }
         // Nodes whose agent was revoked are not of the cluster any more.
         let beside = agents.filter { $0.instance != nil && $0.certificate?.revoked == nil }
-        // One member restored alone beside others that still hold the old data would split the cluster. A member that
-        // joined later does not show in every flag, so each place that may know of it is asked.
-        let flags = beside.compactMap(\.instance).map { $0.initialCluster.split(separator: ",").count }
-        let members = max(flags.max() ?? 0, beside.count, snapshot.facts.members ?? 0)
-        guard members <= 1 else {
-            throw FleetError(
-                .manyMembers, "\(target.name) has \(members) members, and all have to be restored together",
-                hint: "restores of clusters with several members are not possible with this version"
-                    + (beside.count > 1 ? "; its agents: \(beside.map(\.node).joined(separator: ", "))" : ""))
-        }
         for agent in beside {
             guard let instance = agent.instance else { continue }
             guard let have = instance.version.flatMap(Minor.init), let need = Minor(snapshot.facts.etcdVersion),
@@ -104,22 +94,29 @@ enum RestoreGuard {
 
 /// Which agent of a cluster does a job. Pure.
 enum AgentChoice {
-    /// A connected one that knows its etcd; of several, the one that was seen last, and by name where that is equal.
+    /// A connected one that knows its etcd. Of several members each has the data: one whose etcd runs goes first, then
+    /// the one that was seen last, and by name where that is equal.
     ///
+    /// - Parameter avoiding: nodes that were tried just now.
     /// - Throws: `no-agent`, saying for each why not.
-    static func choose(_ agents: [AgentRecord], cluster: String) throws(FleetError) -> AgentRecord {
+    static func choose(
+        _ agents: [AgentRecord], cluster: String, avoiding tried: [String] = []
+    ) throws(FleetError) -> AgentRecord {
         guard !agents.isEmpty else {
             throw FleetError(
                 .noAgent, "cluster \(cluster) has no agent",
                 hint: "enrol its nodes with: fleetctl agent token \(cluster)")
         }
-        let able = agents.filter { $0.connected && $0.instance != nil && $0.certificate?.revoked == nil }
-        let newest = able.max { a, b in
-            let none = Timestamp(milliseconds: 0)
-            return (a.lastSeen ?? none, b.node) < (b.lastSeen ?? none, a.node)
+        let able = agents.filter {
+            $0.connected && $0.instance != nil && $0.certificate?.revoked == nil && !tried.contains($0.node)
         }
-        if let newest { return newest }
+        func rank(_ agent: AgentRecord) -> (Int, Timestamp) {
+            (agent.instance?.pid == nil ? 0 : 1, agent.lastSeen ?? Timestamp(milliseconds: 0))
+        }
+        let best = able.max { a, b in rank(a) == rank(b) ? a.node > b.node : rank(a) < rank(b) }
+        if let best { return best }
         let reasons = agents.map { agent in
+            if tried.contains(agent.node) { return "\(agent.node) was tried" }
             if let revoked = agent.certificate?.revoked { return "\(agent.node) was revoked at \(revoked)" }
             guard agent.connected else {
                 return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"

@@ -42,7 +42,7 @@ final class CoordinatorServer: Sendable {
     struct Running: Sendable {
         var port: UInt16
         fileprivate var listeners: [Listener]
-        fileprivate var ticking: Task<Void, Never>
+        fileprivate var ticking: [Task<Void, Never>]
     }
 
     func start() async throws(FleetError) -> Running {
@@ -50,12 +50,12 @@ final class CoordinatorServer: Sendable {
         let remote = try await listen(configuration.listen, tls)
         var listeners = [remote]
         if let socket = configuration.controlSocket { listeners.append(try await listen(.unix(path: socket), nil)) }
-        let ticking = Task { await self.tickForever() }
+        let ticking = [Task { await self.tickForever() }, Task { await self.watchDeadlines() }]
         return Running(port: await remote.port, listeners: listeners, ticking: ticking)
     }
 
     func stop(_ running: Running) async {
-        running.ticking.cancel()
+        for task in running.ticking { task.cancel() }
         for listener in running.listeners { await listener.stop() }
         for node in await sessions.connected {
             await sessions.connection(node)?.close(
@@ -183,6 +183,12 @@ final class CoordinatorServer: Sendable {
                 }
             }
             if let job = effect.deliver { Task { await self.deliver(job) } }
+            for event in effect.news { await feed.publish(event) }
+            for job in effect.decide { Task { await self.decide(job) } }
+            if let closed = effect.closedRestore {
+                log.info("restore \(closed.id) \(closed.state.rawValue)", ["cluster": closed.cluster])
+                await feed.publish(closed: closed)
+            }
         }
     }
 

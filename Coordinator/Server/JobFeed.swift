@@ -13,14 +13,19 @@ actor JobFeed {
     private var last = 0
 
     /// Subscribe first, then read what is recorded: so nothing falls in between. The stream ends behind `closed`.
-    func subscribe(_ job: String) -> AsyncStream<News> {
+    ///
+    /// - Parameter members: jobs that are a part of it: what they tell is told too, and their ends don't end it.
+    func subscribe(_ job: String, members: [String] = []) -> AsyncStream<News> {
         last += 1
         let id = last
         let (stream, continuation) = AsyncStream<News>.makeStream()
-        continuation.onTermination = { _ in Task { await self.drop(job, id) } }
-        watchers[job, default: [:]][id] = continuation
+        continuation.onTermination = { _ in Task { await self.drop([job] + members, id) } }
+        for one in [job] + members { watchers[one, default: [:]][id] = continuation }
+        if !members.isEmpty { wholes[id] = job }
         return stream
     }
+    /// By subscription: the restore that ends it.
+    private var wholes: [Int: String] = [:]
 
     func publish(_ event: JobEvent) {
         for watcher in (watchers[event.job] ?? [:]).values { watcher.yield(.event(event)) }
@@ -36,14 +41,17 @@ actor JobFeed {
     }
 
     func publish(closed job: JobRecord) {
-        for watcher in (watchers.removeValue(forKey: job.id) ?? [:]).values {
+        for (id, watcher) in watchers[job.id] ?? [:] where wholes[id] ?? job.id == job.id {
             watcher.yield(.closed(job))
             watcher.finish()
         }
     }
 
-    private func drop(_ job: String, _ id: Int) {
-        watchers[job]?[id] = nil
-        if watchers[job]?.isEmpty == true { watchers[job] = nil }
+    private func drop(_ jobs: [String], _ id: Int) {
+        wholes[id] = nil
+        for job in jobs {
+            watchers[job]?[id] = nil
+            if watchers[job]?.isEmpty == true { watchers[job] = nil }
+        }
     }
 }

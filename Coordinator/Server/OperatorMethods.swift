@@ -110,7 +110,8 @@ extension CoordinatorServer {
     private func startBackup(_ stream: FleetProtocol.Stream, _ request: BackupRequest, _ actor: String)
         async throws(FleetError)
     {
-        let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
+        let agent = try AgentChoice.choose(
+            try await agents(request.cluster), cluster: request.cluster, avoiding: request.avoid ?? [])
         let job = try await catalogue.createBackup(
             cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
         try await stream.finish(job)
@@ -124,7 +125,8 @@ extension CoordinatorServer {
         try RestoreGuard.check(
             entry, target: cluster, agents: agents, RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster))
         return RestorePreview(
-            snapshot: entry, cluster: cluster, agent: try AgentChoice.choose(agents, cluster: request.cluster))
+            snapshot: entry, cluster: cluster,
+            agents: try RestoreMembers.find(agents, entry.record, cluster: request.cluster))
     }
 
     private func startRestore(_ stream: FleetProtocol.Stream, _ request: RestoreRequest, _ actor: String)
@@ -134,15 +136,25 @@ extension CoordinatorServer {
             throw FleetError(
                 .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 10s and 1h")
         }
-        let agent = try AgentChoice.choose(try await agents(request.cluster), cluster: request.cluster)
+        let agents = try await agents(request.cluster)
+        _ = try AgentChoice.choose(agents, cluster: request.cluster)
+        let record = try await snapshot(request).record
+        let members = try RestoreMembers.find(agents, record, cluster: request.cluster)
         let order = RestoreOrder(
-            snapshot: try await snapshot(request).record.id, dryRun: request.dryRun,
+            snapshot: record.id, dryRun: request.dryRun,
             options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
         )
-        let job = try await catalogue.createRestore(
-            order, cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
+        let lifetime = configuration.jobLifetime
+        let job =
+            members.count == 1
+            ? try await catalogue.createRestore(
+                order, cluster: request.cluster, node: members[0].node, lifetime: lifetime, by: actor)
+            : try await catalogue.createRestore(
+                order, cluster: request.cluster, members: members, lifetime: lifetime, by: actor)
         try await stream.finish(job)
-        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+        for id in job.members?.map(\.id) ?? [job.id] {
+            await carryOut([JobEffect(deliver: try await catalogue.message(id))])
+        }
     }
 
     /// "latest" and a time mean the cluster's own snapshots; an id names any, and the guard has its say.
@@ -152,26 +164,26 @@ extension CoordinatorServer {
     }
 
     private func watch(_ stream: FleetProtocol.Stream, _ name: String) async throws(FleetError) {
-        let id = try await catalogue.job(name).id
-        let news = await feed.subscribe(id)
-        let job = try await catalogue.job(id)
-        var seen = 0
-        for event in job.events {
+        let named = try await catalogue.job(name)
+        let news = await feed.subscribe(named.id, members: named.members?.map(\.id) ?? [])
+        let job = try await catalogue.job(named.id)
+        var seen: [String: Int] = [:]
+        for event in (job.events + (job.members ?? []).flatMap(\.events)).sorted(by: { $0.time < $1.time }) {
             try await stream.send(message: event)
-            seen = event.sequence
+            seen[event.job] = max(event.sequence, seen[event.job] ?? 0)
         }
         guard job.state.isOpen else { return try await stream.finish(job) }
         for await one in news {
             switch one {
             case .event(let event) where event.kind == .progress: try await stream.send(message: event)
-            case .event(let event) where event.sequence > seen:
+            case .event(let event) where event.sequence > seen[event.job] ?? 0:
                 try await stream.send(message: event)
-                seen = event.sequence
+                seen[event.job] = event.sequence
             case .event: break
             case .closed(let job): return try await stream.finish(job)
             }
         }
-        try await stream.finish(try await catalogue.job(id))
+        try await stream.finish(try await catalogue.job(named.id))
     }
 
     private func export(_ stream: FleetProtocol.Stream, _ name: String, _ actor: String) async throws(FleetError) {

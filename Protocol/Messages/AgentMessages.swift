@@ -7,6 +7,7 @@ public enum Method {
     public static let enroll = "enroll"
     public static let register = "agent.register"
     public static let deliver = "job.deliver"
+    public static let decide = "job.decide"
     public static let event = "job.event"
     public static let upload = "snapshot.upload"
     public static let fetch = "snapshot.fetch"

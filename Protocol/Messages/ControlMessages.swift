@@ -82,7 +82,12 @@ public struct RevokeReply: Codable, Sendable {
 
 public struct BackupRequest: Codable, Sendable {
     public var cluster: String
-    public init(cluster: String) { self.cluster = cluster }
+    /// Nodes that were tried just now: another member has the same data.
+    public var avoid: [String]?
+    public init(cluster: String, avoid: [String]? = nil) {
+        self.cluster = cluster
+        self.avoid = avoid
+    }
 }
 
 public struct RestoreRequest: Codable, Sendable {
@@ -109,11 +114,12 @@ public struct RestoreRequest: Codable, Sendable {
 public struct RestorePreview: Codable, Sendable {
     public var snapshot: SnapshotEntry
     public var cluster: ClusterRecord
-    public var agent: AgentRecord
-    public init(snapshot: SnapshotEntry, cluster: ClusterRecord, agent: AgentRecord) {
+    /// Of all members.
+    public var agents: [AgentRecord]
+    public init(snapshot: SnapshotEntry, cluster: ClusterRecord, agents: [AgentRecord]) {
         self.snapshot = snapshot
         self.cluster = cluster
-        self.agent = agent
+        self.agents = agents
     }
 }
 

@@ -55,11 +55,14 @@ public enum Operation: Codable, Sendable, Equatable {
 
         /// What `waitSeconds` may be: shorter ones fail on a healthy node, longer ones leave a cluster down for too long.
         public static let waitRange = 10...3600
+        /// All members, where there are several; nil for a cluster of one.
+        public var group: RestoreGroup?
 
-        public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int) {
+        public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int, group: RestoreGroup? = nil) {
             self.snapshot = snapshot
             self.dryRun = dryRun
             self.waitSeconds = waitSeconds
+            self.group = group
         }
     }
 }
@@ -102,6 +105,12 @@ public struct JobEvent: Codable, Sendable, Equatable {
         case stepDone = "step-done"
         case stepFailed = "step-failed"
         case note, outcome
+        /// A member of several has ended `phase` and waits for the others; behind `verify` with its `proof`.
+        case reached
+        /// It can't go on, `error` says why, and it waits for the restore to be taken back.
+        case held
+        /// What the coordinator has decided about a restore of several members, in `detail`; numbered by it.
+        case decided
         /// How far a transfer is, in `detail` ("12.0 MB of 40.0 MB"): told by the coordinator to those who watch, recorded
         /// nowhere, without a number of its own (0).
         case progress
@@ -116,10 +125,12 @@ public struct JobEvent: Codable, Sendable, Equatable {
     public var detail: String?
     public var error: FleetError?
     public var outcome: JobOutcome?
+    public var phase: RestorePhase?
+    public var proof: MemberProof?
 
     public init(
         job: String, sequence: Int, time: Timestamp, kind: Kind, step: String? = nil, detail: String? = nil,
-        error: FleetError? = nil, outcome: JobOutcome? = nil
+        error: FleetError? = nil, outcome: JobOutcome? = nil, phase: RestorePhase? = nil, proof: MemberProof? = nil
     ) {
         self.job = job
         self.sequence = sequence
@@ -129,6 +140,8 @@ public struct JobEvent: Codable, Sendable, Equatable {
         self.detail = detail
         self.error = error
         self.outcome = outcome
+        self.phase = phase
+        self.proof = proof
     }
 }
 
@@ -153,10 +166,13 @@ public struct RestorePlan: Codable, Sendable, Equatable {
         public var name: String
         /// "stop etcd.service and be sure that its process is gone".
         public var description: String
+        /// Of several members: what all of them have to have come to before any begins the next. nil from older agents.
+        public var phase: RestorePhase?
 
-        public init(name: String, description: String) {
+        public init(name: String, description: String, phase: RestorePhase? = nil) {
             self.name = name
             self.description = description
+            self.phase = phase
         }
     }
 
@@ -169,12 +185,21 @@ public struct RestorePlan: Codable, Sendable, Equatable {
     public var oldWalDir: String?
     public var newWalDir: String?
     public var clusterToken: String
+    /// All members of the restored cluster, as etcd's own option has them.
+    public var initialCluster: String?
+    /// What this member and the cluster will be, lower-case hexadecimal.
+    public var memberID: String?
+    public var clusterID: String?
+    /// Where manifests are while they are out of the kubelet's directory; nil where there are none.
+    public var holdingDirectory: String?
     public var changes: [FileChange]
     public var steps: [Step]
 
     public init(
         cluster: String, node: String, snapshot: String, topology: Topology, oldDataDir: String, newDataDir: String,
-        oldWalDir: String?, newWalDir: String?, clusterToken: String, changes: [FileChange], steps: [Step]
+        oldWalDir: String?, newWalDir: String?, clusterToken: String, initialCluster: String? = nil,
+        memberID: String? = nil, clusterID: String? = nil, holdingDirectory: String? = nil, changes: [FileChange],
+        steps: [Step]
     ) {
         self.cluster = cluster
         self.node = node
@@ -185,6 +210,10 @@ public struct RestorePlan: Codable, Sendable, Equatable {
         self.oldWalDir = oldWalDir
         self.newWalDir = newWalDir
         self.clusterToken = clusterToken
+        self.initialCluster = initialCluster
+        self.memberID = memberID
+        self.clusterID = clusterID
+        self.holdingDirectory = holdingDirectory
         self.changes = changes
         self.steps = steps
     }

@@ -80,12 +80,21 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var events: [JobEvent]
     /// Of a restore, as its events tell; nil in listings and for a backup.
     public var steps: [RestoreStepRecord]?
+    /// The restore of several members that this job is one member's part of.
+    public var restore: String?
+    /// Of such a restore: each member's own job. Its own `state` is what became of all of them together.
+    public var members: [JobRecord]?
+    /// Of such a restore: what all members were told last.
+    public var decision: RestoreDecision?
+    /// Of a member's job: how far it has come.
+    public var reached: RestorePhase?
 
     public init(
         id: String, cluster: String, node: String, kind: String, snapshot: String, dryRun: Bool, state: JobState,
         requestedBy: String, created: Timestamp, started: Timestamp?, finished: Timestamp?, lastHeard: Timestamp?,
         outcome: JobOutcome?, error: FleetError?, attempts: [JobAttempt], events: [JobEvent],
-        steps: [RestoreStepRecord]? = nil
+        steps: [RestoreStepRecord]? = nil, restore: String? = nil, members: [JobRecord]? = nil,
+        decision: RestoreDecision? = nil, reached: RestorePhase? = nil
     ) {
         self.id = id
         self.cluster = cluster
@@ -104,6 +113,10 @@ public struct JobRecord: Codable, Sendable, Equatable {
         self.attempts = attempts
         self.events = events
         self.steps = steps
+        self.restore = restore
+        self.members = members
+        self.decision = decision
+        self.reached = reached
     }
 }
 

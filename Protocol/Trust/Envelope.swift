@@ -13,6 +13,7 @@ public struct Envelope: Codable, Sendable, Equatable {
     }
 
     public static let jobType = "application/vnd.etcd-backup-fleet.job.v1+json"
+    public static let decisionType = "application/vnd.etcd-backup-fleet.decision.v1+json"
 
     public var payloadType: String
     /// Base64.

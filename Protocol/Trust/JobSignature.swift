@@ -12,11 +12,17 @@ public struct JobSigner: Sendable {
         keyID = try VerifyingKey(raw: try key.rawPublicKey()).id
     }
 
-    public func sign(_ job: Job) throws(FleetError) -> Envelope {
-        let payload = try JSON.encode(job)
-        let signature = try key.sign(Envelope.preAuthenticationEncoding(type: Envelope.jobType, payload: payload))
+    public func sign(_ job: Job) throws(FleetError) -> Envelope { try sign(job, as: Envelope.jobType) }
+
+    public func sign(_ decision: JobDecision) throws(FleetError) -> Envelope {
+        try sign(decision, as: Envelope.decisionType)
+    }
+
+    private func sign(_ statement: some Encodable, as type: String) throws(FleetError) -> Envelope {
+        let payload = try JSON.encode(statement)
+        let signature = try key.sign(Envelope.preAuthenticationEncoding(type: type, payload: payload))
         return Envelope(
-            payloadType: Envelope.jobType, payload: payload.base64,
+            payloadType: type, payload: payload.base64,
             signatures: [Envelope.Signature(keyid: keyID, sig: signature.base64)])
     }
 }
@@ -31,12 +37,23 @@ extension Envelope {
     ///
     /// - Throws: `bad-signature`, or `malformed` for signed bytes that are no job (a coordinator's bug).
     public func job(verifiedBy key: VerifyingKey) throws(FleetError) -> Job {
+        try statement(Self.jobType, "job", key)
+    }
+
+    /// The same for a decision.
+    public func decision(verifiedBy key: VerifyingKey) throws(FleetError) -> JobDecision {
+        try statement(Self.decisionType, "decision", key)
+    }
+
+    private func statement<Statement: Decodable>(
+        _ type: String, _ what: String, _ key: VerifyingKey
+    ) throws(FleetError) -> Statement {
         let hint = "was the coordinator set up anew? then enroll this node again; otherwise treat it as an attack"
-        guard payloadType == Self.jobType else {
-            throw FleetError(.badSignature, "the envelope is no job: \(payloadType.debugDescription)", hint: hint)
+        guard payloadType == type else {
+            throw FleetError(.badSignature, "the envelope is no \(what): \(payloadType.debugDescription)", hint: hint)
         }
         guard let payload = [UInt8](base64: payload) else {
-            throw FleetError(.badSignature, "the job's payload is not base64", hint: hint)
+            throw FleetError(.badSignature, "the \(what)'s payload is not base64", hint: hint)
         }
         let message = Self.preAuthenticationEncoding(type: payloadType, payload: payload)
         // The key id only says which key to try (DSSE): we have one, and it alone decides.
@@ -44,8 +61,8 @@ extension Envelope {
             [UInt8](base64: signature.sig).map { key.verifies($0, of: message) } ?? false
         }
         guard valid else {
-            throw FleetError(.badSignature, "the job is not signed by this node's coordinator", hint: hint)
+            throw FleetError(.badSignature, "the \(what) is not signed by this node's coordinator", hint: hint)
         }
-        return try JSON.decode(Job.self, from: payload)
+        return try JSON.decode(Statement.self, from: payload)
     }
 }

@@ -9,7 +9,8 @@ enum JobWatch {
     static func follow(
         _ id: String, _ control: Control, each: (JobEvent) -> Void
     ) async throws(FleetError) -> JobRecord {
-        var seen = 0
+        // By job: a restore of several members tells of each.
+        var seen: [String: Int] = [:]
         var failures = 0
         while true {
             do throws(FleetError) {
@@ -24,8 +25,8 @@ enum JobWatch {
                             each(event)
                             continue
                         }
-                        guard event.sequence > seen else { continue }
-                        seen = event.sequence
+                        guard event.sequence > seen[event.job, default: 0] else { continue }
+                        seen[event.job] = event.sequence
                         each(event)
                     case .end(let body): return try JSON.decode(JobRecord.self, from: body)
                     case .data: throw FleetError(.protocolViolation, "bytes in a job's events")
@@ -43,9 +44,14 @@ enum JobWatch {
         }
     }
 
-    /// One line an event, as `restore` and `job watch` show it.
-    static func line(_ event: JobEvent) -> String? {
-        let time = event.time.short.dropFirst(11)
+    /// Which member a job is of, where there are several.
+    static func nodes(_ job: JobRecord) -> [String: String] {
+        Dictionary((job.members ?? []).map { ($0.id, $0.node) }) { first, _ in first }
+    }
+
+    /// One line an event, as `restore` and `job show` show it.
+    static func line(_ event: JobEvent, _ nodes: [String: String] = [:]) -> String? {
+        let time = event.time.short.dropFirst(11) + (nodes[event.job].map { "  \($0)" } ?? "")
         let detail = event.detail.map { ": \($0)" } ?? ""
         switch event.kind {
         case .accepted: return "\(time)  the agent has accepted the job"
@@ -55,7 +61,13 @@ enum JobWatch {
             return
                 "\(time)  \(event.step ?? "step") FAILED: \(event.error?.message ?? event.detail ?? "no reason given")"
         case .note: return event.detail.map { "\(time)  \($0)" }
-        case .outcome, .progress: return nil
+        case .reached: return "\(time)  has ended \(event.phase?.rawValue ?? "a phase"), waits for the others"
+        case .held: return "\(time)  can't go on: \(event.error?.message ?? "no reason given")"
+        case .decided: return event.detail.map { "\(time)  \($0)" }
+        case .outcome:
+            guard !nodes.isEmpty, let outcome = event.outcome else { return nil }
+            return "\(time)  \(outcome.result.rawValue): \(outcome.summary)"
+        case .progress: return nil
         }
     }
 }

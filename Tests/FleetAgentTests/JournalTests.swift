@@ -115,8 +115,8 @@ import Testing
             let journal = try Journal<RestoreEntry>(directory + "/j")
             let driver = RestoreDriver(
                 journal: journal, steps: RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state")),
-                port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: .none
-            ) { _, _, _, _ in }
+                port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: .none,
+                decisions: DecisionBox(), report: { _, _, _, _ in }, waits: { _, _, _ in true })
             let error = await #expect(throws: FleetError.self) {
                 _ = try await driver.run(RestoreMachine(steps: work.steps, boot: boot))
             }

@@ -107,6 +107,9 @@ import Testing
                 node.undo(step)
                 if died() { continue }
                 write(.undone(step))
+            case .wait:
+                Issue.record("one member alone waits for nobody")
+                return (node, .stuck, moment)
             case .end(let verdict, _): return (node, verdict, moment)
             }
         }
@@ -126,7 +129,7 @@ import Testing
         case .prepare:
             #expect(result.verdict == .failed)
             #expect(result.node == .old)
-        case .switchOver, .verify:
+        case .quiesce, .stop, .start, .verify:
             #expect(result.verdict == .rolledBack)
             #expect(result.node == .old)
         case .commit: #expect(result.verdict == .stuck)
@@ -164,7 +167,7 @@ import Testing
 
     /// After a reboot the switch is done again, and a step that went well before may fail now: then everything that was
     /// done before the reboot is taken back too.
-    @Test(arguments: steps.filter { $0.phase == .switchOver || $0.phase == .verify })
+    @Test(arguments: steps.filter { $0.phase > .prepare && $0.phase < .commit })
     func aStepThatFailsWhenItIsDoneAgain(step: RestoreStep) {
         var rolledBack = 0
         for moment in 0..<run().moments {
@@ -192,5 +195,51 @@ import Testing
         #expect(machine.next() == .end(.stuck, Self.failure))
         machine.apply(.resumed(boot: Self.boots[0], expired: false))
         #expect(machine.next() == .write(.undoStarted(.checkSnapshot)))
+    }
+
+    // MARK: one of several
+
+    /// A member that has ended its verification, before it heard of the commit.
+    private func verified() -> RestoreMachine {
+        var machine = RestoreMachine(steps: Self.steps, boot: Self.boots[0], isMember: true)
+        for phase in RestorePhase.allCases where phase < .commit { machine.apply(.decided(.proceed(phase))) }
+        perform(&machine)
+        #expect(machine.next() == .wait(reached: .verify, nil))
+        return machine
+    }
+
+    /// Everything that it may do, until it waits or ends.
+    private func perform(_ machine: inout RestoreMachine, failing: RestoreStep? = nil) {
+        for _ in 0..<100 {
+            switch machine.next() {
+            case .write(let record): machine.apply(record)
+            case .perform(let step):
+                machine.apply(step == failing ? .failed(step, Self.failure) : .done(step, note: nil))
+            case .undo(let step): machine.apply(.undone(step))
+            case .wait, .end: return
+            }
+        }
+    }
+
+    /// The power goes between a member's last word and the commit, and the switch, done again, fails: the others are
+    /// committed, so it has to go on, and may never take anything back.
+    @Test func committedWhileItFails() {
+        var machine = verified()
+        machine.apply(.resumed(boot: Self.boots[1], expired: false))
+        perform(&machine, failing: .startEtcd)
+        #expect(machine.next() == .wait(reached: .verify, Self.failure))
+        machine.apply(.decided(.proceed(.commit)))
+        #expect(machine.next() == .write(.started(.startEtcd)))
+        var failsAgain = machine
+        perform(&machine)
+        #expect(machine.next() == .end(.succeeded, nil))
+
+        perform(&failsAgain, failing: .startEtcd)
+        #expect(failsAgain.next() == .end(.stuck, Self.failure))
+        // A person has mended it and started the agent again.
+        failsAgain.apply(.resumed(boot: Self.boots[1], expired: false))
+        #expect(failsAgain.next() == .write(.started(.startEtcd)))
+        perform(&failsAgain)
+        #expect(failsAgain.next() == .end(.succeeded, nil))
     }
 }

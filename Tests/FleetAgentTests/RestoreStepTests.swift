@@ -64,7 +64,7 @@ import Testing
         #expect(try FileSystem.status(new)?.mode == 0o750)
         #expect(try FileSystem.status(new + "/member/snap/db")?.mode == 0o600)
         #expect(try FileSystem.list(old + "/member/snap") == [])
-        try node.steps.undo(.restoreData)
+        _ = try node.steps.undo(.restoreData)
         #expect(!FileSystem.exists(new))
         #expect(FileSystem.exists(old))
 
@@ -78,7 +78,7 @@ import Testing
         var other = node.steps
         other.work.snapshot.facts.status.hash ^= 1
         #expect(code { _ = try other.perform(.checkSnapshot) } == .badSnapshot)
-        try node.steps.undo(.fetch)
+        _ = try node.steps.undo(.fetch)
         #expect(!FileSystem.exists(path))
     }
 
@@ -99,18 +99,18 @@ import Testing
         for _ in 0..<2 { _ = try node.steps.perform(.switchFiles) }
         #expect(try FileSystem.readText(file) == after)
         #expect(try FileSystem.status(file)?.mode == 0o640)
-        for _ in 0..<2 { try node.steps.undo(.switchFiles) }
+        for _ in 0..<2 { _ = try node.steps.undo(.switchFiles) }
         #expect(try FileSystem.readText(file) == before)
         try FileSystem.writeDurably(file, (before + "# by hand\n").utf8)
         #expect(code { _ = try node.steps.perform(.switchFiles) } == .changedMeanwhile)
         // It leads to the old data as it stands: going back needs nothing of it, and it is left alone.
-        #expect(code { try node.steps.undo(.switchFiles) } == nil)
+        #expect(code { _ = try node.steps.undo(.switchFiles) } == nil)
         #expect(try FileSystem.readText(file) == before + "# by hand\n")
         #expect(try node.steps.standing().contains("was changed by somebody else"))
         // This one leads to the new data, and only who changed it knows what it should be.
         try FileSystem.writeDurably(file, (after + "# by hand\n").utf8)
         #expect(code { _ = try node.steps.perform(.switchFiles) } == .changedMeanwhile)
-        #expect(code { try node.steps.undo(.switchFiles) } == .changedMeanwhile)
+        #expect(code { _ = try node.steps.undo(.switchFiles) } == .changedMeanwhile)
         #expect(try FileSystem.readText(file) == after + "# by hand\n")
     }
 
@@ -130,7 +130,7 @@ import Testing
         #expect(FileSystem.exists(file))
         _ = try node.steps.perform(.stopControlPlane)
         try FileSystem.writeDurably(file, "written meanwhile".utf8)
-        #expect(code { try node.steps.undo(.stopControlPlane) } == .changedMeanwhile)
+        #expect(code { _ = try node.steps.undo(.stopControlPlane) } == .changedMeanwhile)
         #expect(try FileSystem.readText(file) == "written meanwhile")
     }
 
@@ -202,10 +202,10 @@ import Testing
             try Waiting.until(3) { () throws(FleetError) in
                 try ProcessTable.etcds().contains { $0.openDataDir == work.plan.newDataDir }
             })
-        try node.steps.undo(.switchFiles)
+        _ = try node.steps.undo(.switchFiles)
         #expect(try !isThere())
         #expect(FileSystem.exists(manifest))
-        try node.steps.undo(.restoreData)
+        _ = try node.steps.undo(.restoreData)
         #expect(!FileSystem.exists(work.plan.newDataDir))
     }
 

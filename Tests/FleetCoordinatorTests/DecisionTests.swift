@@ -54,27 +54,6 @@ struct DecisionTests {
         #expect(guarded(own, target(), [agent(version: "3.4.23")]) == .versionTooOld)
         #expect(guarded(own, target(), [agent(version: "3.10.0")]) == nil)
         #expect(guarded(own, target(), [agent(version: "3.5.0")]) == nil)
-        #expect(guarded(own, target(), [agent(members: 3)]) == .manyMembers)
-    }
-
-    /// However the members are known of: by the flag, by the snapshot, or by the agents beside them.
-    @Test func severalMembersAreNotRestored() {
-        var snapshot = Fixture.record("s1")
-        for (members, code) in [(nil, nil), (1, nil), (2, .manyMembers), (3, .manyMembers)]
-            as [(Int?, FleetError.Code?)]
-        {
-            snapshot.facts.members = members
-            #expect(guarded(SnapshotEntry(record: snapshot), target(), [agent()]) == code)
-        }
-        snapshot.facts.members = nil
-        let own = SnapshotEntry(record: snapshot)
-        #expect(guarded(own, target(), [agent("n1"), agent("n2")]) == .manyMembers)
-        #expect(guarded(own, target(), [agent("n1"), agent("n2", connected: false)]) == .manyMembers)
-        #expect(guarded(own, target(), [agent("n1"), agent("n2", found: false)]) == nil)
-        var gone = agent("n2")
-        gone.certificate = Fixture.certificate()
-        gone.certificate?.revoked = Timestamp(milliseconds: 0)
-        #expect(guarded(own, target(), [agent("n1"), gone]) == nil)
     }
 
     @Test(arguments: [
@@ -106,6 +85,15 @@ struct DecisionTests {
         #expect(
             try AgentChoice.choose([agent("n1"), agent("n2", seen: "2026-11-24T07:00:00Z")], cluster: "a").node
                 == "n2")
+        // Of several members one whose etcd runs, and none that was tried just now.
+        var down = agent("n2", seen: "2026-11-24T07:00:00Z")
+        down.instance?.pid = nil
+        #expect(try AgentChoice.choose([agent("n1"), down], cluster: "a").node == "n1")
+        #expect(try AgentChoice.choose([agent("n1"), down], cluster: "a", avoiding: ["n1"]).node == "n2")
+        let none = #expect(throws: FleetError.self) {
+            try AgentChoice.choose([agent("n1"), agent("n2")], cluster: "a", avoiding: ["n1", "n2"])
+        }
+        #expect(none?.code == .noAgent)
         var revoked = agent("n9", seen: "2026-11-24T08:00:00Z")
         revoked.certificate = Fixture.certificate()
         revoked.certificate?.revoked = Timestamp(milliseconds: 0)

@@ -92,7 +92,8 @@ extension LabFleet {
             point)
         try await exec(node, "systemctl", "daemon-reload")
         try await exec(node, "systemctl", "restart", "fleet-agent")
-        try await waitForAgent(node)
+        let cluster = node.split(separator: "-").first.map(String.init) ?? node
+        try await waitForAgent(cluster, count: cluster == node ? 1 : 3)
     }
 
     func disarmCrash(_ node: String) async throws {

@@ -5,7 +5,7 @@ extension LabFleet {
     private static let holds = "/run/fleet-holds"
 
     /// The agent restarts and looks out for points to stay at.
-    func allowHolds(_ node: String) async throws {
+    func allowHolds(_ node: String, of cluster: String? = nil, count: Int = 1) async throws {
         try await exec(node, "mkdir", "-p", "/etc/systemd/system/fleet-agent.service.d", Self.holds)
         try await exec(
             node, "sh", "-c",
@@ -13,7 +13,7 @@ extension LabFleet {
             "sh", Self.holds)
         try await exec(node, "systemctl", "daemon-reload")
         try await exec(node, "systemctl", "restart", "fleet-agent")
-        try await waitForAgent(node)
+        try await waitForAgent(cluster ?? node, count: count)
     }
 
     /// - Parameter points: as "save:before".

@@ -96,19 +96,37 @@ struct LabFleet: Sendable {
     func makeCluster(_ name: String, _ kind: [String]) async throws {
         let made = try await Lab.run(["node", lab, name] + kind)
         try #require(made.succeeded, "\(made.complaint)")
-        try await install("fleet-agent", on: name)
-        try await installUnit("fleet-agent", on: name)
         try await fleetctl("cluster", "add", name)
-        let token = try await fleetctl("agent", "token", name).output.trimmed
-        let enrolled = try await Lab.run(["exec", lab, name, "--", "fleet-agent", "enroll", "-"], input: token + "\n")
-        try #require(enrolled.succeeded, "\(enrolled.complaint)")
-        try await exec(name, "systemctl", "enable", "--quiet", "--now", "fleet-agent")
+        try await startAgent(name, of: name)
         try await waitForAgent(name)
     }
 
-    func waitForAgent(_ name: String) async throws {
-        try await eventually("the agent on \(name) is connected") {
-            try await fleetctl("agent", "list", name, "-o", "json").output.contains(#""connected" : true"#)
+    /// A cluster of three members on nodes NAME-1 to NAME-3, each with its agent, all connected.
+    func makeMembers(_ name: String, _ kind: [String]) async throws -> [String] {
+        let made = try await Lab.run(["cluster", lab, name] + kind)
+        try #require(made.succeeded, "\(made.complaint)")
+        try await fleetctl("cluster", "add", name)
+        let nodes = (1...3).map { "\(name)-\($0)" }
+        for node in nodes { try await startAgent(node, of: name) }
+        try await waitForAgent(name, count: 3)
+        return nodes
+    }
+
+    private func startAgent(_ node: String, of cluster: String) async throws {
+        try await install("fleet-agent", on: node)
+        try await installUnit("fleet-agent", on: node)
+        let token = try await fleetctl("agent", "token", cluster).output.trimmed
+        let enrolled = try await Lab.run(["exec", lab, node, "--", "fleet-agent", "enroll", "-"], input: token + "\n")
+        try #require(enrolled.succeeded, "\(enrolled.complaint)")
+        try await exec(node, "systemctl", "enable", "--quiet", "--now", "fleet-agent")
+    }
+
+    /// All of a cluster's agents are connected and know their etcd.
+    func waitForAgent(_ cluster: String, count: Int = 1) async throws {
+        try await eventually("the agents of \(cluster) are connected") {
+            let list = try await fleetctl("agent", "list", cluster, "-o", "json").output
+            let connected = list.ranges(of: #""connected" : true"#).count
+            return connected == count && list.ranges(of: #""peerURLs" : ["#).count == count
         }
     }
 

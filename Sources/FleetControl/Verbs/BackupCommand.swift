@@ -79,21 +79,40 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
     let started = ContinuousClock.now
     var result = BackupResult(cluster: cluster, seconds: 0)
     do throws(FleetError) {
-        let job: JobRecord = try await control.call(ControlMethod.startBackup, BackupRequest(cluster: cluster))
-        result.job = job.id
+        var job: JobRecord = try await control.call(ControlMethod.startBackup, BackupRequest(cluster: cluster))
         await progress.started(cluster)
-        let ended = try await JobWatch.follow(job.id, control) { event in
-            if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
-            if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
-        }
-        if ended.state == .succeeded {
-            result.snapshot = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
-        } else {
-            result.error = ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
+        var tried: [String] = []
+        while true {
+            result.job = job.id
+            let ended = try await JobWatch.follow(job.id, control) { event in
+                if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
+                if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
+            }
+            if ended.state == .succeeded {
+                result.snapshot = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
+                result.error = nil
+                break
+            }
+            let error = ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
+            // The first is told: of a cluster that is ill as a whole, the others say the same.
+            if result.error == nil { result.error = error }
+            tried.append(ended.node)
+            guard ended.state == .failed, let next = await another(cluster, tried, control) else { break }
+            call.terminal.note("\(cluster)  \(ended.node): \(Terminal.clean(error.message)); trying \(next.node)")
+            job = next
         }
     } catch { result.error = error }
     result.seconds = ((ContinuousClock.now - started).seconds * 1000).rounded() / 1000
     return result
+}
+
+/// A backup by another member, which has the same data; nil where there is none.
+private func another(_ cluster: String, _ tried: [String], _ control: Control) async -> JobRecord? {
+    let agents: [AgentRecord]? = try? await control.ask(ControlMethod.listAgents, ListRequest(cluster: cluster))
+    guard (agents ?? []).contains(where: { $0.connected && $0.instance != nil && !tried.contains($0.node) }) else {
+        return nil
+    }
+    return try? await control.call(ControlMethod.startBackup, BackupRequest(cluster: cluster, avoid: tried))
 }
 
 /// One line a cluster when it is done; on a terminal a last line, redrawn, says what is under way.

@@ -47,7 +47,8 @@ let jobCommand = Command(
 private func show(_ job: JobRecord, _ terminal: Terminal) {
     terminal.print("job        \(job.id)")
     terminal.print("kind       \(job.kind)\(job.dryRun ? " (dry run)" : "")")
-    terminal.print("cluster    \(job.cluster), node \(job.node)")
+    terminal.print("cluster    \(job.cluster), \(job.members == nil ? "node" : "nodes") \(job.node)")
+    if let restore = job.restore { terminal.print("restore    \(restore), of which this is one member's part") }
     terminal.print("snapshot   \(job.snapshot)")
     terminal.print("state      \(job.state.paint(terminal)(job.state.rawValue))")
     terminal.print("asked for  \(job.created.short) by \(job.requestedBy)")
@@ -59,6 +60,15 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
         terminal.print("error      \(Terminal.clean(error.message)) (\(error.code))")
         if let hint = error.hint { terminal.print("hint       \(Terminal.clean(hint))") }
     }
-    if !job.events.isEmpty { terminal.print("") }
-    for event in job.events { if let line = JobWatch.line(event) { terminal.print(Terminal.clean(line)) } }
+    for member in job.members ?? [] {
+        terminal.print("member     \(RestoreReport.line(member, terminal))")
+        if member.state == .stuck || member.state == .lost, let error = member.error {
+            terminal.print("           \(Terminal.clean(error.message))")
+            if let hint = error.hint { terminal.print("           hint: \(Terminal.clean(hint))") }
+        }
+    }
+    let events = (job.events + (job.members ?? []).flatMap(\.events)).sorted { $0.time < $1.time }
+    let nodes = JobWatch.nodes(job)
+    if !events.isEmpty { terminal.print("") }
+    for event in events { if let line = JobWatch.line(event, nodes) { terminal.print(Terminal.clean(line)) } }
 }

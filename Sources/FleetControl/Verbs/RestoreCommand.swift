@@ -9,10 +9,14 @@ let restoreCommand = Command(
         etcd is switched to it and checked. If that fails, the old configuration and the old data serve again. The old
         data directory is never changed and never deleted.
 
+        A cluster of several members is restored as one: each step is done on all nodes before the next is begun on any,
+        and until the restored members are proven to be one cluster with the same data, any failure puts the old data
+        back on all of them. Every member needs an agent, and all have to be connected.
+
         --at takes a snapshot's id or a unique beginning of it, 'latest', or a time: then it is the newest snapshot that
         was saved at or before it. A time is written like 2026-11-24T06:00Z; without a zone it is UTC.
 
-        Once it has begun, the node goes on by itself: interrupting this command only stops watching. 'fleetctl job show'
+        Once it has begun, it goes on by itself: interrupting this command only stops watching. 'fleetctl job show'
         tells what became of it.
         """,
     arguments: [.init("CLUSTER", "the cluster to restore")],
@@ -51,7 +55,7 @@ let restoreCommand = Command(
     // What was shown is what is restored, whatever is stored in between.
     request.at = preview.snapshot.record.id
     let terminal = call.terminal
-    if !Output.isJSON(call) { describe(preview, terminal) }
+    if !Output.isJSON(call) { RestoreReport.describe(preview, terminal) }
     if !request.dryRun, !call.has("yes") {
         guard terminal.confirms("Replace the present data of \(request.cluster)?") else {
             terminal.note("nothing was done; answer y on a terminal, or give --yes")
@@ -64,68 +68,26 @@ let restoreCommand = Command(
         request.dryRun
             ? "the plan is still made; see 'fleetctl job show \(job.id)'"
             : "the restore goes on by itself; see 'fleetctl job show \(job.id)'")
+    let nodes = JobWatch.nodes(job)
     let ended = try await JobWatch.follow(job.id, control) { event in
         guard !Output.isJSON(call), !request.dryRun else { return }
-        if let line = JobWatch.line(event) { terminal.note(Terminal.clean(line)) }
+        if let line = JobWatch.line(event, nodes) { terminal.note(Terminal.clean(line)) }
         // On a terminal the transfer is drawn in place, and the next line takes its place.
         if event.kind == .progress, terminal.errorIsTerminal {
-            terminal.noteRaw("\r\u{1b}[K          \(Terminal.clean(event.detail ?? ""))\r")
+            let node = nodes[event.job].map { "\($0)  " } ?? ""
+            terminal.noteRaw("\r\u{1b}[K          \(node)\(Terminal.clean(event.detail ?? ""))\r")
         }
     }
     Interruption.isOver()
-    if Output.isJSON(call) { try Output.json(ended, call) } else { report(ended, terminal, dryRun: request.dryRun) }
+    if Output.isJSON(call) {
+        try Output.json(ended, call)
+    } else {
+        RestoreReport.print(ended, terminal, dryRun: request.dryRun)
+    }
     switch ended.state {
     case .succeeded: return .success
     case .rolledBack: return .rolledBack
     case .stuck: return .stuck
     default: return .failure
     }
-}
-
-private func describe(_ preview: RestorePreview, _ terminal: Terminal) {
-    let (record, facts) = (preview.snapshot.record, preview.snapshot.record.facts)
-    terminal.note("restore   \(preview.cluster.name), member on \(preview.agent.node)")
-    terminal.note(
-        "to        \(record.id), saved \(facts.savedAt.short) (\(facts.savedAt.ago())), revision \(facts.status.revision), \(Human.bytes(record.size))"
-    )
-    if record.cluster != preview.cluster.name {
-        terminal.note("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
-    }
-    if record.imported != nil, preview.snapshot.condition == .foreign {
-        terminal.note("CAUTION   \(Terminal.clean(preview.snapshot.problem?.message ?? "it was imported"))")
-    }
-    if let etcd = preview.agent.instance {
-        terminal.note(
-            "replaces  the data in \(Terminal.clean(etcd.dataDir)), which is kept; all writes since then are lost to etcd"
-        )
-    }
-}
-
-private func report(_ job: JobRecord, _ terminal: Terminal, dryRun: Bool) {
-    if let plan = job.outcome?.plan, dryRun {
-        terminal.print("plan for \(plan.cluster) on \(plan.node) (\(plan.topology.rawValue))")
-        terminal.print("  old data  \(Terminal.clean(plan.oldDataDir))")
-        terminal.print("  new data  \(Terminal.clean(plan.newDataDir))")
-        if let old = plan.oldWalDir, let new = plan.newWalDir {
-            terminal.print("  WAL       \(Terminal.clean(old)) -> \(Terminal.clean(new))")
-        }
-        for (i, step) in plan.steps.enumerated() {
-            terminal.print("  \(i + 1). \(step.name): \(Terminal.clean(step.description))")
-        }
-        for change in plan.changes {
-            terminal.print("")
-            for line in UnifiedDiff.text(path: change.path, before: change.before ?? "", after: change.after).split(
-                separator: "\n", omittingEmptySubsequences: false) where !line.isEmpty
-            {
-                terminal.print(Terminal.clean(String(line)))
-            }
-        }
-        terminal.print("")
-    }
-    if job.state == .succeeded {
-        terminal.print(terminal.green("ok") + "  " + Terminal.clean(job.outcome?.summary ?? "done"))
-        return
-    }
-    terminal.print(terminal.red(job.state.rawValue.uppercased()) + "  " + Terminal.clean(job.outcome?.summary ?? ""))
-    if let error = job.error { terminal.error(error) }
 }

@@ -2,14 +2,14 @@ internal import FleetCrypto
 
 /// The ids that etcd gives a member and a cluster at a restore: known before anything is started
 /// (etcdserver/membership: `NewMember`, `genID`).
-enum MemberIdentity {
+public enum MemberIdentity {
     /// The first 8 bytes of SHA-1 over the sorted peer URLs and the cluster token.
-    static func member(peerURLs: [String], token: String) -> UInt64 {
+    public static func member(peerURLs: [String], token: String) -> UInt64 {
         prefix(Array((peerURLs.sorted(by: bytewise).joined() + token).utf8))
     }
 
     /// The same over the members' ids in rising order, 8 bytes big-endian each.
-    static func cluster(members: [UInt64]) -> UInt64 {
+    public static func cluster(members: [UInt64]) -> UInt64 {
         prefix(members.sorted().flatMap { id in (0..<8).map { UInt8(truncatingIfNeeded: id >> (56 - 8 * $0)) } })
     }
 

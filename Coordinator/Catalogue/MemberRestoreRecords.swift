@@ -1,0 +1,63 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+/// A restore of several members as operators see it: one job that has its members' jobs in it.
+extension Catalogue {
+    /// With its members, their events and the decisions.
+    func memberRestore(_ id: String) throws(FleetError) -> JobRecord {
+        guard let record = try memberRestores("id = ?", id).first else {
+            throw FleetError(.notFound, "there is no restore \(Names.quote(id))")
+        }
+        return record
+    }
+
+    /// The ids that begin so.
+    func restoreIDs(_ prefix: String) throws(FleetError) -> [String] {
+        try db.all("SELECT id FROM member_restores WHERE id >= ? AND id < ? LIMIT 6", prefix, prefix + "~") {
+            row throws(FleetError) in try row["id"]
+        }
+    }
+
+    func memberJobs(_ restore: String) throws(FleetError) -> [JobRecord] {
+        try records("restore = ? ORDER BY id", restore)
+    }
+
+    func memberRestores(
+        _ condition: String, _ values: (any SQLiteBindable)?..., detailed: Bool = true
+    ) throws(FleetError) -> [JobRecord] {
+        try db.all("SELECT * FROM member_restores WHERE \(condition)", values: values) { row throws(FleetError) in
+            let id: String = try row["id"]
+            var members = try self.memberJobs(id)
+            let dryRun: Bool = try row["dry_run"]
+            let transaction = try self.transaction(id)
+            if detailed {
+                members = try members.map { member throws(FleetError) in
+                    var member = try self.job(member.id)
+                    member.reached = transaction.reached(member.node)
+                    return member
+                }
+            }
+            var record = JobRecord(
+                id: id, cluster: try row["cluster"], node: members.map(\.node).joined(separator: ", "),
+                kind: "restore", snapshot: try row["snapshot"], dryRun: dryRun,
+                state: try row.state("state") ?? .running,
+                requestedBy: try row["requested_by"], created: try row["created"],
+                started: members.compactMap(\.started).min(), finished: try row["finished"],
+                lastHeard: members.compactMap(\.lastHeard).max(), outcome: nil,
+                error: try row.json(FleetError.self, "error"), attempts: [], events: [], members: members)
+            if !dryRun {
+                record.decision = transaction.decision
+                if detailed { record.events = try self.decisions(id) }
+            }
+            return record
+        }
+    }
+
+    private func decisions(_ id: String) throws(FleetError) -> [JobEvent] {
+        try restoreRecords(id).compactMap { sequence, time, record in
+            guard case .decided(let decision) = record else { return nil }
+            return RestoreWords.event(decision, restore: id, sequence: sequence, time: time)
+        }
+    }
+}
