@@ -27,6 +27,10 @@ def hierarchies():
     return found
 
 
+def only_version_2():
+    return all(kind == "cgroup2" for _, kind, _ in hierarchies())
+
+
 def own_path(kind, options):
     """The group of this process in a hierarchy, as /proc/self/cgroup writes it."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -51,9 +55,8 @@ def create(lab, node):
 
 def create_once(lab, node):
     made = []
-    mounted = hierarchies()
-    only_v2 = all(kind == "cgroup2" for _, kind, _ in mounted)
-    for point, kind, options in mounted:
+    only_v2 = only_version_2()
+    for point, kind, options in hierarchies():
         above = point if kind == "cgroup2" else point / own_path(kind, options).lstrip("/")
         group = above / CGROUP_NAME / lab / node
         for level in (group.parents[1], group.parents[0], group):

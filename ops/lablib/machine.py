@@ -151,8 +151,11 @@ def inside(node):
 
 def enter_groups(node):
     """Move this process into the node's groups, so that what it starts goes down with the node."""
-    # A group beside systemd's own: on version 2 a group that hands controllers down may hold no process.
-    cgroups.join([cgroups.make_group(group / "exec") for group in cgroups.groups(node.lab.name, node.name)])
+    # A group beside systemd's own: on version 2 a group that hands controllers down may hold no process. There
+    # systemd-nspawn makes `payload` the node's root, and a process from outside it cannot be moved into a container.
+    groups = cgroups.groups(node.lab.name, node.name)
+    roots = [group / "payload" if cgroups.only_version_2() else group for group in groups]
+    cgroups.join([cgroups.make_group(root / "exec") for root in roots])
 
 
 def power_off(node):

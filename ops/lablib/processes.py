@@ -4,6 +4,7 @@ A process is named by its pid and its start time (field 22 of /proc/PID/stat). S
 machine's boot, so what is kept on disk also names the machine's boot.
 """
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -48,8 +49,11 @@ def kill_if(pid, still_meant):
     """SIGKILL `pid` if `still_meant()` holds once the process is pinned by a pidfd; True if a signal was sent."""
     try:
         handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return False
+    except OSError as error:
+        # Linux 6.1 says EINVAL, not ESRCH, of a process that is gone while others of its process group live.
+        if error.errno in (errno.ESRCH, errno.EINVAL):
+            return False
+        raise
     try:
         if not still_meant():
             return False

@@ -6,7 +6,7 @@ that overrides its unit, no kubelet configuration, and etcd listening for client
 
 import shutil
 
-from . import etcd_config, images, manifests
+from . import cgroups, etcd_config, images, manifests
 from .etcd_config import Tls
 from .external import write
 from .run import run
@@ -34,6 +34,11 @@ Description=Let containers make cgroups in this node
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/local/libexec/cgroups-writable
+"""
+# On cgroup version 2 podman 4.3's cgroupfs manager puts a filter on a pod's group that denies every device, and runc
+# cannot open /dev/null below it. Groups that systemd makes for podman have no such filter.
+SYSTEMD_CGROUPS = """[engine]
+cgroup_manager = "systemd"
 """
 SERVICE_MANAGER = """[Service]
 ExecStart=
@@ -84,6 +89,8 @@ def install_kubelet(root):
     images.install_file(images.FILES / "kubelet", root / "usr/local/libexec/kubelet")
     write(root / "etc/systemd/system/kubelet.service", KUBELET_UNIT)
     write(root / "etc/systemd/system/cgroups-writable.service", CGROUPS_UNIT)
+    if cgroups.only_version_2():
+        write(root / "etc/containers/containers.conf.d/cgroups.conf", SYSTEMD_CGROUPS)
     run(["systemctl", f"--root={root}", "enable", "kubelet.service"])
 
 
