@@ -62,7 +62,8 @@ struct CheckRaceTests {
 
     @Test(arguments: ["s0", "s1", "s2"])
     func nothingSoundIsCalledDamaged(_ victim: String) throws {
-        try check(without: victim, { _, _ in }) { report, turn in
+        try check(without: victim) { _, _ in
+        } _: { report, turn in
             #expect(report.findings == [], "opening \(turn)")
         }
     }

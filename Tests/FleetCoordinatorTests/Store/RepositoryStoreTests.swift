@@ -203,10 +203,10 @@ struct RepositoryStoreTests {
                 second.withLock { $0.isDone = true }
                 second.broadcast()
             }
-            _ = second.waiting(seconds: 1, until: { $0.isDone }) { _, isReady in isReady }
+            _ = second.waiting(seconds: 1, until: \.isDone) { _, isReady in isReady }
         }
         let first = try store.begin("up")
-        #expect(second.waiting(seconds: 20, until: { $0.isDone }) { _, isReady in isReady })
+        #expect(second.waiting(seconds: 20, until: \.isDone) { _, isReady in isReady })
         let writers = [first] + (second.withLock { $0.writer }.map { [$0] } ?? [])
         var living: [any IncomingSnapshot] = []
         for writer in writers where await code({ _ = try writer.allBytes() }) == nil { living.append(writer) }
