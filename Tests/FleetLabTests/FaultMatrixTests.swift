@@ -14,9 +14,9 @@ struct FaultMatrixTests {
     @Test func everyCellEndsOneWayOrTheOther() async throws {
         let cells = Swift.stride(from: 0, to: FaultCell.all.count, by: max(1, Self.stride)).map { FaultCell.all[$0] }
         var rows = [row("FAULT", "AT", "ON", "OUTCOME", "DOWN", "WHOLE")]
-        try await LabFleet.with(hubDisk: "96M") { fleet in
+        try await LabFleet.with(hubDisk: "200M") { fleet in
             let nodes = try await fleet.saved(
-                "ha", ["--kind", "external", "--layout", "kubespray", "--disk", "/var/lib/fleet-agent=48M"])
+                "ha", ["--kind", "external", "--layout", "kubespray", "--disk", "/var/lib/fleet-agent=128M"])
             for node in nodes { try await fleet.allowHolds(node, of: "ha", count: 3) }
             let matrix = FaultMatrix(
                 fleet: fleet, nodes: nodes, snapshot: try await fleet.latestSnapshot("ha"), wait: Self.wait)
