@@ -57,7 +57,10 @@ struct FaultCell: Sendable, CustomStringConvertible {
         add(.etcdKilled, etcdPoints, Role.allCases) { _ in .restored }
         add(.cableShort, fewPoints, [.follower]) { _ in .restored }
         // Behind the commit there is no way back; before it, all go back without the one that is away.
-        add(.cableLong, fewPoints, [.follower]) { $0 == "finish:before" ? .restored : .old }
+        add(.cableLong, fewPoints, [.follower]) { point in
+            // Much may have to be fetched in the first phase, so it has patience.
+            point == "finish:before" ? .restored : point == "preflight:before" ? .either : .old
+        }
         add(.powerCut, fewPoints, Role.allCases) { $0 == "finish:before" ? .restored : .either }
         add(.agentDiskFull, ["fetch:before"], [.follower]) { _ in .old }
         add(.agentDiskFull, ["stop-etcd:before"], [.follower]) { _ in .either }
