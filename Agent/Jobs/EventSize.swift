@@ -35,7 +35,11 @@ extension JobEvent {
         outcome.error = outcome.error?.capped(limit)
         outcome.summary = outcome.summary.capped(limit)
         if let steps = outcome.plan?.steps {
-            outcome.plan?.steps = steps.map { .init(name: $0.name, description: $0.description.capped(limit)) }
+            outcome.plan?.steps = steps.map { step in
+                var step = step
+                step.description = step.description.capped(limit)
+                return step
+            }
         }
         self.outcome = outcome
     }

@@ -38,7 +38,7 @@ struct AgentIdentity: Sendable {
         guard let cluster = result.reply.cluster else {
             throw FleetError(
                 .malformed, "the token is an operator's, not an agent's",
-                hint: "make one with 'fleetctl agent token CLUSTER'; operators use 'fleetctl login TOKEN'")
+                hint: "make one with 'fleetctl agent token CLUSTER'; operators use 'fleetctl login -'")
         }
         _ = try VerifyingKey(raw: [UInt8](base64: result.reply.jobKey) ?? [])
         try FileSystem.makeDirectories(directory)
@@ -57,7 +57,7 @@ struct AgentIdentity: Sendable {
         guard Self.exists(in: directory) else {
             throw FleetError(
                 .notEnrolled, "this node is not enrolled",
-                hint: "make a token with 'fleetctl agent token CLUSTER', then run 'fleet-agent enroll TOKEN' here")
+                hint: "make a token with 'fleetctl agent token CLUSTER', then run 'fleet-agent enroll -' here")
         }
         let description = try JSON.decode(
             Description.self, from: try FileSystem.read("\(directory)/\(File.description)"))

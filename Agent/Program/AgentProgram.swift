@@ -8,7 +8,7 @@ public enum AgentProgram {
         "fleet-agent", "Back up and restore the etcd of this node, as a coordinator asks",
         examples: [
             .init("fleet-agent discover", "what is known of this node's etcd, and where it was found"),
-            .init("fleet-agent enroll TOKEN", "join the fleet; the token comes from 'fleetctl agent token CLUSTER'"),
+            .init("fleet-agent enroll -", "join the fleet; the token comes from 'fleetctl agent token CLUSTER'"),
         ],
         subcommands: [discoverCommand, enrollCommand, runCommand])
 

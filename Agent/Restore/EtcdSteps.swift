@@ -15,7 +15,8 @@ extension RestoreSteps {
             try stopPod()
             return nil
         }
-        try Systemctl.run(["stop", name], seconds: work.waitSeconds)
+        // An etcd that lost its quorum may take all the time that systemd gives it (90 s by default) before it is killed.
+        try Systemctl.run(["stop", name], seconds: max(work.waitSeconds, 100))
         let gone = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
             try ProcessTable.etcds().allSatisfy { !$0.belongs(to: name) }
         }

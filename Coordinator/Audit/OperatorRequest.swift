@@ -39,7 +39,7 @@ extension OperatorRequest {
             return act
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
-        case ControlMethod.startBackup, ControlMethod.setRetention, ControlMethod.applyRetention:
+        case ControlMethod.acceptCluster, ControlMethod.startBackup, ControlMethod.setRetention, ControlMethod.applyRetention:
             return Act(method, by: actor, cluster: target?.cluster)
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:

@@ -57,11 +57,17 @@ extension Catalogue {
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name
                     AND s.condition IN ('damaged', 'missing')) AS unusable,
-                l.id AS latest, l.saved AS latest_saved, j.id AS job, j.kind AS job_kind, j.state AS job_state
+                l.id AS latest, l.saved AS latest_saved, json_extract(l.record, '$.facts.members') AS members,
+                (SELECT s.id FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'foreign'
+                    AND json_extract(s.record, '$.imported') IS NULL AND s.saved > coalesce(l.saved, 0)
+                    ORDER BY s.saved DESC LIMIT 1) AS newer_foreign,
+                j.id AS job, j.kind AS job_kind, j.state AS job_state
             FROM clusters c
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
                 AND s.condition = 'verified' ORDER BY saved DESC, id DESC LIMIT 1)
-            LEFT JOIN whole_jobs j ON j.id = (SELECT id FROM whole_jobs WHERE cluster = c.name
+            LEFT JOIN whole_jobs j ON j.id = (SELECT id FROM whole_jobs w WHERE w.cluster = c.name
+                AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = w.id AND d.dry_run)
+                AND NOT EXISTS (SELECT 1 FROM member_restores d WHERE d.id = w.id AND d.dry_run)
                 ORDER BY created DESC, id DESC LIMIT 1)
             WHERE \(condition) ORDER BY c.name
             """
@@ -70,7 +76,8 @@ extension Catalogue {
                 name: try row["name"], created: try row["created"], identities: try self.identities(try row["name"]),
                 agents: try row["agents"], snapshots: try row["snapshots"], unusableSnapshots: try row["unusable"],
                 latestSnapshot: try row["latest"],
-                latestSavedAt: try row["latest_saved"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
+                latestSavedAt: try row["latest_saved"], members: try row["members"],
+                newerForeign: try row["newer_foreign"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
                 lastJobState: try row.state("job_state"))
         }
     }

@@ -17,8 +17,9 @@ extension SnapshotRecord {
         guard imported == nil else { return importProblem(expected) }
         return FleetError(
             .otherCluster, "its etcd cluster is \(facts.clusterID), and \(cluster) is \(expected)",
-            hint: "see whether \(node) was enrolled with another cluster's token; if this etcd was made anew, "
-                + "add it as a cluster of its own")
+            hint:
+                "see whether \(node) was enrolled with another cluster's token; if this etcd was restored or made anew "
+                + "by hand, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)")
     }
 
     /// An operator's word makes no snapshot a cluster's own: its etcd must be one that backups told of.
@@ -103,6 +104,55 @@ extension Catalogue {
             "SELECT cluster FROM etcd_identities WHERE id = ? AND cluster <> ? ORDER BY cluster", id, record.cluster
         ) { row throws(FleetError) in try row["cluster"] }
         if !elsewhere.isEmpty { event.detail["alsoSeenIn"] = elsewhere.joined(separator: ",") }
+        try append(event, .ok)
+    }
+
+    /// Inside a transaction: a restore was committed, so its etcd has the id that was computed for it.
+    func noteRestored(_ job: String, cluster: String) throws(FleetError) {
+        let id: String?? = try db.first(
+            """
+            SELECT json_extract(r.plan, '$.clusterID') AS id FROM restores r JOIN jobs j ON j.id = r.job
+            WHERE r.job = ? AND NOT j.dry_run
+            """, job
+        ) { row throws(FleetError) in try row["id"] }
+        guard let id = id ?? nil else { return }
+        try noteIdentity(id, cluster, from: "restore \(job)", by: "coordinator")
+    }
+
+    /// An operator says which etcd a cluster is now, where nothing else tells: it was restored by hand, or the catalogue
+    /// that knew of the restore is lost. Backups from now on are the cluster's own.
+    ///
+    /// - Throws: `not-found`, `malformed` for what is no id, `already-exists`.
+    func acceptIdentity(_ id: String, cluster: String, by actor: String) throws(FleetError) {
+        let isHexadecimal =
+            (1...16).contains(id.utf8.count) && id.utf8.allSatisfy { "0123456789abcdef".utf8.contains($0) }
+        try act(Act("cluster.accept", by: actor, cluster: cluster, subject: id)) { _ throws(FleetError) in
+            guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
+            guard isHexadecimal else {
+                throw FleetError(
+                    .malformed, "\(Names.quote(id)) is no etcd cluster id",
+                    hint:
+                        "'fleetctl snapshot show' gives it in lower-case hexadecimal, and so does 'etcdctl endpoint status -w json --hex'"
+                )
+            }
+            guard try !identities(cluster).contains(where: { $0.id == id }) else {
+                throw FleetError(.alreadyExists, "\(cluster) is known as \(id) already", hint: "back it up")
+            }
+            try noteIdentity(id, cluster, from: "accepted by \(actor)", by: actor)
+        }
+    }
+
+    private func noteIdentity(
+        _ id: String, _ cluster: String, from source: String, by actor: String
+    ) throws(FleetError) {
+        let known = try identities(cluster)
+        guard !known.contains(where: { $0.id == id }) else { return }
+        try db.run(
+            "INSERT INTO etcd_identities (cluster, id, first_seen, snapshot) VALUES (?, ?, ?, ?)", cluster, id, now,
+            source)
+        var event = Act("cluster.identity", by: actor, cluster: cluster, subject: source)
+        event.detail["etcdClusterID"] = id
+        event.detail["previous"] = known.last?.id
         try append(event, .ok)
     }
 

@@ -202,6 +202,9 @@ extension Catalogue {
             default: .failed
             }
         try append(event, outcome)
+        if machine.kind == .restore, machine.state == .succeeded {
+            try noteRestored(id, cluster: job.cluster)
+        }
     }
 
     private func insert(_ event: JobEvent, kind: JobMachine.Kind) throws(FleetError) {

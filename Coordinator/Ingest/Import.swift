@@ -86,9 +86,11 @@ enum ImportCheck {
         }
         if !request.isRawDatabase, rest != 32 {
             throw FleetError(
-                .usage, "\(request.size) bytes is no length of a snapshot with etcd's digest at its end",
+                rest == 0 ? .usage : "not-a-snapshot",
+                "\(request.size) bytes is no length of a snapshot with etcd's digest at its end",
                 hint: rest == 0
-                    ? "if it is a stopped member's member/snap/db, add --raw-db" : "it was cut off: copy it again")
+                    ? "if it is a stopped member's member/snap/db, add --raw-db"
+                    : "it is another file, or it was cut off: copy it again; 'fleetctl inspect' looks into it")
         }
     }
 

@@ -34,7 +34,8 @@ enum RestoreMembers {
             let names = away.map { "\($0.node)\($0.lastSeen.map { " (not since \($0))" } ?? "")" }
             throw FleetError(
                 .noAgent, "not connected: \(names.joined(separator: ", "))",
-                hint: "every member takes part in a restore: start the agent there (systemctl start fleet-agent)",
+                hint: "every member takes part in a restore: boot the node if it is off, else start the agent there "
+                    + "(systemctl start fleet-agent)",
                 retryable: true)
         }
         return beside

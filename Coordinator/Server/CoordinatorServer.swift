@@ -125,7 +125,7 @@ final class CoordinatorServer: Sendable {
                 guard user == 0 || user == configuration.user else {
                     throw FleetError(
                         .permissionDenied, "the socket serves root only",
-                        hint: "log in as an operator: 'fleetctl login TOKEN'")
+                        hint: "log in as an operator: 'fleetctl login -'")
                 }
                 try await serve(stream, operator: user == 0 ? "root" : "user:\(user)")
             }

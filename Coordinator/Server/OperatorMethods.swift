@@ -24,6 +24,10 @@ extension CoordinatorServer {
             let name = try request(NameRequest.self).name
             try await stream.finish(
                 ClusterDetail(cluster: try await catalogue.cluster(name), agents: try await agents(name)))
+        case ControlMethod.acceptCluster:
+            let word = try request(AcceptRequest.self)
+            try await catalogue.acceptIdentity(word.id, cluster: word.cluster, by: actor)
+            try await stream.finish(try await catalogue.cluster(word.cluster))
         case ControlMethod.listAgents: try await stream.finish(try await agents(try request(ListRequest.self).cluster))
         case ControlMethod.agentToken:
             try await stream.finish(try await token(.agent, try request(TokenRequest.self), actor))
@@ -121,6 +125,8 @@ extension CoordinatorServer {
     private func preview(_ request: RestoreRequest) async throws(FleetError) -> RestorePreview {
         let cluster = try await catalogue.cluster(request.cluster)
         let agents = try await agents(request.cluster)
+        // Before a member is missed that takes part in what goes on.
+        try await catalogue.checkIdle(request.cluster)
         let entry = try await snapshot(request)
         try RestoreGuard.check(
             entry, target: cluster, agents: agents, RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster))
@@ -137,6 +143,7 @@ extension CoordinatorServer {
                 .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 10s and 1h")
         }
         let agents = try await agents(request.cluster)
+        try await catalogue.checkIdle(request.cluster)
         _ = try AgentChoice.choose(agents, cluster: request.cluster)
         let record = try await snapshot(request).record
         let members = try RestoreMembers.find(agents, record, cluster: request.cluster)

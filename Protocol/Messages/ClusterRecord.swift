@@ -5,7 +5,7 @@ public struct EtcdIdentity: Codable, Sendable, Equatable {
     /// Lower-case hexadecimal.
     public var id: String
     public var firstSeen: Timestamp
-    /// The snapshot that told of it first.
+    /// The snapshot that told of it first; or in words what else did: a restore, or somebody who accepted it.
     public var snapshot: String
 
     public init(id: String, firstSeen: Timestamp, snapshot: String) {
@@ -13,6 +13,9 @@ public struct EtcdIdentity: Codable, Sendable, Equatable {
         self.firstSeen = firstSeen
         self.snapshot = snapshot
     }
+
+    /// For people: where it is known from.
+    public var source: String { snapshot.contains(" ") ? snapshot : "snapshot \(snapshot)" }
 }
 
 /// A cluster as the inventory has it, with what `fleetctl cluster list` and `status` say of it.
@@ -30,14 +33,19 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var latestSnapshot: String?
     /// When the save of `latestSnapshot` began: all that was written before is in it.
     public var latestSavedAt: Timestamp?
-    /// The newest job of the cluster, open or not.
+    /// Members of the etcd cluster when `latestSnapshot` was saved.
+    public var members: Int?
+    /// A backup that is newer than `latestSnapshot`, of an etcd cluster that this one never was.
+    public var newerForeign: String?
+    /// The newest job of the cluster, open or not; rehearsals of restores do not count.
     public var lastJob: String?
     public var lastJobKind: String?
     public var lastJobState: JobState?
 
     public init(
         name: String, created: Timestamp, identities: [EtcdIdentity], agents: Int, snapshots: Int,
-        unusableSnapshots: Int = 0, latestSnapshot: String?, latestSavedAt: Timestamp?, lastJob: String?,
+        unusableSnapshots: Int = 0, latestSnapshot: String?, latestSavedAt: Timestamp?, members: Int? = nil,
+        newerForeign: String? = nil, lastJob: String?,
         lastJobKind: String?,
         lastJobState: JobState?
     ) {
@@ -49,6 +57,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
         self.unusableSnapshots = unusableSnapshots
         self.latestSnapshot = latestSnapshot
         self.latestSavedAt = latestSavedAt
+        self.members = members
+        self.newerForeign = newerForeign
         self.lastJob = lastJob
         self.lastJobKind = lastJobKind
         self.lastJobState = lastJobState

@@ -6,6 +6,7 @@ public enum ControlMethod {
     public static let addCluster = "cluster.add"
     public static let listClusters = "cluster.list"
     public static let showCluster = "cluster.show"
+    public static let acceptCluster = "cluster.accept"
     public static let agentToken = "agent.token"
     public static let listAgents = "agent.list"
     public static let operatorToken = "operator.token"
@@ -30,6 +31,17 @@ public enum ControlMethod {
 public struct NameRequest: Codable, Sendable {
     public var name: String
     public init(name: String) { self.name = name }
+}
+
+/// Which etcd a cluster is now, as somebody says who knows.
+public struct AcceptRequest: Codable, Sendable {
+    public var cluster: String
+    /// etcd's own cluster id, lower-case hexadecimal.
+    public var id: String
+    public init(cluster: String, id: String) {
+        self.cluster = cluster
+        self.id = id
+    }
 }
 
 /// A listing, all of it or one cluster's, the newest `limit` where a limit makes sense.

@@ -51,7 +51,7 @@ struct ContextFile: Codable, Sendable, Equatable {
             let known = contexts.map(\.name).joined(separator: ", ")
             throw FleetError(
                 .notFound, "no context is called \(name.debugDescription)",
-                hint: known.isEmpty ? "log in first: 'fleetctl login TOKEN'" : "there are: \(known)")
+                hint: known.isEmpty ? "log in first: 'fleetctl login -'" : "there are: \(known)")
         }
         return context
     }
@@ -99,7 +99,7 @@ enum Coordinator {
             throw FleetError(
                 .usage, "no coordinator was named, and none has its socket on this host",
                 hint:
-                    "log in with 'fleetctl login TOKEN' (a token comes from 'fleetctl operator token NAME'), or run this on the "
+                    "log in with 'fleetctl login -' (a token comes from 'fleetctl operator token NAME'), or run this on the "
                     + "coordinator's host as root")
         }
         return Context(name: "socket", server: "unix:\(socket)")
@@ -118,7 +118,7 @@ enum Coordinator {
             guard let certificate = context.certificate, let key = context.key, let authority = context.authority else {
                 throw FleetError(
                     .usage, "the address \(context.server) needs a certificate, a key and the authority",
-                    hint: "give --certificate, --key and --authority, or log in with 'fleetctl login TOKEN'")
+                    hint: "give --certificate, --key and --authority, or log in with 'fleetctl login -'")
             }
             let identity = TLSContext.Identity(
                 certificate: try X509Certificate(pem: try FileSystem.readText(certificate)),

@@ -37,7 +37,8 @@ import Testing
         let plan = RestorePlan(
             cluster: "c", node: "n", snapshot: "s", topology: .stacked, oldDataDir: "/o", newDataDir: "/n",
             oldWalDir: nil,
-            newWalDir: nil, clusterToken: "t", changes: [change], steps: [.init(name: "x", description: long)])
+            newWalDir: nil, clusterToken: "t", changes: [change],
+            steps: [.init(name: "x", description: long, phase: .stop)])
         try await outbox.post("j1", .note, step: long, detail: long, error: error)
         try await outbox.post(
             "j1", .outcome, error: error, outcome: JobOutcome(result: .failed, error: error, summary: long, plan: plan))
@@ -46,6 +47,7 @@ import Testing
             #expect(try JSON.encode(event).count < 200_000)
             #expect(event.error?.code == .childFailed)
             #expect(event.error?.hint?.isEmpty == false)
+            if let steps = event.outcome?.plan?.steps { #expect(steps.map(\.phase) == [.stop]) }
             if let told = event.outcome?.plan?.changes.first {
                 // The lines that change, and those around them, are what people look at.
                 #expect(told.after.contains("line 8999\nchanged\nline 9001\n"))

@@ -34,20 +34,27 @@ struct IdentityTests {
         return try await catalogue.snapshot(job.snapshot)
     }
 
-    private func end(_ job: JobRecord) async throws {
+    private func end(_ job: JobRecord, _ plan: RestorePlan? = nil) async throws {
         clock.advance(.seconds(1))
-        let outcome = JobOutcome(result: .succeeded, summary: "done")
+        let outcome = JobOutcome(result: .succeeded, summary: "done", plan: plan)
         _ = try await catalogue.receive(
             JobEvent(job: job.id, sequence: 1, time: clock.now, kind: .outcome, outcome: outcome), from: node)
         #expect(try await catalogue.job(job.id).state == .succeeded)
     }
 
-    private func restore(_ snapshot: String, other: Bool = false, dryRun: Bool = false) async throws {
+    private func restore(
+        _ snapshot: String, other: Bool = false, dryRun: Bool = false, newID: String? = nil
+    ) async throws {
         clock.advance(.seconds(60))
         let order = RestoreOrder(snapshot: snapshot, dryRun: dryRun, options: .init(allowOtherCluster: other))
         let job = try await catalogue.createRestore(
             order, cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
-        try await end(job)
+        let plan = newID.map {
+            RestorePlan(
+                cluster: "a", node: "n1", snapshot: snapshot, topology: .stacked, oldDataDir: "/o", newDataDir: "/n",
+                oldWalDir: nil, newWalDir: nil, clusterToken: "t", clusterID: $0, changes: [], steps: [])
+        }
+        try await end(job, plan)
     }
 
     @Test func aSnapshotOfAnotherEtcdIsKeptApart() async throws {
@@ -70,6 +77,35 @@ struct IdentityTests {
         #expect(try await vault.reconcile() == Reconciliation())
         #expect(try await catalogue.snapshot(foreign.record.id) == foreign)
         try await restore(foreign.record.id, other: true)
+    }
+
+    /// The node proved the id before it said that the restore was done: `cluster show` need not wait for a backup.
+    @Test func aCommittedRestoreTellsTheNewId() async throws {
+        let first = try await backUp()
+        try await restore(first.record.id, dryRun: true, newID: "d0d0")
+        #expect(try await catalogue.cluster("a").identities.map(\.id) == ["cafe"])
+        try await restore(first.record.id, newID: "beef")
+        let known = try await catalogue.cluster("a").identities
+        #expect(known.map(\.id) == ["cafe", "beef"])
+        #expect(known.last?.source.hasPrefix("restore ") == true)
+        #expect(try await backUp(etcdID: "beef").condition == .verified)
+    }
+
+    /// The catalogue that knew of a restore is lost, or somebody restored by hand.
+    @Test func somebodyWhoKnowsAcceptsAnId() async throws {
+        _ = try await backUp()
+        let foreign = try await backUp(etcdID: "f00d")
+        #expect(try await catalogue.cluster("a").newerForeign == foreign.record.id)
+        #expect(foreign.problem?.hint?.contains("fleetctl cluster accept a f00d") == true)
+        #expect(await code { try await catalogue.acceptIdentity("F00D", cluster: "a", by: "root") } == .malformed)
+        #expect(await code { try await catalogue.acceptIdentity("f00d", cluster: "nope", by: "root") } == .notFound)
+        #expect(await code { try await catalogue.acceptIdentity("cafe", cluster: "a", by: "root") } == .alreadyExists)
+        try await catalogue.acceptIdentity("f00d", cluster: "a", by: "root")
+        #expect(try await catalogue.snapshot(foreign.record.id).condition == .foreign)
+        #expect(try await backUp(etcdID: "f00d").condition == .verified)
+        #expect(try await catalogue.cluster("a").newerForeign == nil)
+        let acts = try await catalogue.auditLog().map(\.event.action)
+        #expect(acts.contains("cluster.accept") && acts.contains("cluster.identity"))
     }
 
     @Test func aRestoreExplainsANewIdOnce() async throws {

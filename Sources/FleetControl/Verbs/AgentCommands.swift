@@ -10,7 +10,7 @@ let agentCommand = Command(
             discussion: """
                 The token lets one agent in, once. It is shown here and kept nowhere. On the node:
 
-                  fleet-agent enroll TOKEN
+                  fleet-agent enroll -
                 """,
             arguments: [.init("CLUSTER", "the cluster that the agent belongs to")],
             options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
@@ -21,7 +21,7 @@ let agentCommand = Command(
             let reply: TokenReply = try await control.call(
                 ControlMethod.agentToken,
                 TokenRequest(name: call.argument("CLUSTER")!, validSeconds: Int(valid.seconds)))
-            try printToken(reply, call, next: "on the node, as root: fleet-agent enroll TOKEN")
+            try printToken(reply, call, next: "on the node, as root: fleet-agent enroll -")
             return .success
         },
         Command(
@@ -86,7 +86,7 @@ let operatorCommand = Command(
             arguments: [.init("NAME", "the operator's name, as the audit log will show it")],
             options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
             examples: [
-                .init("fleetctl operator token alice", "alice then runs 'fleetctl login TOKEN' on her own machine")
+                .init("fleetctl operator token alice", "alice then runs 'fleetctl login -' on her own machine")
             ]
         ) { call in
             let control = try await Coordinator.control(call)
@@ -94,7 +94,7 @@ let operatorCommand = Command(
             let reply: TokenReply = try await control.call(
                 ControlMethod.operatorToken,
                 TokenRequest(name: call.argument("NAME")!, validSeconds: Int(valid.seconds)))
-            try printToken(reply, call, next: "on the operator's machine: fleetctl login TOKEN")
+            try printToken(reply, call, next: "on the operator's machine: fleetctl login -")
             return .success
         },
         Command(

@@ -89,7 +89,11 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
                 if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
             }
             if ended.state == .succeeded {
-                result.snapshot = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
+                let entry: SnapshotEntry = try await control.ask(
+                    ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
+                result.snapshot = entry
+                // Stored, and yet nothing that a restore would choose.
+                if entry.condition != .verified { result.error = entry.problem }
                 result.error = nil
                 break
             }
@@ -142,7 +146,7 @@ private actor BackupProgress {
         done += 1
         erase()
         if !isSilent {
-            if let snapshot = result.snapshot {
+            if let snapshot = result.snapshot, result.error == nil {
                 let facts = snapshot.record.facts
                 terminal.print(
                     "\(result.cluster)  \(terminal.green("ok"))  \(snapshot.record.id)  revision \(facts.status.revision)  "
@@ -155,7 +159,9 @@ private actor BackupProgress {
                 }
             } else if let error = result.error {
                 terminal.print(
-                    "\(result.cluster)  \(terminal.red("FAILED"))  \(Terminal.clean(error.message)) (\(error.code))")
+                    "\(result.cluster)  \(terminal.red("FAILED"))  "
+                        + (result.snapshot.map { "\($0.record.id) is stored as \($0.condition.rawValue): " } ?? "")
+                        + "\(Terminal.clean(error.message)) (\(error.code))")
                 if let hint = error.hint { terminal.note("\(result.cluster)  hint: \(Terminal.clean(hint))") }
             }
         }

@@ -46,6 +46,26 @@ let clusterCommand = Command(
             if Output.isJSON(call) { try Output.json(detail, call) } else { show(detail, call.terminal) }
             return .success
         },
+        Command(
+            "accept", "Say which etcd a cluster is now",
+            discussion: """
+                A backup of an etcd cluster whose id is not known is stored as foreign and is never the latest: the agent may
+                have been enrolled with another cluster's token. Where the cluster was restored or made anew by hand, or the
+                coordinator lost the catalogue that knew of a restore, this says that it is right. Backups from now on are
+                the cluster's own; those that are foreign stay so.
+                """,
+            arguments: [
+                .init("CLUSTER", "its name"), .init("ID", "etcd's cluster id, as 'fleetctl snapshot show' gives it"),
+            ],
+            examples: [.init("fleetctl cluster accept cluster-a cdf818194e3a8c32", "then: fleetctl backup cluster-a")]
+        ) { call in
+            let control = try await Coordinator.control(call)
+            let (name, id) = (call.argument("CLUSTER")!, call.argument("ID")!)
+            let _: ClusterRecord = try await control.call(
+                ControlMethod.acceptCluster, AcceptRequest(cluster: name, id: id))
+            call.terminal.print("\(name) is the etcd cluster \(id) now; next: fleetctl backup \(name)")
+            return .success
+        },
     ])
 
 func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {
@@ -75,7 +95,7 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
     )
     for identity in cluster.identities {
         terminal.print(
-            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (snapshot \(identity.snapshot))")
+            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))")
     }
     for agent in detail.agents {
         terminal.print("")

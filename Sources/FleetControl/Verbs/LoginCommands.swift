@@ -56,7 +56,7 @@ let contextCommand = Command(
                 table.add([context.name == file.current ? "*" : "", context.name, context.server])
             }
             if table.isEmpty {
-                call.terminal.note("there are none; log in with 'fleetctl login TOKEN'")
+                call.terminal.note("there are none; log in with 'fleetctl login -'")
             } else {
                 table.print(call.terminal)
             }

@@ -25,7 +25,10 @@ let restoreCommand = Command(
         .init("dry-run", "show the exact plan, with the diff of each file, and change nothing"),
         .init("yes", short: "y", "do not ask"),
         .init("from-other-cluster", "allow a snapshot that was taken of another cluster"),
-        .init("wait", value: "DURATION", "how long each wait on the node may take (default 2m)"), Output.option,
+        .init(
+            "wait", value: "DURATION",
+            "how long each wait on a node may take (default 2m); of several members, one that is silent for twice that takes all back"
+        ), Output.option,
     ],
     examples: [
         .init("fleetctl restore cluster-a --at latest --dry-run", "what would be done"),

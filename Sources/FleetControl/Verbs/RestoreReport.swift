@@ -15,6 +15,11 @@ enum RestoreReport {
         if record.cluster != preview.cluster.name {
             terminal.note("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
         }
+        if let saved = facts.members, saved != preview.agents.count {
+            terminal.note(
+                "CAUTION   it was saved of a cluster of \(saved) members, and \(preview.agents.count) are restored: a member "
+                    + "that still runs and has no agent makes the restore fail")
+        }
         if record.imported != nil, preview.snapshot.condition == .foreign {
             terminal.note("CAUTION   \(Terminal.clean(preview.snapshot.problem?.message ?? "it was imported"))")
         }

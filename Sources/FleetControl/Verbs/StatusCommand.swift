@@ -50,8 +50,22 @@ private func concerns(_ status: FleetStatus) -> [String] {
                 "\(cluster.unusableSnapshots) of \(cluster.name)'s snapshots can't be used; 'fleetctl snapshot list "
                     + "\(cluster.name)' names them, 'fleetctl snapshot show' says why")
         }
-        if cluster.lastJobState == .stuck {
-            all.append("the last job of \(cluster.name) is stuck; see 'fleetctl job show \(cluster.lastJob ?? "")'")
+        if let foreign = cluster.newerForeign {
+            all.append(
+                "the newest backup of \(cluster.name) is of an etcd cluster that it never was, and is no 'latest'; "
+                    + "see 'fleetctl snapshot show \(foreign)'")
+        }
+        let agents = status.agents.count { $0.cluster == cluster.name && $0.certificate?.revoked == nil }
+        if let members = cluster.members, agents > 0, agents < members {
+            all.append(
+                "\(cluster.name) had \(members) members at its latest backup, and agents are on \(agents): all members are "
+                    + "restored together; enrol the others with 'fleetctl agent token \(cluster.name)'")
+        }
+        if let state = cluster.lastJobState, !state.isOpen, state != .succeeded {
+            let says = state == .stuck ? "is stuck" : state == .rolledBack ? "was rolled back" : "has failed"
+            all.append(
+                "the last \(cluster.lastJobKind ?? "job") of \(cluster.name) \(says); see 'fleetctl job show "
+                    + "\(cluster.lastJob ?? "")'")
         }
     }
     // Who was turned out is not missed.
@@ -59,7 +73,8 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if !agent.connected {
             all.append(
                 "the agent on \(agent.node) (\(agent.cluster)) is not connected; last seen "
-                    + "\(agent.lastSeen?.ago() ?? "never"); on the node: systemctl restart fleet-agent")
+                    + "\(agent.lastSeen?.ago() ?? "never"); boot the node if it is off, else there: systemctl restart "
+                    + "fleet-agent")
         }
         if let error = agent.discoveryError {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
