@@ -71,7 +71,7 @@ extension Catalogue {
                 agents: try row["agents"], snapshots: try row["snapshots"], unusableSnapshots: try row["unusable"],
                 latestSnapshot: try row["latest"],
                 latestSavedAt: try row["latest_saved"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
-                lastJobState: try row.state("job_state"))
+                lastJobState: try row.state("job_state"), lastDrill: try self.lastDrill(cluster: try row["name"]))
         }
     }
 }

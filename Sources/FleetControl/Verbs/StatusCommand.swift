@@ -42,13 +42,18 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if cluster.agents == 0 {
             all.append("\(cluster.name) has no agent; make a token with 'fleetctl agent token \(cluster.name)'")
         }
-        if cluster.snapshots == 0 {
+        if cluster.snapshots == 0, !Verifiers.areAll(of: cluster.name, status.agents) {
             all.append("\(cluster.name) has no snapshot that can be restored; run 'fleetctl backup \(cluster.name)'")
         }
         if cluster.unusableSnapshots > 0 {
             all.append(
                 "\(cluster.unusableSnapshots) of \(cluster.name)'s snapshots can't be used; 'fleetctl snapshot list "
                     + "\(cluster.name)' names them, 'fleetctl snapshot show' says why")
+        }
+        if let drill = cluster.lastDrill, drill.verdict == .failed {
+            all.append(
+                "the last drill of \(cluster.name) failed, with snapshot \(drill.snapshot): "
+                    + "\(drill.problem?.message ?? "no reason given")")
         }
         if cluster.lastJobState == .stuck {
             all.append("the last job of \(cluster.name) is stuck; see 'fleetctl job show \(cluster.lastJob ?? "")'")
@@ -61,7 +66,8 @@ private func concerns(_ status: FleetStatus) -> [String] {
                 "the agent on \(agent.node) (\(agent.cluster)) is not connected; last seen "
                     + "\(agent.lastSeen?.ago() ?? "never"); on the node: systemctl restart fleet-agent")
         }
-        if let error = agent.discoveryError {
+        // A verifier is there to drill.
+        if let error = agent.discoveryError, !agent.isVerifier {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
         }
     }
