@@ -54,12 +54,18 @@ struct Confinement: Sendable, Equatable {
         return words
     }
 
+    /// Go computes on no more processors than this says, whatever systemd can do.
+    var environment: [String: String] {
+        EtcdClient.environment.merging(["GOMAXPROCS": "\(max(1, cpuPercent / 100))"]) { $1 }
+    }
+
     /// For people. A limit that was asked for counts only when the kernel shows it.
     func words(inForce limits: CgroupLimits?) -> String {
         let priority = nice == nil ? "" : ", lowest priority"
-        if let obstacle { return "no limit of memory and CPU: \(obstacle)\(priority)" }
+        let runtime = "GOMAXPROCS=\(max(1, cpuPercent / 100))"
+        if let obstacle { return "\(runtime), no limit of memory: \(obstacle)\(priority)" }
         let memory = limits?.memoryBytes.map { "memory \(Human.bytes($0))" } ?? "no limit of memory in force"
-        let cpu = limits?.cpuPercent.map { "CPU \($0)%" } ?? "no limit of CPU in force"
+        let cpu = limits?.cpuPercent.map { "CPU \($0)%" } ?? runtime
         return "\(memory), \(cpu)\(priority)"
     }
 }

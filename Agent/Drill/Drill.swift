@@ -61,7 +61,8 @@ struct Drill: Sendable {
             peerURLs: [ScratchEtcd.peer], dataDir: ScratchEtcd.dataDir(directory))
         do throws(FleetError) {
             try SnapshotTool(tool: ready.restorer).restore(
-                restore, size: size, deadline: limit, under: ready.confinement.prefix("restore"))
+                restore, size: size, deadline: limit, under: ready.confinement.prefix("restore"),
+                environment: ready.confinement.environment)
         } catch {
             guard error.code == .childFailed else { throw error }
             throw FleetError(
@@ -73,7 +74,8 @@ struct Drill: Sendable {
 
     func start(_ ready: Ready) -> ScratchEtcd {
         ScratchEtcd(
-            ready.server, under: ready.confinement.prefix("etcd"), directory: directory, databaseSize: size,
+            ready.server, under: ready.confinement.prefix("etcd"), environment: ready.confinement.environment,
+            directory: directory, databaseSize: size,
             deadline: limit + .seconds(60))
     }
 

@@ -17,7 +17,8 @@ final class ScratchEtcd: Sendable {
 
     /// Starts it. It ends with the agent, whatever `prefix` does for that; what does not is found at the agent's next start.
     init(
-        _ tool: EtcdTool, under prefix: [String], directory: String, databaseSize: Int64, deadline: Duration
+        _ tool: EtcdTool, under prefix: [String], environment: [String: String], directory: String, databaseSize: Int64,
+        deadline: Duration
     ) {
         self.directory = directory
         let words =
@@ -34,7 +35,7 @@ final class ScratchEtcd: Sendable {
         Thread.start(name: "drill-etcd") {
             do throws(FleetError) {
                 let outcome = try Subprocess.run(
-                    words[0], Array(words.dropFirst()), environment: Subprocess.defaultEnvironment,
+                    words[0], Array(words.dropFirst()), environment: environment,
                     directory: directory, deadline: deadline, handle: handle)
                 end.withLock { $0 = .success(outcome) }
             } catch { end.withLock { $0 = .failure(error) } }

@@ -32,7 +32,8 @@ struct SnapshotTool: Sendable {
 
     /// - Parameter prefix: what holds the tool down, its executable first; it runs as it is without.
     func restore(
-        _ restore: Restore, size: Int64, deadline: Duration? = nil, under prefix: [String] = []
+        _ restore: Restore, size: Int64, deadline: Duration? = nil, under prefix: [String] = [],
+        environment: [String: String] = EtcdClient.environment
     ) throws(FleetError) {
         var arguments = [
             "snapshot", "restore", restore.snapshot, "--name=\(restore.name)",
@@ -43,7 +44,7 @@ struct SnapshotTool: Sendable {
         if let walDir = restore.walDir { arguments.append("--wal-dir=\(walDir)") }
         let words = prefix + [tool.path] + arguments
         let outcome = try Subprocess.run(
-            words[0], Array(words.dropFirst()), environment: EtcdClient.environment,
+            words[0], Array(words.dropFirst()), environment: environment,
             deadline: deadline ?? Self.deadline(size))
         guard outcome.succeeded else {
             throw FleetError(

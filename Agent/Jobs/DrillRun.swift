@@ -65,8 +65,8 @@ struct DrillRun: Sendable {
                 }
             }
             report.startSeconds = seconds(since: started)
-            let figures = try await steps.step("read", detail: { "\($0.liveKeys) keys at revision \($0.revision)" }) {
-                () throws(FleetError) in
+            let told: (DrillReport.Figures) -> String? = { "\($0.liveKeys) keys at revision \($0.revision)" }
+            let figures = try await steps.step("read", detail: told) { () throws(FleetError) in
                 try await onDisk { () throws(FleetError) in try drill.read(drill.client(ready)) }
             }
             report.figures = figures

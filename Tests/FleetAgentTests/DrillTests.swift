@@ -160,7 +160,8 @@ import Testing
         try FileSystem.copyDurably(saved.file, to: paths.snapshot("d1"), mode: 0o600)
         try drill.restore(ready)
         let etcd = ScratchEtcd(
-            ready.server, under: [], directory: paths.drill("d1"), databaseSize: 1 << 20, deadline: .seconds(60))
+            ready.server, under: [], environment: ready.confinement.environment, directory: paths.drill("d1"),
+            databaseSize: 1 << 20, deadline: .seconds(60))
         try etcd.waitUntilHealthy(drill.client(ready), within: .seconds(20))
         #expect(try etcds(in: paths.spool) == 1)
         let other = try LoopbackEtcd(programs: "/usr/bin")
@@ -242,8 +243,31 @@ import Testing
         var confinement = Confinement(unit: "u", memoryBytes: 1 << 30, cpuPercent: 100)
         #expect(confinement.words(inForce: nil).contains("no limit of memory in force"))
         confinement.obstacle = "systemd does not run this host"
-        #expect(confinement.words(inForce: nil) == "no limit of memory and CPU: systemd does not run this host")
+        #expect(confinement.words(inForce: nil) == "GOMAXPROCS=1, no limit of memory: systemd does not run this host")
         #expect(confinement.prefix("x") == [])
+    }
+
+    /// The kernel's own words, where this host lets a group be made: version 1 here, or version 2.
+    @Test func limitsAreReadFromTheKernel() throws {
+        let name = "fleet-test-\(Randomness.token(8))"
+        let group = "/sys/fs/cgroup/memory/\(name)"
+        guard mkdir(group, 0o755) == 0 else { try Test.cancel("no group of version 1 can be made here") }
+        defer { rmdir(group) }
+        let limit = try Descriptor.open(group + "/memory.limit_in_bytes", O_WRONLY)
+        try limit.write(Array("268435456".utf8))
+        try limit.close()
+        let script = "echo $$ >\(group)/cgroup.procs && echo in && exec sleep 20"
+        let handle = Subprocess.Handle()
+        Thread.start(name: "sleeper") { _ = try? Subprocess.run("/bin/sh", ["-c", script], handle: handle) }
+        var limits: CgroupLimits?
+        for _ in 0..<100 where limits?.memoryBytes != 256 << 20 {
+            limits = handle.pid.flatMap(CgroupLimits.of)
+            usleep(20_000)
+        }
+        #expect(limits?.memoryBytes == 256 << 20)
+        handle.stop()
+        for _ in 0..<100 where handle.pid != nil { usleep(50_000) }
+        #expect(handle.pid == nil)
     }
 
     @Test func versionsAreThoseWithTheirTools() {
