@@ -57,7 +57,7 @@ struct DrillRun: Sendable {
             let started = ContinuousClock.now
             let running = drill.start(ready)
             etcd = running
-            let limit = Duration.seconds(order.limitSeconds) - (started - clock)
+            let limit = max(.seconds(20), Duration.seconds(order.limitSeconds) - (started - clock))
             report.limits = try await steps.step("start", detail: \.self) { () throws(FleetError) in
                 try await onDisk { () throws(FleetError) in
                     try running.waitUntilHealthy(drill.client(ready), within: limit)

@@ -5,7 +5,11 @@ import FleetSystem
 /// What a drill may take of the host that it runs on.
 enum DrillLimits {
     static let cpuPercent = 100
-    static let seconds = 3600
+
+    /// While it drills, its cluster can be neither backed up nor restored: a slow disk of 5 MB/s, and five minutes on top.
+    static func seconds(_ size: Int64) -> Int {
+        min(Operation.Drill.limitRange.upperBound, 300 + Int(size / 5_000_000))
+    }
 
     /// etcd's index and its own needs, and the pages of the database, of which the kernel can take back what is too many.
     static func memoryBytes(_ size: Int64) -> Int64 { 1 << 30 + size }
@@ -23,7 +27,7 @@ extension Catalogue {
         let operation = Operation.drill(
             .init(
                 snapshot: record, memoryBytes: DrillLimits.memoryBytes(record.size), cpuPercent: DrillLimits.cpuPercent,
-                limitSeconds: DrillLimits.seconds))
+                limitSeconds: DrillLimits.seconds(record.size)))
         var event = Act("job.create", by: actor, cluster: record.cluster, subject: id)
         event.detail = ["kind": operation.kind, "node": "\(agent.cluster)/\(agent.node)", "snapshot": record.id]
         try act(event) { _ throws(FleetError) in
@@ -58,7 +62,11 @@ extension Catalogue {
 
     /// Inside a transaction: the job has ended. Where nothing was tried, nothing is said of the snapshot.
     func recordDrill(_ id: String, state: JobState, _ error: FleetError?) throws(FleetError) {
-        guard let report = try job(id).outcome?.drill, state == .succeeded || state == .failed else { return }
+        guard var report = try job(id).outcome?.drill, state == .succeeded || state == .failed else { return }
+        // It is in every listing from now on.
+        report.limits = Act.clip(report.limits, 300)
+        report.tool = Act.clip(report.tool, 64)
+        report.etcd = Act.clip(report.etcd, 64)
         let verdict: DrillRecord.Verdict = state == .succeeded ? .proven : .failed
         try db.run(
             "UPDATE drills SET finished = ?, verdict = ?, problem = ?, report = ? WHERE job = ?", now, verdict.rawValue,

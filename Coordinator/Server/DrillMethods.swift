@@ -17,7 +17,11 @@ extension CoordinatorServer {
         let agent = try DrillChoice.choose(
             try await agents(), for: record, on: request.node, busy: try await catalogue.busyClusters())
         // Before the work of reading it, and again when the job is made.
-        try await catalogue.checkIdle(agent.cluster)
+        do throws(FleetError) { try await catalogue.checkIdle(agent.cluster) } catch {
+            // Who waits for an agent asks every few seconds: that is no refusal to keep for ever.
+            OperatorRequest.current?.note()
+            throw error
+        }
         // What can't be compared with is said before a byte of it is read.
         _ = try DrillExpectation(record, sample: DrillSample([]))
         let expected = try DrillExpectation(record, sample: try await sample(entry))
