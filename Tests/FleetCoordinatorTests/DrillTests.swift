@@ -265,6 +265,8 @@ import Testing
         let before = try await server.events("job.create").count
         #expect(await code { _ = try await start(Self.id) } == .clusterBusy)
         #expect(try await server.events("job.create").count == before)
+        // Who waits asks again and again.
+        #expect(try await server.events(ControlMethod.startDrill) == [])
         _ = try await end(job, success())
         #expect(try await server.catalogue.restorePoints("a").first?.holds == [])
         await agent.close(FleetError("test", "over"))
@@ -274,6 +276,7 @@ import Testing
         #expect(await code { _ = try await start(Self.id) } == .noAgent)
         let agent = try await verifier()
         #expect(await code { _ = try await start("nothing") } == .notFound)
+        #expect(try await server.events(ControlMethod.startDrill).map(\.outcome) == [.refused, .refused])
         #expect(await code { _ = try await start("v") } == .notFound)
         try await server.catalogue.mark(Self.id, .damaged, FleetError(.snapshotDamaged, "odd"), by: "root")
         #expect(await code { _ = try await start(Self.id) } == .snapshotUnusable)

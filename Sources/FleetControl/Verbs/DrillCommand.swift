@@ -11,7 +11,8 @@ let drillCommand = Command(
         snapshot. No running etcd is touched.
 
         It runs on a verifier: a host with an agent, etcd, etcdctl and etcdutl, and no etcd of its own. Without one it runs
-        on a node of the snapshot's own cluster, under a limit of memory and CPU where systemd can set one.
+        on a node of the snapshot's own cluster, under a limit of memory and CPU where systemd can set one; the cluster is
+        neither backed up nor restored meanwhile.
         """,
     arguments: [.init("WHAT", "a cluster, for its newest verified snapshot, or a snapshot's id", count: .any)],
     options: [
@@ -89,7 +90,7 @@ private struct DrillResult: Codable, Sendable {
             let figures = drill.report.figures.map { "revision \($0.revision)  \($0.liveKeys) keys  " } ?? ""
             terminal.print(
                 "\(name)  \(terminal.green("proven"))  \(snapshot.record.id)  \(figures)"
-                    + "\(Human.duration(.milliseconds(Int(drill.report.seconds * 1000))))  on \(drill.node)  (\(drill.report.limits))"
+                    + "\(Human.duration(.milliseconds(Int(drill.report.seconds * 1000))))  on \(drill.node)  (\(Terminal.clean(drill.report.limits)))"
             )
         }
     }
