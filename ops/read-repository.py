@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import os
+import signal
 import struct
 import sys
 
@@ -198,6 +199,10 @@ def main():
     if len(sys.argv) != 5:
         raise SystemExit(__doc__)
     root, key_file, name, out = sys.argv[1:]
+    # Left to itself only ctrl-c unwinds, and from a shell's background not even that: whatever ends this, the clear text
+    # that is written so far must go.
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     with open(key_file) as file:
         repository = Repository(root, file.read())
     pages, tail, payload = repository.snapshot(name)

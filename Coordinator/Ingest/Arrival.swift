@@ -17,15 +17,51 @@ struct Announced: Sendable {
 /// kept, marked, and never chosen.
 extension Vault {
     /// An agent's upload from its last byte to the receipt.
+    ///
+    /// - Parameter replacing: what it was stored as before that rotted; nil for what comes for the first time.
     func settle(
-        _ request: UploadRequest, from node: NodeName, _ writer: UploadWriter, _ digest: StreamDigest
+        _ request: UploadRequest, from node: NodeName, replacing former: SnapshotRecord?, _ writer: UploadWriter,
+        _ digest: StreamDigest
     ) async throws(FleetError) -> SnapshotRecord {
         var act = Act("snapshot.refuse", by: "agent:\(node)", cluster: node.cluster, subject: request.snapshot)
         act.detail = ["job": request.job]
         let verification = try await verify(
             writer, digest, Announced(size: request.facts.size, facts: request.facts), act)
+        if let former { return try await replace(former, writer, digest, act) }
         return try await keep(
             try await record(request, from: node, digest, verification), writer, by: "agent:\(node)")
+    }
+
+    /// In the place of what rotted in the store, the bytes that it was made of: they are here, durable, and were read back.
+    /// A crash between the two steps leaves a snapshot without a file, and the agent without a receipt: it sends them again.
+    private func replace(
+        _ former: SnapshotRecord, _ writer: UploadWriter, _ digest: StreamDigest, _ act: Act
+    ) async throws(FleetError) -> SnapshotRecord {
+        guard digest == StreamDigest(length: former.size, sha256: former.sha256) else {
+            try await refuse(
+                FleetError(
+                    .alreadyExists, "snapshot \(former.id) was stored already and is another file",
+                    hint: "make another backup: fleetctl backup \(former.cluster)"), act, writer)
+        }
+        guard let known = try await catalogue.entry(former.id), Retirement.reason(of: known) == nil else {
+            try await refuse(Self.isBeingDeleted(former), act, writer)
+        }
+        if known.condition != former.ownCondition {
+            do throws(FleetError) {
+                try await blocking { [store] () throws(FleetError) in try store.delete(former.id) }
+            } catch {
+                var told = error.during(
+                    "snapshot \(former.id) was stored, can't be read any more, and can't be replaced")
+                told.hint =
+                    "the node gives up its copy with this error: run 'fleetctl backup \(former.cluster)' at once, and then "
+                    + "'fleetctl store check --read-data'"
+                try await refuse(told, act, writer)
+            }
+            return try await keep(former, writer, by: act.actor)
+        }
+        // Somebody put the file right meanwhile.
+        try await blocking { () throws(FleetError) in try writer.discard() }
+        return former
     }
 
     /// Compares with what was announced, then reads all of it.

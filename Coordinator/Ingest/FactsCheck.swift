@@ -4,15 +4,16 @@ import FleetSystem
 /// What an agent says of a snapshot is looked at before anything is computed with it. Whether it agrees with the bytes
 /// is another matter, which `SnapshotShape` settles when they are here. Pure.
 enum FactsCheck {
-    /// A terabyte: etcd's own advice ends at 8 GB.
-    static let sizeLimit: Int64 = 1 << 40
+    /// Bytes of a snapshot. etcd advises a quota of 8 GB at most, so this is generous; but it is also what one node can
+    /// make the coordinator hold in memory, since a page map and the plan to read it take up to 40 bytes a page of 4096.
+    static let sizeLimit: Int64 = 64 << 30
     /// Of the facts as JSON: they become part of the manifest, and a manifest that is too long is not read again.
     static let textLimit = 64 << 10
 
     /// - Throws: `malformed`.
     static func check(_ facts: SnapshotFacts) throws(FleetError) {
         guard (1...sizeLimit).contains(facts.size) else {
-            throw FleetError(.malformed, "a snapshot of \(facts.size) bytes")
+            throw sizeProblem(facts.size)
         }
         guard (0...sizeLimit).contains(facts.status.totalSize) else {
             throw FleetError(.malformed, "a snapshot with a database of \(facts.status.totalSize) bytes")
@@ -26,6 +27,12 @@ enum FactsCheck {
         guard try JSON.encode(facts).count <= textLimit else {
             throw FleetError(.malformed, "what the agent says of the snapshot is longer than \(textLimit) bytes")
         }
+    }
+
+    static func sizeProblem(_ size: Int64) -> FleetError {
+        FleetError(
+            .malformed, "a snapshot of \(size) bytes is none, or more than the \(sizeLimit) that are taken",
+            hint: "look at the size of the etcd: it advises 8 GB at most")
     }
 
     /// etcd's ids are 64 bits in hexadecimal.

@@ -64,7 +64,7 @@ extension Vault {
 enum ImportCheck {
     static func check(_ request: ImportRequest, now: Timestamp) throws(FleetError) {
         guard (1...FactsCheck.sizeLimit).contains(request.size) else {
-            throw FleetError(.malformed, "a snapshot of \(request.size) bytes")
+            throw FactsCheck.sizeProblem(request.size)
         }
         guard [UInt8](hex: request.sha256)?.count == 32, request.sha256 == request.sha256.lowercased(),
             (1...255).contains(request.file.utf8.count)

@@ -74,10 +74,7 @@ extension Vault {
         let present = Set(listing.records.map(\.id))
         for id in conditions.keys.sorted() where !present.contains(id) {
             let problem =
-                problems[id]
-                ?? FleetError(
-                    .notFound, "snapshot \(id) is not in the store",
-                    hint: "put it back from a copy of the store, then run 'fleetctl store check --read-data'")
+                problems[id] ?? Self.lossProblem(id)
             let condition: SnapshotCondition = problem.code == .notFound ? .missing : .damaged
             do throws(FleetError) {
                 if problems[id] == nil, let known = try await catalogue.entry(id),
@@ -103,6 +100,27 @@ extension Vault {
             done.discarded.append(key)
         }
         return done
+    }
+
+    static func lossProblem(_ id: String) -> FleetError {
+        FleetError(
+            .notFound, "snapshot \(id) is not in the store",
+            hint: "put it back from a copy of the store, then run 'fleetctl store check --read-data'")
+    }
+
+    /// Rows whose snapshot has no file, sorted; those that are being deleted are no loss.
+    func lost() async throws(FleetError) -> [String] {
+        // In this order: a file comes before its row, and goes before it.
+        let rows = try await catalogue.snapshotConditions()
+        let there = Set(try await blocking { [store] () throws(FleetError) in try store.ids() })
+        var lost: [String] = []
+        for id in rows.keys.sorted() where !there.contains(id) {
+            do throws(FleetError) {
+                guard let entry = try await catalogue.entry(id), Retirement.reason(of: entry) == nil else { continue }
+                lost.append(id)
+            } catch { log.error("the row of a snapshot can't be read", error, ["snapshot": id]) }
+        }
+        return lost
     }
 
     /// Looks at all that are marked and are in the store nevertheless: somebody may have put their bytes right. One at a

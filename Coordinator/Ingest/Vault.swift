@@ -37,7 +37,8 @@ final class Vault: Sendable {
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
         try FactsCheck.check(request.facts)
-        if let stored = try await stored(request) { return IngestSession(vault: self, stored: stored) }
+        let former = try await stored(request)
+        if case .whole(let record) = former { return IngestSession(vault: self, stored: record) }
         let key = Self.key(request)
         try await blocking { [store] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
@@ -55,7 +56,7 @@ final class Vault: Sendable {
                 .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away", retryable: true)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
-        if writer.length == 0, let stored = try await stored(request) {
+        if former == nil, writer.length == 0, case .whole(let stored) = try await stored(request) {
             try await blocking { [store] () throws(FleetError) in
                 writer.close()
                 try store.discard(key)
@@ -65,7 +66,7 @@ final class Vault: Sendable {
         return IngestSession(
             vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
             settle: { [self] writer, digest throws(FleetError) in
-                try await settle(request, from: node, writer, digest)
+                try await settle(request, from: node, replacing: former?.record, writer, digest)
             })
     }
 
@@ -102,14 +103,26 @@ final class Vault: Sendable {
         }
     }
 
-    /// Committed already: the receipt got lost, or the process died between store and catalogue.
-    ///
-    /// - Throws: where it is stored and no copy that a receipt could promise: for the receipt the agent gives up its own.
-    private func stored(_ request: UploadRequest) async throws(FleetError) -> SnapshotRecord? {
+    /// What the store has under an upload's id, which can't be had without a receipt that got lost, or a crash between
+    /// store and catalogue.
+    private enum Stored {
+        /// A copy that a receipt can promise: for it the agent gives up its own.
+        case whole(SnapshotRecord)
+        /// It can't be read any more. The agent's copy is the last one, and the same bytes.
+        case rotten(SnapshotRecord)
+
+        var record: SnapshotRecord {
+            switch self {
+            case .whole(let record), .rotten(let record): record
+            }
+        }
+    }
+
+    private func stored(_ request: UploadRequest) async throws(FleetError) -> Stored? {
         if let entry = try await catalogue.entry(request.snapshot) {
             guard entry.record.job == request.job else { return nil }
-            if entry.condition != entry.record.ownCondition { try await mustBeWhole(entry) }
-            return entry.record
+            if entry.condition == entry.record.ownCondition { return .whole(entry.record) }
+            return try await isWhole(entry) ? .whole(entry.record) : .rotten(entry.record)
         }
         let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in
             do throws(FleetError) { return try store.open(request.snapshot).record } catch {
@@ -119,31 +132,26 @@ final class Vault: Sendable {
         }
         guard let found, found.job == request.job else { return nil }
         try await catalogue.add(found, reconciled: true, by: "coordinator")
-        return found
+        return .whole(found)
     }
 
     /// A mark goes only after all of the snapshot was read.
-    private func mustBeWhole(_ entry: SnapshotEntry) async throws(FleetError) {
+    private func isWhole(_ entry: SnapshotEntry) async throws(FleetError) -> Bool {
         let id = entry.record.id
-        guard Retirement.reason(of: entry) == nil else {
+        guard Retirement.reason(of: entry) == nil else { throw Self.isBeingDeleted(entry.record) }
+        guard try await examine(id, by: "coordinator").isSound else { return false }
+        guard try await catalogue.entry(id)?.condition == entry.record.ownCondition else {
             throw FleetError(
-                .conflict, "snapshot \(id) is being deleted",
-                hint: "make another backup: fleetctl backup \(entry.record.cluster)")
+                .conflict, "snapshot \(id) changed while it was looked at", hint: "try again in a minute",
+                retryable: true)
         }
-        let verdict = try await examine(id, by: "coordinator")
-        guard let finding = verdict.findings.first else {
-            guard try await catalogue.entry(id)?.condition == entry.record.ownCondition else {
-                throw FleetError(
-                    .conflict, "snapshot \(id) changed while it was looked at", hint: "try again in a minute",
-                    retryable: true)
-            }
-            return
-        }
-        throw FleetError(
-            .snapshotDamaged, "snapshot \(id) was stored and can't be read any more: \(finding.message)",
-            hint:
-                "run 'fleetctl store check --read-data', and make another backup: fleetctl backup \(entry.record.cluster)"
-        )
+        return true
+    }
+
+    static func isBeingDeleted(_ record: SnapshotRecord) -> FleetError {
+        FleetError(
+            .conflict, "snapshot \(record.id) is being deleted",
+            hint: "make another backup: fleetctl backup \(record.cluster)")
     }
 
     /// Throws away what has arrived for a backup that ended without becoming a snapshot, unless its end is only the

@@ -41,7 +41,13 @@ let rekeyCommand = Command(
         }
     if call.has("new-recovery-key") {
         try directory.replaceRecoveryKey(openedBy: key) { recovery throws(FleetError) in
-            try showRecoveryKey(recovery, call.terminal, otherwise: "nothing was replaced: run it again")
+            // With the recovery key, the key file was made anew before.
+            try showRecoveryKey(
+                recovery, call.terminal,
+                otherwise: key.role == .recovery
+                    ? "the recovery key was not replaced, and \(directory.repositoryKey) is new: run "
+                        + "'fleet-coordinator rekey --new-recovery-key'"
+                    : "nothing was replaced: run it again")
         }
         if key.role == .recovery { call.terminal.note("\(directory.repositoryKey) is a new key, too") }
     } else if call.has("data-key") {

@@ -9,6 +9,9 @@ final class RepositoryStore: SnapshotStore {
     let repository: Repository
     /// The incoming ones that somebody writes to.
     private let writers = Monitor<[String: IncomingUpload]>([:])
+    /// From taking a key away from its writer until the next one has it: of two that begin at once, the second must find
+    /// the first, or both would write to one pack. Taken before a writer's own lock, never in it.
+    private let keys = KeyLocks()
 
     init(_ repository: Repository) { self.repository = repository }
 
@@ -22,13 +25,17 @@ final class RepositoryStore: SnapshotStore {
 
     func begin(_ key: String, cluster: String, node: String) throws(FleetError) -> any IncomingSnapshot {
         try check(key)
-        writers.withLock { $0.removeValue(forKey: key) }?.close()
-        let writer = IncomingUpload(
-            store: self, key: key, upload: try repository.begin(key, lineage: cluster, member: node))
-        // Two that begin at once: one of them is the former of the other, whichever it is.
-        writers.withLock { $0.updateValue(writer, forKey: key) }?.close()
-        return writer
+        return try keys.holding(key) { () throws(FleetError) in
+            takeAway(key)
+            let writer = IncomingUpload(
+                store: self, key: key, upload: try repository.begin(key, lineage: cluster, member: node))
+            writers.withLock { $0[key] = writer }
+            return writer
+        }
     }
+
+    /// Waits for what the writer is at.
+    private func takeAway(_ key: String) { writers.withLock { $0.removeValue(forKey: key) }?.close() }
 
     /// A writer that is closed need not be closed again.
     func forget(_ writer: IncomingUpload) {
@@ -39,8 +46,10 @@ final class RepositoryStore: SnapshotStore {
 
     func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
         try check(key)
-        writers.withLock { $0.removeValue(forKey: key) }?.close()
-        try repository.discard(key, isUnreadable: isUnreadable)
+        try keys.holding(key) { () throws(FleetError) in
+            takeAway(key)
+            try repository.discard(key, isUnreadable: isUnreadable)
+        }
     }
 
     func commit(_ upload: Upload, as record: SnapshotRecord) throws(FleetError) {
@@ -52,6 +61,8 @@ final class RepositoryStore: SnapshotStore {
     }
 
     // MARK: committed
+
+    func ids() throws(FleetError) -> [String] { try repository.ids().filter { Identifier.isValid($0) } }
 
     func list() throws(FleetError) -> StoreListing {
         let all = try repository.list()
@@ -97,7 +108,8 @@ final class RepositoryStore: SnapshotStore {
             let snapshot = try open(id)
             let record = snapshot.record
             let hasher = SnapshotHasher()
-            try readAll(snapshot) { bytes in hasher.update(bytes) }
+            // From the disk: what is decoded already says nothing of what has become of it there.
+            try snapshot.pages.readAll { bytes in hasher.update(bytes) }
             return StoreVerdict(
                 findings: SnapshotShape.findings(hasher.result(), of: record))
         } catch {
@@ -115,21 +127,6 @@ final class RepositoryStore: SnapshotStore {
     func usedSpace() throws(FleetError) -> Int64 { try repository.storedBytes() }
 }
 
-/// Gives all of a snapshot, in order, in pieces of a megabyte.
-func readAll(
-    _ snapshot: any StoredSnapshot, _ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void
-) throws(FleetError) {
-    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
-    defer { buffer.deallocate() }
-    var offset: Int64 = 0
-    while true {
-        let count = try snapshot.read(at: offset, into: buffer)
-        if count == 0 { return }
-        try body(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-        offset += Int64(count)
-    }
-}
-
 private final class StoredPages: StoredSnapshot {
     let record: SnapshotRecord
     private let snapshot: RepositorySnapshot
@@ -143,7 +140,7 @@ private final class StoredPages: StoredSnapshot {
         try snapshot.read(at: offset, into: buffer)
     }
 
-    var pages: any PageSource { SnapshotPages(snapshot.pages) }
+    var pages: any StoredPageSource { SnapshotPages(snapshot.pages) }
 
     func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8] { try snapshot.write(to: target) }
 }

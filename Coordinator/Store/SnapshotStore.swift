@@ -30,6 +30,9 @@ protocol SnapshotStore: Sendable {
     /// shares nothing with it, nor with what it shared.
     func discard(_ key: String, isUnreadable: Bool) throws(FleetError)
 
+    /// Of all committed snapshots, whether they can be read or not.
+    func ids() throws(FleetError) -> [String]
+
     /// All committed snapshots by id, and what is wrong with entries that can't be read: one odd entry never hides the
     /// others.
     func list() throws(FleetError) -> StoreListing
@@ -58,7 +61,7 @@ extension SnapshotStore {
     func discard(_ key: String) throws(FleetError) { try discard(key, isUnreadable: false) }
 }
 
-/// The bytes of an incoming snapshot: page by page, or all of them.
+/// The bytes of a snapshot, arriving or stored: page by page, or all of them.
 protocol StoredPageSource: PageSource {
     /// In order, each byte as it is stored: what happens to be in memory is read again.
     func readAll(_ body: (UnsafeRawBufferPointer) throws(FleetError) -> Void) throws(FleetError)
@@ -88,7 +91,7 @@ protocol StoredSnapshot: AnyObject, Sendable {
     /// Fills `buffer` from `offset` on; fewer bytes only at the end, 0 behind it.
     func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws(FleetError) -> Int
     /// The same bytes, for who looks into it.
-    var pages: any PageSource { get }
+    var pages: any StoredPageSource { get }
 
     /// Writes all of it, in any order, and returns the SHA-256 of what was written, as it reads back.
     func write(to target: any SnapshotTarget) throws(FleetError) -> [UInt8]

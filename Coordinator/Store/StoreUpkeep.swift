@@ -5,7 +5,10 @@ import FleetSystem
 /// What the store does for its owner besides keeping snapshots. Every function blocks, for as long as reading what it
 /// looks at takes; uploads and restores go on meanwhile.
 protocol StoreUpkeep: Sendable {
+    /// What is there; a snapshot without a file never was, to the store.
     func check(readData: Bool) throws(FleetError) -> StoreCheckReply
+    /// Where a snapshot's own file is, or should be.
+    func path(_ id: String) -> String
     func statistics() throws(FleetError) -> StoreStatistics
     func collect(dryRun: Bool) throws(FleetError) -> StoreCollectReply
 }
@@ -17,6 +20,8 @@ extension RepositoryStore: StoreUpkeep {
             findings: report.findings.map { .init(path: $0.path, problem: $0.problem, snapshots: $0.snapshots) },
             snapshots: report.snapshots, packs: report.packs, bytesRead: report.bytesRead)
     }
+
+    func path(_ id: String) -> String { repository.path(id) }
 
     func statistics() throws(FleetError) -> StoreStatistics {
         let all = try repository.statistics()

@@ -73,6 +73,12 @@ static inline int fleet_is_in_memory(const char *path) {
     return system.f_type == 0x01021994 || (unsigned int)system.f_type == 0x858458f6;
 }
 
+// open(2), O_TMPFILE: "Create an unnamed temporary regular file", here one that linkat(2) may name later. Shown only with
+// _GNU_SOURCE.
+static inline int fleet_open_unnamed(const char *directory, mode_t mode) {
+    return open(directory, 020000000 | O_DIRECTORY | O_RDWR | O_CLOEXEC, mode);
+}
+
 // fallocate(2) without a flag: space for a file of that length.
 static inline int fleet_allocate(int fd, long length) { return (int)syscall(SYS_fallocate, fd, 0, 0L, length); }
 

@@ -93,11 +93,6 @@ extension SnapshotReader {
     }
 }
 
-extension FleetError.Code {
-    /// More than this program is made for, in bounded memory.
-    public static let limit: Self = "limit"
-}
-
 extension FleetError {
     static var tooManyKeys: FleetError {
         FleetError(

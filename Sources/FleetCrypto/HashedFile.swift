@@ -6,21 +6,27 @@ private import Glibc
 public final class HashedFile: @unchecked Sendable {
     // Unchecked: one caller at a time, on whichever disk thread is free.
     private let descriptor: Descriptor
+    /// Of one that gets it when it is whole.
+    private let name: PendingName?
     private var hasher = SHA256()
     public private(set) var length: Int64 = 0
 
     /// For reading.
-    public init(reading path: String) throws(FleetError) { descriptor = try Descriptor.open(path, O_RDONLY) }
+    public init(reading path: String) throws(FleetError) {
+        name = nil
+        descriptor = try Descriptor.open(path, O_RDONLY)
+    }
 
-    /// For writing a file that must not be there yet.
-    ///
-    /// - Throws: `already-exists`.
-    public init(creating path: String) throws(FleetError) {
-        descriptor = try Descriptor.open(path, O_WRONLY | O_CREAT | O_EXCL)
+    /// For writing a new file, which has its name only when it is published.
+    public init(for path: String) throws(FleetError) {
+        let name = PendingName(path)
+        self.name = name
+        descriptor = try name.open()
     }
 
     /// For writing; what is there already is kept, hashed and gone on behind.
     public init(continuing path: String) throws(FleetError) {
+        name = nil
         descriptor = try Descriptor.open(path, O_RDWR | O_CREAT, mode: 0o600)
         while !(try read(256 << 10)).isEmpty {}
     }
@@ -51,6 +57,11 @@ public final class HashedFile: @unchecked Sendable {
     }
 
     public func sync() throws(FleetError) { try descriptor.sync() }
+
+    /// Durable, under its name.
+    ///
+    /// - Throws: `already-exists`.
+    public func publish() throws(FleetError) { try name?.give(to: descriptor) }
 
     /// Of all that was read or written so far.
     public var digest: String { hasher.current().hex }

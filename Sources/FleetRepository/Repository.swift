@@ -179,6 +179,9 @@ public final class Repository: Sendable {
 }
 
 extension Repository {
+    /// Where the file of a snapshot is, if there is one.
+    public func path(_ id: String) -> String { core.snapshotPath(id) }
+
     /// Paths of the packs that a snapshot needs.
     public func packPaths(_ head: SnapshotHead) -> [String] { head.packs.map { core.path($0.id) } }
 }

@@ -56,6 +56,8 @@ extension FleetError.Code {
     /// Something that came from outside does not have the form it must have.
     public static let malformed: Self = "malformed"
     public static let usage: Self = "usage"
+    /// More than this program is made for, in bounded memory.
+    public static let limit: Self = "limit"
     public static let childFailed: Self = "child-failed"
     /// A state that the program holds to be impossible; a bug, said as one.
     public static let internalError: Self = "internal"

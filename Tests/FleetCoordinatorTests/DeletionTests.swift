@@ -134,7 +134,8 @@ struct DeletionTests {
             }
             let isThere = try setup.vault.store.list().records.contains { $0.id == "s2" }
             let entry = try await setup.catalogue.entry("s2")
-            #expect(isThere ? entry?.condition == .verified : entry == nil, "step \(step)")
+            // Where nobody could learn that it was gone, its row says that it is missing.
+            #expect(isThere ? entry?.condition == .verified : entry?.condition != .verified, "step \(step)")
             if isThere { #expect(try setup.vault.store.bytes("s2") == setup.samples["s2"]?.bytes, "step \(step)") }
             if isDone {
                 #expect(!isThere && entry == nil)
@@ -173,5 +174,31 @@ struct DeletionTests {
         setup.files.restart()
         #expect(try await setup.catalogue.entry("s2")?.condition == .verified)
         #expect(try setup.vault.store.bytes("s2") == setup.samples["s2"]?.bytes)
+    }
+
+    /// Refused for its successor's sake, and not to be opened for its own: it is what it was.
+    @Test func aRefusedDeletionLeavesWhatCanNotBeOpenedAsItWas() async throws {
+        let setup = try await Setup()
+        for (number, id) in ["t1", "t2"].enumerated() {
+            var sample = SampleSnapshot(id, pages: 40)
+            sample.record.facts.savedAt = Timestamp("2026-10-0\(number + 1)T12:00:00Z")!
+            try setup.vault.store.store(sample, key: id)
+            try await setup.catalogue.add(sample.record, by: "root")
+        }
+        try setup.files.remove(try #require(setup.files.paths().first { $0.hasSuffix(".pack") }))
+        let problem = FleetError(.notFound, "its pack is gone")
+        try await setup.catalogue.mark("t1", .missing, problem, by: "root")
+        setup.files.flip("/s/snapshots/t2", byte: 60, bit: 1)
+        #expect(await code { try await setup.vault.delete("t1", because: "test", by: "root") } == .snapshotDamaged)
+        let entry = try await setup.catalogue.snapshot("t1")
+        #expect(entry.condition == .missing && entry.problem == problem)
+    }
+
+    /// As with too many open files: whether it is still there can't be learnt either.
+    @Test func aDeletionThatNobodyKnowsTheEndOfIsOver() async throws {
+        let setup = try await Setup()
+        setup.files.fail(atStep: 1, .cut)
+        #expect(await code { try await setup.vault.delete("s2", because: "test", by: "root") } == .system)
+        #expect(try await setup.catalogue.entry("s2")?.condition == .verified)
     }
 }

@@ -11,7 +11,8 @@ struct HostileInputTests {
     private let node = NodeName(cluster: "a", node: "n1")
 
     private static let oddFacts: [@Sendable (inout SnapshotFacts) -> Void] = [
-        { $0.size = .max }, { $0.size = 0 }, { $0.size = -1 }, { $0.size = (1 << 40) + 1 },
+        { $0.size = .max }, { $0.size = 0 }, { $0.size = -1 }, { $0.size = (64 << 30) + 1 },
+        { $0.status.totalSize = (64 << 30) + 1 },
         { $0.status.totalSize = .max }, { $0.status.totalSize = -1 }, { $0.status.revision = -1 },
         { $0.status.totalKey = -1 }, { $0.liveKeys = -1 },
         { $0.clusterID = String(repeating: "a", count: 200) }, { $0.clusterID = "" }, { $0.clusterID = "../x" },

@@ -41,18 +41,103 @@ struct MarkedSnapshotTests {
         _ = try await session.finish(sample.digest)
     }
 
-    /// For a receipt the agent gives up its copy, so none is given for what can't be read.
-    @Test func aLostReceiptIsNoReasonToTrust() async throws {
+    /// For a receipt the agent gives up its copy, so none is given for what can't be read; and since that copy is the last
+    /// one, it takes the place of what rotted.
+    @Test(arguments: ["flipped", "pack gone", "file gone", "file flipped"])
+    func aLostReceiptIsNoReasonToTrust(_ damage: String) async throws {
+        try await upload()
+        let (file, pack) = ("/s/snapshots/\(job.snapshot)", try #require(files.paths().first { $0.hasSuffix(".pack") }))
+        switch damage {
+        case "flipped": flipAll()
+        case "pack gone": try files.remove(pack)
+        case "file gone": try files.remove(file)
+        default: files.flip(file, byte: files.length(file) - 3, bit: 1)
+        }
+        let vault = try vault()
+        #expect(try await !vault.examine(job.snapshot, by: "root").isSound)
+        #expect(await code { _ = try await catalogue.findSnapshot("latest", cluster: "a") } == .notFound)
+        let stored = try await catalogue.snapshot(job.snapshot).record
+        // What it is stored against is what rotted: that costs one attempt, as always.
+        for attempt in 1...2 {
+            let session = try await vault.begin(request, from: node)
+            #expect(session.offset == 0)
+            try await session.append(sample.bytes)
+            do {
+                #expect(try await session.finish(sample.digest).snapshot == job.snapshot)
+                break
+            } catch {
+                #expect(attempt == 1 && damage == "flipped" && FleetError(error).isRetryable, "\(error)")
+            }
+        }
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+        #expect(try await catalogue.snapshot(job.snapshot).record == stored)
+        #expect(try self.vault().store.bytes(job.snapshot) == sample.bytes)
+        let events = try await catalogue.auditLog().map(\.event).filter { $0.subject == job.snapshot }
+        #expect(
+            events.last?.action == "snapshot.store" && events.last?.actor == "agent:a/n1", "\(events.map(\.action))")
+        // Again, and with nothing to be sent.
+        #expect(try await vault.begin(request, from: node).offset == sample.record.size)
+    }
+
+    /// The file is put back while the agent sends its own again.
+    @Test func whatWasPutBackMeanwhileIsKept() async throws {
         try await upload()
         flipAll()
-        #expect(try await !vault().examine(job.snapshot, by: "root").isSound)
-        #expect(await code { _ = try await vault().begin(request, from: node) } == .snapshotDamaged)
-        #expect(try await catalogue.snapshot(job.snapshot).condition == .damaged)
-        #expect(await code { _ = try await catalogue.findSnapshot("latest", cluster: "a") } == .notFound)
+        let vault = try vault()
+        #expect(try await !vault.examine(job.snapshot, by: "root").isSound)
+        let session = try await vault.begin(request, from: node)
         flipAll()
-        let session = try await vault().begin(request, from: node)
+        #expect(try await vault.lookAgain(by: "root") == [job.snapshot])
+        try await session.append(sample.bytes)
         #expect(try await session.finish(sample.digest).snapshot == job.snapshot)
         #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+        #expect(try self.vault().store.bytes(job.snapshot) == sample.bytes)
+    }
+
+    /// Bytes that are not those that were stored never take their place.
+    @Test func anotherFileDoesNotReplaceIt() async throws {
+        try await upload()
+        let pack = try #require(files.paths().first { $0.hasSuffix(".pack") })
+        let bytes = files.bytes(pack)
+        try files.remove(pack)
+        let vault = try vault()
+        #expect(try await !vault.examine(job.snapshot, by: "root").isSound)
+        var etcd = SampleEtcd.rich()
+        etcd.put("/registry/pods/a/other", [1])
+        let other = try SampleSnapshot(etcd: job.snapshot, etcd, job: job.id)
+        let session = try await vault.begin(
+            UploadRequest(job: job.id, snapshot: job.snapshot, facts: other.record.facts), from: node)
+        try await session.append(other.bytes)
+        #expect(await code { _ = try await session.finish(other.digest) } == .alreadyExists)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .missing)
+        #expect(try vault.store.incoming().isEmpty)
+        try files.writeDurably(pack, bytes)
+        #expect(try self.vault().store.bytes(job.snapshot) == sample.bytes)
+    }
+
+    /// Deleted by a person while the agent sends it again.
+    @Test func whatIsDeletedMeanwhileStaysDeleted() async throws {
+        try await upload()
+        try files.remove(try #require(files.paths().first { $0.hasSuffix(".pack") }))
+        let vault = try vault()
+        #expect(try await !vault.examine(job.snapshot, by: "root").isSound)
+        let session = try await vault.begin(request, from: node)
+        try await vault.delete(job.snapshot, because: "by request", by: "root")
+        try await session.append(sample.bytes)
+        #expect(await code { _ = try await session.finish(sample.digest) } == .conflict)
+        #expect(try await catalogue.entry(job.snapshot) == nil)
+        #expect(try vault.store.list() == StoreListing() && vault.store.incoming().isEmpty)
+    }
+
+    /// What another process, or an hour, did to the disk is found by who has it all in memory, too.
+    @Test func whatIsInMemoryProvesNothing() async throws {
+        try await upload()
+        let vault = try vault()
+        #expect(try await vault.examine(job.snapshot, by: "root").isSound)
+        flipAll()
+        #expect(try !(vault.store as! RepositoryStore).repository.check(readData: true).isSound)
+        #expect(try await !vault.examine(job.snapshot, by: "root").isSound)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .damaged)
     }
 
     @Test func whatIsBeingDeletedIsNotBroughtBack() async throws {

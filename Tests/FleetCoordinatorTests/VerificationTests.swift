@@ -289,6 +289,7 @@ private final class DyingStore: SnapshotStore {
     func discard(_ key: String, isUnreadable: Bool) throws(FleetError) {
         try inner.discard(key, isUnreadable: isUnreadable)
     }
+    func ids() throws(FleetError) -> [String] { try inner.ids() }
     func list() throws(FleetError) -> StoreListing { try inner.list() }
     func open(_ id: String) throws(FleetError) -> any StoredSnapshot { try inner.open(id) }
     func delete(_ id: String) throws(FleetError) { try inner.delete(id) }

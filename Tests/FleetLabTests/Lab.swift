@@ -57,6 +57,17 @@ struct LabFleet: Sendable {
 
     /// Makes a lab with a running coordinator, does `body`, and takes everything down again.
     static func with(hubDisk: String? = nil, _ body: (LabFleet) async throws -> Void) async throws {
+        await LabPlaces.shared.take()
+        let ended = await withResult { try await make(hubDisk, body) }
+        await LabPlaces.shared.giveBack()
+        try ended.get()
+    }
+
+    private static func withResult(_ body: () async throws -> Void) async -> Swift.Result<Void, any Error> {
+        do { return .success(try await body()) } catch { return .failure(error) }
+    }
+
+    private static func make(_ hubDisk: String?, _ body: (LabFleet) async throws -> Void) async throws {
         let fleet = LabFleet(lab: "test-\(Randomness.token(6))")
         try await Lab.check("create", fleet.lab)
         do {

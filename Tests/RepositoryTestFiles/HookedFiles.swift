@@ -7,10 +7,13 @@ package final class HookedFiles: RepositoryFiles {
     package typealias Hook = @Sendable (_ path: String) throws(FleetError) -> Void
     private let files: any RepositoryFiles
     private let hook = Monitor<Hook?>(nil)
+    private let appending = Monitor<Hook?>(nil)
 
     package init(_ files: any RepositoryFiles) { self.files = files }
 
     package func onOpen(_ body: Hook?) { hook.withLock { $0 = body } }
+    /// The same for files that are opened for writing.
+    package func onAppend(_ body: Hook?) { appending.withLock { $0 = body } }
 
     package func openStored(_ path: String) throws(FleetError) -> any RepositoryFile {
         // Called outside of the lock: it may well open files itself, or take itself away.
@@ -24,7 +27,8 @@ package final class HookedFiles: RepositoryFiles {
     package func allocated(_ path: String) throws(FleetError) -> Int64? { try files.allocated(path) }
     package func read(_ path: String, limit: Int) throws(FleetError) -> [UInt8] { try files.read(path, limit: limit) }
     package func openAppending(_ path: String) throws(FleetError) -> any RepositoryFile {
-        try files.openAppending(path)
+        try appending.withLock { $0 }?(path)
+        return try files.openAppending(path)
     }
     package func writeDurably(_ path: String, _ bytes: [UInt8]) throws(FleetError) {
         try files.writeDurably(path, bytes)

@@ -7,8 +7,8 @@ let retentionCommand = Command(
     discussion: """
         A policy belongs to a cluster and is applied when 'retention apply' is run, by a person or a timer. A snapshot
         stays if any rule keeps it. Whatever the policy, these stay: the newest verified snapshot of the cluster, pinned
-        ones, those that an open restore needs, and foreign ones. A cluster without a policy keeps
-        everything.
+        ones, those that an open restore needs, foreign ones, and those that were sound and can't be read now. A cluster
+        without a policy keeps everything.
         """,
     subcommands: [
         Command(
@@ -80,77 +80,7 @@ let retentionCommand = Command(
                 .init("fleetctl retention apply --all --yes", "for a timer"),
             ],
             exitStatuses: [
-                (.partialFailure, "some snapshots could not be deleted; their lines say why"),
+                (.partialFailure, "some snapshots or clusters could not be dealt with; their lines say why"),
                 (.declined, "the question was not answered with yes"),
-            ], run: apply),
+            ], run: RetentionRun.command),
     ])
-
-private func apply(_ call: Invocation) async throws -> ExitStatus {
-    let control = try await Coordinator.control(call)
-    let terminal = call.terminal
-    var names = call.arguments("CLUSTER")
-    guard names.isEmpty == call.has("all") else {
-        throw FleetError(.usage, "name clusters, or give --all", hint: "one of the two")
-    }
-    if call.has("all") {
-        let all: [RetentionRecord] = try await control.ask(ControlMethod.listRetention, ListRequest())
-        names = all.filter { $0.policy != nil }.map(\.cluster)
-    }
-    var plan: [RetentionReply] = []
-    for name in names {
-        plan.append(try await control.ask(ControlMethod.applyRetention, RetentionRunRequest(cluster: name)))
-    }
-    let doomed = plan.reduce(0) { $0 + $1.lines.count { !$0.isKept } }
-    if !Output.isJSON(call) {
-        show(plan, terminal)
-        if names.isEmpty { terminal.note("no cluster has a policy; set one with 'fleetctl retention set CLUSTER'") }
-    }
-    if call.has("dry-run") || doomed == 0 {
-        if Output.isJSON(call) { try Output.json(plan, call) } else { terminal.print("\(doomed) would be deleted") }
-        return .success
-    }
-    guard call.has("yes") || terminal.confirms("Delete \(doomed) snapshots for good?") else {
-        terminal.note("nothing was deleted; answer y on a terminal, or give --yes")
-        return .declined
-    }
-    var done: [RetentionReply] = []
-    for one in plan where one.lines.contains(where: { !$0.isKept }) {
-        // What was shown is what is deleted, whatever has come in between.
-        let request = RetentionRunRequest(cluster: one.cluster, confirmed: one.digest)
-        do throws(FleetError) {
-            done.append(try await control.call(ControlMethod.applyRetention, request))
-        } catch {
-            guard error.code == .connectionLost else { throw error }
-            throw FleetError(
-                error.code, "\(error.message); how many of \(one.cluster) were deleted is not known",
-                hint: "see what is left: fleetctl retention apply \(one.cluster) --dry-run")
-        }
-    }
-    let failed = done.flatMap(\.lines).filter { $0.problem != nil }
-    let deleted = done.reduce(0) { $0 + $1.lines.count { !$0.isKept } } - failed.count
-    if Output.isJSON(call) {
-        try Output.json(done, call)
-    } else {
-        terminal.print("\(deleted) deleted\(deleted > 0 ? "; the space comes back with: fleetctl store gc" : "")")
-        for line in failed {
-            terminal.note("\(line.snapshot) could not be deleted")
-            if let problem = line.problem { terminal.error(problem) }
-        }
-    }
-    return failed.isEmpty ? .success : .partialFailure
-}
-
-private func show(_ replies: [RetentionReply], _ terminal: Terminal) {
-    for reply in replies {
-        terminal.print("\(reply.cluster) keeps \(reply.policy.text)")
-        var table = Table([("", .left), ("SNAPSHOT", .left), ("SAVED", .left), ("WHY", .left)])
-        for line in reply.lines {
-            table.add(
-                [
-                    line.isKept ? "keep" : "delete", line.snapshot, line.savedAt.short,
-                    line.reasons.joined(separator: ", "),
-                ], paint: line.isKept ? [:] : [0: { terminal.red($0) }])
-        }
-        table.print(terminal)
-    }
-}

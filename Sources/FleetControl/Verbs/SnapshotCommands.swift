@@ -88,35 +88,27 @@ private func export(_ entry: SnapshotEntry, to path: String, _ control: Control)
         throw FleetError(
             .alreadyExists, "\(path) exists already", hint: "name another file with --file, or move this one away")
     }
-    let temporary = path + ".part-" + Randomness.token(6)
-    let file = try await onDisk { () throws(FleetError) in try HashedFile(creating: temporary) }
-    do throws(FleetError) {
-        let stream = try await control.connected().open(
-            ControlMethod.exportSnapshot, try JSON.encode(NameRequest(name: entry.record.id)), ends: true)
-        receiving: while true {
-            switch try await stream.receive() {
-            case .data(let bytes): try await onDisk { () throws(FleetError) in try file.write(bytes) }
-            case .end(let body):
-                let digest = try JSON.decode(StreamDigest.self, from: body)
-                guard digest == StreamDigest(length: file.length, sha256: file.digest),
-                    digest.sha256 == entry.record.sha256
-                else {
-                    throw FleetError(
-                        .malformed, "what arrived is not the snapshot that was stored",
-                        hint: "try again; if it stays so, the stored file is damaged")
-                }
-                break receiving
-            case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
+    // It holds every Secret of the cluster: whatever ends this, nothing of it is left.
+    let file = try await onDisk { () throws(FleetError) in try HashedFile(for: path) }
+    let stream = try await control.connected().open(
+        ControlMethod.exportSnapshot, try JSON.encode(NameRequest(name: entry.record.id)), ends: true)
+    receiving: while true {
+        switch try await stream.receive() {
+        case .data(let bytes): try await onDisk { () throws(FleetError) in try file.write(bytes) }
+        case .end(let body):
+            let digest = try JSON.decode(StreamDigest.self, from: body)
+            guard digest == StreamDigest(length: file.length, sha256: file.digest),
+                digest.sha256 == entry.record.sha256
+            else {
+                throw FleetError(
+                    .malformed, "what arrived is not the snapshot that was stored",
+                    hint: "try again; if it stays so, the stored file is damaged")
             }
+            break receiving
+        case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
         }
-        try await onDisk { () throws(FleetError) in
-            try file.sync()
-            try FileSystem.rename(temporary, to: path)
-        }
-    } catch {
-        try? FileSystem.remove(temporary)
-        throw error
     }
+    try await onDisk { () throws(FleetError) in try file.publish() }
 }
 
 /// Disk work on a thread made for it, with the fleet's error.

@@ -1,13 +1,13 @@
 public import FleetSystem
-private import Glibc
 
-/// A new file that a snapshot is written to.
+/// A new file that a snapshot is written to. It holds every Secret of a cluster, and has its name only when it is whole.
 public final class TargetFile: SnapshotTarget {
+    private let name: PendingName
     private let descriptor: Descriptor
 
-    /// - Throws: `already-exists`.
-    public init(creating path: String) throws(FleetError) {
-        descriptor = try Descriptor.open(path, O_RDWR | O_CREAT | O_EXCL)
+    public init(for path: String) throws(FleetError) {
+        name = PendingName(path)
+        descriptor = try name.open()
     }
 
     public func prepare(_ length: Int64) throws(FleetError) { try descriptor.allocate(length) }
@@ -26,5 +26,8 @@ public final class TargetFile: SnapshotTarget {
         }
     }
 
-    public func sync() throws(FleetError) { try descriptor.sync() }
+    /// Durable, under its name.
+    ///
+    /// - Throws: `already-exists`.
+    public func publish() throws(FleetError) { try name.give(to: descriptor) }
 }

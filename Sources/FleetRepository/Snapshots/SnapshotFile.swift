@@ -4,21 +4,35 @@ import FleetSystem
 /// name of a record has the snapshot's id in it, so a file that is copied under another name is found out.
 enum SnapshotFile {
     private static let lengthsLength = 8
-    private static let recordLimit = 1 << 28
+    /// What a reader takes in: bytes of a sealed record, and of a map's runs when they are unpacked.
+    struct Limits {
+        var record = 1 << 28
+        var runs = 1 << 30
+    }
+    private static let limits = Limits()
 
-    static func encode(_ head: SnapshotHead, map: PageMap, parent: PageMap?, _ core: RepositoryCore)
-        throws(FleetError) -> [UInt8]
-    {
+    /// - Throws: `limit` for what could never be read again.
+    static func encode(
+        _ head: SnapshotHead, map: PageMap, parent: PageMap?, _ core: RepositoryCore, limits: Limits = Limits()
+    ) throws(FleetError) -> [UInt8] {
         let sealing = SealedFile(.snapshot, core.keys)
         var plain = ByteWriter()
         PageMapCodec.encode(map, parent: parent, &plain)
+        guard plain.bytes.count <= limits.runs else { throw tooLarge(head.id) }
         let sealedHead = sealing.seal(head.encoded(), "head of \(head.id)")
         let sealedMap = sealing.seal(try core.zstd.pack(plain.bytes, level: 6), "map of \(head.id)")
+        guard max(sealedHead.count, sealedMap.count) <= limits.record else { throw tooLarge(head.id) }
         var out = ByteWriter(bytes: sealing.header)
         for length in [sealedHead.count, sealedMap.count] {
             withUnsafeBytes(of: UInt32(length).littleEndian) { out.bytes += $0 }
         }
         return out.bytes + sealedHead + sealedMap
+    }
+
+    private static func tooLarge(_ id: String) -> FleetError {
+        FleetError(
+            .limit, "the map of snapshot \(id) is larger than any reader would take",
+            hint: "look at the size of the etcd that it comes from")
     }
 
     /// Only the head is read, whatever the map's length.
@@ -40,7 +54,7 @@ enum SnapshotFile {
             guard try file.size() == Int64(place + start.mapLength) else { throw damaged("it has another length") }
             let record = try start.sealing.open(
                 try file.read(at: Int64(place), count: start.mapLength), "map of \(id)")
-            let bytes = try core.zstd.unpack(record, limit: 1 << 30)
+            let bytes = try core.zstd.unpack(record, limit: limits.runs)
             return (head, ByteReader(bytes))
         } catch { throw error.during("snapshot \(id)") }
     }
@@ -63,7 +77,7 @@ enum SnapshotFile {
             func length(_ at: Int) -> Int { (0..<4).reduce(0) { $0 | Int(bytes[at + $1]) << (8 * $1) } }
             headLength = length(SealedFile.headerLength)
             mapLength = length(SealedFile.headerLength + 4)
-            guard headLength <= recordLimit, mapLength <= recordLimit else { throw damaged("a length is not one") }
+            guard headLength <= limits.record, mapLength <= limits.record else { throw damaged("a length is not one") }
         }
 
         func head(_ id: String, _ file: any RepositoryFile) throws(FleetError) -> SnapshotHead {

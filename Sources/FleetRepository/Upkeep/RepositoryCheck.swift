@@ -22,9 +22,9 @@ public struct CheckReport: Sendable, Equatable, Codable {
 extension Repository {
     /// Examines every file that a snapshot needs. With `readData` also every block: it is decrypted, decompressed, and
     /// each page compared with its fingerprint, so a flipped bit anywhere in what snapshots need is found. Reads only;
-    /// uploads may go on meanwhile.
+    /// uploads and deletions may go on meanwhile. Of a snapshot without a file nobody here knows: its owner has to.
     public func check(readData: Bool) throws(FleetError) -> CheckReport {
-        var run = CheckRun(core)
+        var run = CheckRun(self)
         let ids = try self.ids()
         let hold = publishing.withLock { _ in
             holds.hold(ids.flatMap { id in ((try? head(id))?.packs ?? []).map(\.id) })
@@ -45,13 +45,16 @@ extension Repository {
 /// One examination, in steps; each knows what the former found.
 private struct CheckRun {
     var report = CheckReport()
-    private let core: RepositoryCore
+    private let repository: Repository
+    private var core: RepositoryCore { repository.core }
     private var heads: [String: SnapshotHead] = [:]
+    /// Snapshots whose own file can't be read.
+    private var bad: [String: FleetError] = [:]
     /// Of snapshots that a finding touches already.
     private var unreadable: Set<String> = []
     private var badBlocks: [PackID: Set<Int>] = [:]
 
-    init(_ core: RepositoryCore) { self.core = core }
+    init(_ repository: Repository) { self.repository = repository }
 
     private mutating func found(_ path: String, _ problem: FleetError, _ snapshots: [String]) {
         report.findings.append(CheckFinding(path: path, problem: problem, snapshots: snapshots.sorted()))
@@ -66,11 +69,9 @@ private struct CheckRun {
     }
 
     mutating func snapshots(_ ids: [String]) throws(FleetError) {
-        var bad: [String: FleetError] = [:]
-        for id in ids {
-            do throws(FleetError) { heads[id] = try SnapshotFile.read(id, core).0 } catch { bad[id] = error }
-        }
-        report.snapshots = ids.count
+        read(ids)
+        try lookAgain()
+        report.snapshots = heads.count + bad.count
         // Whoever builds on a file needs it as well.
         var missing: Set<String> = []
         for head in heads.values {
@@ -81,6 +82,29 @@ private struct CheckRun {
             let touched = heads.values.filter { chain($0).contains(id) }.map(\.id)
             found(core.snapshotPath(id), problem, touched + [id])
         }
+    }
+
+    private mutating func read(_ ids: some Sequence<String>) {
+        for id in ids {
+            (heads[id], bad[id]) = (nil, nil)
+            do throws(FleetError) { heads[id] = try SnapshotFile.read(id, core).0 } catch { bad[id] = error }
+        }
+    }
+
+    /// A deletion writes anew what builds on the snapshot that goes. Whoever read before and behind it finds a file gone,
+    /// or another's predecessor: what looks so is read once more while nothing can be deleted.
+    private mutating func lookAgain() throws(FleetError) {
+        try repository.publishing.attempt { _ throws(FleetError) in
+            let there = Set(try repository.ids())
+            for id in Set(heads.keys).union(bad.keys).subtracting(there) { (heads[id], bad[id]) = (nil, nil) }
+            let astray = heads.values.filter { head in head.parent.map { heads[$0] == nil } ?? false }.map(\.id)
+            read(Set(astray).union(bad.keys))
+        }
+    }
+
+    /// With its map; nothing on the way to it is deleted meanwhile.
+    private func resolved(_ id: String) throws(FleetError) -> ResolvedSnapshot {
+        try repository.publishing.attempt { _ throws(FleetError) in try ResolvedSnapshot(id, core) }
     }
 
     private func chain(_ head: SnapshotHead) -> [String] {
@@ -118,7 +142,7 @@ private struct CheckRun {
         let packs = PackSet(core)
         for id in heads.keys.sorted() where !unreadable.contains(id) {
             do throws(FleetError) {
-                let snapshot = try ResolvedSnapshot(id, core)
+                let snapshot = try resolved(id)
                 let table = snapshot.head.packs.map(\.id)
                 let blocks = try PackClosure.blocks(map: snapshot.map, table: table, packs: packs)
                 guard Set(blocks.keys) == Set(table) else { throw damaged("it names other packs than it needs") }
@@ -174,7 +198,7 @@ private struct CheckRun {
         }
         var touched: [PackID: [String]] = [:]
         for id in heads.keys.sorted() where !unreadable.contains(id) {
-            guard let snapshot = try? ResolvedSnapshot(id, core),
+            guard let snapshot = try? resolved(id),
                 let blocks = try? PackClosure.blocks(
                     map: snapshot.map, table: snapshot.head.packs.map(\.id), packs: packs)
             else { continue }

@@ -174,4 +174,78 @@ struct RepositoryStoreTests {
         try store.store(SampleSnapshot("s3", pages: 100, seed: 3))
         #expect(try store.verify("s3").isSound)
     }
+
+    /// Two connections of one agent begin the same upload at the same moment: one of them has it, and nothing of the other
+    /// is in it.
+    @Test(arguments: ["begin", "discard"])
+    func whoBeginsAtOnceIsNotInTheWay(_ other: String) async throws {
+        let files = HookedFiles(PowerCutFiles())
+        let store = try RepositoryStore.test("/s", files: files)
+        let sample = SampleSnapshot("s1", pages: 400)
+        let former = try store.begin("up")
+        try former.append(sample.bytes[..<60_000])
+        former.close()
+        let second = Monitor<(writer: (any IncomingSnapshot)?, isDone: Bool)>((nil, false))
+        files.onAppend { path throws(FleetError) in
+            guard path == "/s/incoming/up" else { return }
+            files.onAppend(nil)
+            Thread.start(name: "second") {
+                do {
+                    if other == "begin" {
+                        let writer = try store.begin("up")
+                        // Not durable yet: it will be when the writer is closed.
+                        try writer.append(sample.bytes[Int(writer.length)..<100_000])
+                        second.withLock { $0.writer = writer }
+                    } else {
+                        try store.discard("up")
+                    }
+                } catch { Issue.record(error) }
+                second.withLock { $0.isDone = true }
+                second.broadcast()
+            }
+            _ = second.waiting(seconds: 1, until: \.isDone) { _, isReady in isReady }
+        }
+        let first = try store.begin("up")
+        #expect(second.waiting(seconds: 20, until: \.isDone) { _, isReady in isReady })
+        let writers = [first] + (second.withLock { $0.writer }.map { [$0] } ?? [])
+        var living: [any IncomingSnapshot] = []
+        for writer in writers where await code({ _ = try writer.allBytes() }) == nil { living.append(writer) }
+        if other == "discard" {
+            // It came later, and what it threw away is nobody's any more.
+            #expect(try living.isEmpty && store.incoming() == [])
+        } else {
+            #expect(living.count == 1)
+            for writer in living {
+                #expect(try writer.allBytes() == Array(sample.bytes[..<Int(writer.length)]))
+                try writer.append(sample.bytes[Int(writer.length)...])
+                try writer.commit(sample.record)
+            }
+            #expect(try RepositoryStore.test("/s", files: files).bytes("s1") == sample.bytes)
+            #expect(try store.repository.check(readData: true).findings == [])
+        }
+    }
+
+    /// A kill or a power cut leaves nothing of a snapshot in the clear: while it is written it has no name.
+    @Test func anExportHasNoNameUntilItIsWhole() throws {
+        let directory = try TemporaryDirectory()
+        let files = HookedFiles(PowerCutFiles())
+        let sample = SampleSnapshot("s1", pages: 400)
+        try RepositoryStore.test("/s", files: files).store(sample)
+        let seen = Monitor<[[String]]>([])
+        let store = try RepositoryStore.test("/s", files: files)
+        let snapshots = "/s/packs/"
+        files.onOpen { path throws(FleetError) in
+            guard path.hasPrefix(snapshots) else { return }
+            let names = try FileSystem.list(directory.path)
+            seen.withLock { $0.append(names) }
+        }
+        let path = directory.path + "/a.db"
+        _ = try StoreExport.write("s1", of: store, to: path)
+        #expect(seen.withLock { !$0.isEmpty && $0.allSatisfy(\.isEmpty) })
+        #expect(try FileSystem.read(path) == sample.bytes)
+        #expect(try FileSystem.status(path)?.mode == 0o600)
+        // What has the name already stays.
+        #expect(throws: FleetError.self) { try StoreExport.write("s1", of: store, to: path) }
+        #expect(try FileSystem.list(directory.path) == ["a.db"])
+    }
 }

@@ -55,10 +55,12 @@ let repositoryCommand = Command(
         ) { call in
             let watch = Stopwatch()
             let snapshot = try openedRepository(call).open(call.argument("ID")!)
-            let digest = try snapshot.write(to: try TargetFile(creating: call.argument("FILE")!))
+            let file = try TargetFile(for: call.argument("FILE")!)
+            let digest = try snapshot.write(to: file)
             guard digest.hex == String(decoding: snapshot.head.payload, as: UTF8.self) else {
                 throw FleetError(.snapshotDamaged, "what came back is not what was stored")
             }
+            try file.publish()
             watch.report(call)
             return .success
         },

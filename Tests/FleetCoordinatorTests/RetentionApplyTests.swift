@@ -1,0 +1,92 @@
+import FleetCommandLine
+import FleetControl
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+/// `fleetctl retention apply` over several clusters while something happens to one of them.
+@Suite("Retention of many clusters", .timeLimit(.minutes(1)))
+struct RetentionApplyTests {
+    private let server: TestServer
+
+    /// Clusters a, b and c, three snapshots each, of which the newest is to stay.
+    init() async throws {
+        server = try await TestServer()
+        for cluster in ["a", "b", "c"] {
+            for day in 1...3 { try await add(cluster, day) }
+            try await server.catalogue.setRetention(cluster, .init(last: 1), by: "root")
+        }
+    }
+
+    private func add(_ cluster: String, _ day: Int) async throws {
+        var sample = SampleSnapshot("\(cluster)\(day)", seed: UInt8(day), cluster: cluster)
+        sample.record.facts.savedAt = Timestamp("2026-11-0\(day)T12:00:00Z")!
+        try server.server.vault.store.store(sample, key: sample.record.id)
+        try await server.catalogue.add(sample.record, by: "root")
+    }
+
+    /// `meanwhile` happens once, when the plan of cluster b is printed.
+    private func apply(
+        _ words: String..., meanwhile: @escaping @Sendable () async throws -> Void
+    ) async throws -> (status: FleetCommandLine.ExitStatus, out: String, err: String) {
+        let printed = Monitor<(out: String, err: String, isDone: Bool)>(("", "", false))
+        let terminal = Terminal(outputIsTerminal: false, errorIsTerminal: false, color: false, columns: 100) {
+            descriptor, text in
+            let isNow = printed.withLock { printed in
+                if descriptor == 1 { printed.out += text } else { printed.err += text }
+                defer { printed.isDone = printed.isDone || text.hasPrefix("b keeps") }
+                return !printed.isDone && text.hasPrefix("b keeps")
+            }
+            guard isNow else { return }
+            let ended = Monitor(false)
+            Task.detached {
+                do { try await meanwhile() } catch { Issue.record(error) }
+                ended.withLock { $0 = true }
+                ended.broadcast()
+            }
+            #expect(ended.waiting(seconds: 20, until: \.self) { _, isReady in isReady })
+        }
+        let status = await Program.run(
+            ["retention", "apply"] + words + ["--server", server.socket], Fleetctl.command, version: "test",
+            terminal: terminal)
+        let (out, err, _) = printed.withLock { $0 }
+        return (status, out, err)
+    }
+
+    private func left() async throws -> [String] { try await server.catalogue.snapshots().map(\.record.id).sorted() }
+
+    @Test func aBackupThatEndsInOneClusterStopsNoOther() async throws {
+        let done = try await apply("--all", "--yes") { try await add("b", 4) }
+        #expect(done.status == .partialFailure)
+        #expect(done.out.contains("4 deleted; the space comes back with: fleetctl store gc"))
+        #expect(done.err.contains("nothing of b was deleted") && done.err.contains("fleetctl retention apply b"))
+        #expect(try await left() == ["a3", "b1", "b2", "b3", "b4", "c3"])
+        // The last word is about the whole.
+        #expect(!(done.err.split(separator: "\n").last ?? "").contains("nothing was deleted"))
+        await server.stop()
+    }
+
+    /// In JSON as well: what was done is on the standard output, and only that.
+    @Test func jsonHasWhatWasDone() async throws {
+        let done = try await apply("a", "b", "c", "--yes") {}
+        #expect(done.status == .success && done.out.contains("6 deleted"))
+        try await add("a", 4)
+        try await server.catalogue.setRetention("b", nil, by: "root")
+        let json = try await apply("a", "b", "--yes", "-o", "json") {}
+        #expect(json.status == .partialFailure && json.err.contains("no retention policy"))
+        let replies = try JSON.decode([RetentionReply].self, from: Array(json.out.utf8))
+        #expect(replies.map(\.cluster) == ["a"])
+        #expect(try await left() == ["a4", "b3", "c3"])
+        await server.stop()
+    }
+
+    /// One cluster alone: its error is the command's.
+    @Test func oneClusterAloneFailsWithItsError() async throws {
+        let done = try await apply("b", "--yes") { try await add("b", 4) }
+        #expect(done.status == .failure && done.err.contains("nothing of b was deleted"))
+        #expect(try await left().count == 10)
+        await server.stop()
+    }
+}

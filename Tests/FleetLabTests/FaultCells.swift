@@ -1,0 +1,73 @@
+/// One cell of the matrix: something fails on a member of one role, or on the coordinator, when that member has come to
+/// a point of the restore.
+struct FaultCell: Sendable, CustomStringConvertible {
+    enum Fault: String, Sendable, CaseIterable {
+        case agentKilled = "agent killed"
+        case coordinatorKilled = "coordinator killed"
+        case etcdKilled = "etcd killed"
+        case cableShort = "cable out 5 s"
+        case cableLong = "cable out past the deadline"
+        case powerCut = "power cut"
+        case agentDiskFull = "agent's disk full"
+        case coordinatorDiskFull = "coordinator's disk full"
+        case downloadFlipped = "flipped bit in the download"
+        case configurationEdited = "configuration edited meanwhile"
+        case startRefused = "systemd refuses to start etcd"
+    }
+
+    enum Role: String, Sendable, CaseIterable { case leader, follower }
+
+    /// What the restore has to come to: where only one way out is safe, the other is a finding.
+    enum Expected: Sendable { case restored, old, either }
+
+    var fault: Fault
+    /// As in `FLEET_AGENT_HOLD_IN`: "stop-etcd:before".
+    var point: String
+    var role: Role
+    var expected: Expected
+
+    var description: String { "\(fault.rawValue) at \(point) on the \(role.rawValue)" }
+
+    /// From the first step to the last, the gates between the phases included.
+    static let points = [
+        "fetch:before", "check-snapshot:before", "preflight:before", "restore-data:after", "gate-prepare:after",
+        "stop-etcd:before", "stop-etcd:after", "switch-files:after", "start-etcd:before", "start-etcd:after",
+        "verify:before", "gate-verify:before", "finish:before",
+    ]
+    /// One in each phase and two around the switch, for what takes long.
+    private static let fewPoints = [
+        "preflight:before", "stop-etcd:after", "switch-files:after", "start-etcd:after", "verify:before",
+        "finish:before",
+    ]
+    /// While it runs.
+    private static let etcdPoints = ["preflight:before", "stop-etcd:before", "start-etcd:after", "verify:before"]
+
+    static let all: [FaultCell] = {
+        var cells: [FaultCell] = []
+        func add(_ fault: Fault, _ points: [String], _ roles: [Role], _ expected: (String) -> Expected) {
+            for point in points {
+                for role in roles {
+                    cells.append(FaultCell(fault: fault, point: point, role: role, expected: expected(point)))
+                }
+            }
+        }
+        // Who is back before the deadline goes on where it was.
+        add(.agentKilled, points, Role.allCases) { _ in .restored }
+        add(.coordinatorKilled, points, [.follower]) { _ in .restored }
+        add(.etcdKilled, etcdPoints, Role.allCases) { _ in .restored }
+        add(.cableShort, fewPoints, [.follower]) { _ in .restored }
+        // Behind the commit there is no way back; before it, all go back without the one that is away.
+        add(.cableLong, fewPoints, [.follower]) { point in
+            // Much may have to be fetched in the first phase, so it has patience.
+            point == "finish:before" ? .restored : point == "preflight:before" ? .either : .old
+        }
+        add(.powerCut, fewPoints, Role.allCases) { $0 == "finish:before" ? .restored : .either }
+        add(.agentDiskFull, ["fetch:before"], [.follower]) { _ in .old }
+        add(.agentDiskFull, ["stop-etcd:before"], [.follower]) { _ in .either }
+        add(.coordinatorDiskFull, ["preflight:before", "start-etcd:after"], [.follower]) { _ in .either }
+        add(.downloadFlipped, ["check-snapshot:before"], Role.allCases) { _ in .old }
+        add(.configurationEdited, ["restore-data:after"], [.follower]) { _ in .old }
+        add(.startRefused, ["stop-etcd:before"], Role.allCases) { _ in .old }
+        return cells
+    }()
+}

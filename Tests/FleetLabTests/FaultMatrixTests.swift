@@ -1,0 +1,235 @@
+import FleetSystem
+import Glibc
+import Synchronization
+import Testing
+
+/// Restores of a cluster of three on real nodes, each with one fault: afterwards all members serve the restored data or
+/// all the old, `fleetctl` says which, and nothing was deleted. `ops/faults` runs every cell and prints the table; here,
+/// every `FLEET_FAULTS_EVERY`th of them is run.
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(90)))
+struct FaultMatrixTests {
+    private static let stride = getenv("FLEET_FAULTS_EVERY").flatMap { Int(String(cString: $0)) } ?? 17
+    private static let wait = 20
+
+    @Test func everyCellEndsOneWayOrTheOther() async throws {
+        let cells = Swift.stride(from: 0, to: FaultCell.all.count, by: max(1, Self.stride)).map { FaultCell.all[$0] }
+        var rows = [row("FAULT", "AT", "ON", "OUTCOME", "DOWN", "WHOLE")]
+        try await LabFleet.with(hubDisk: "200M") { fleet in
+            let nodes = try await fleet.saved(
+                "ha", ["--kind", "external", "--layout", "kubespray", "--disk", "/var/lib/fleet-agent=128M"])
+            for node in nodes { try await fleet.allowHolds(node, of: "ha", count: 3) }
+            let matrix = FaultMatrix(
+                fleet: fleet, nodes: nodes, snapshot: try await fleet.latestSnapshot("ha"), wait: Self.wait)
+            for cell in cells {
+                do {
+                    let outcome = try await matrix.run(cell)
+                    rows.append(
+                        row(
+                            cell.fault.rawValue, cell.point, cell.role.rawValue, outcome.verdict,
+                            "\(outcome.downSeconds) s", "\(outcome.wholeSeconds) s"))
+                } catch {
+                    rows.append(row(cell.fault.rawValue, cell.point, cell.role.rawValue, "BROKEN: \(error)", "", ""))
+                    print(rows.joined(separator: "\n"))
+                    throw error
+                }
+            }
+            #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
+        }
+        print("\n\(rows.joined(separator: "\n"))\n\(cells.count) of \(FaultCell.all.count) cells were run")
+    }
+
+    private func row(_ words: String...) -> String {
+        zip(words, [32, 23, 10, 12, 8, 8]).map { word, width in
+            word + String(repeating: " ", count: max(1, width - word.count))
+        }.joined().trimmed
+    }
+}
+
+/// A cluster that goes through one cell after the other.
+private struct FaultMatrix {
+    let fleet: LabFleet
+    let nodes: [String]
+    let snapshot: String
+    /// Seconds that each wait of the restore may take.
+    let wait: Int
+
+    struct Outcome {
+        var verdict: String
+        var downSeconds: Double
+        var wholeSeconds: Int
+    }
+
+    func run(_ cell: FaultCell) async throws -> Outcome {
+        let old = "old \(Randomness.token(6))"
+        try await fleet.waitForAgent("ha", count: 3)
+        try await fleet.eventually("the cluster takes writes") {
+            try await fleet.etcdctl("ha", "put", "/state", old)
+            return true
+        }
+        let node = try await member(cell.role)
+        let before = try await directories()
+        try await prepare(cell, node)
+        try await fleet.hold(node, at: [cell.point])
+        let started = ContinuousClock.now
+        let watch = DownTime(fleet)
+        async let down = watch.measure()
+        async let restoring = fleet.tryFleetctl("restore", "ha", "--at", snapshot, "--yes", "--wait", "\(wait)s")
+        try await fleet.held(node, at: cell.point)
+        try await strike(cell, node)
+        let result = try await restoring
+        try await heal(cell, node)
+        let whole = Int((ContinuousClock.now - started).seconds)
+
+        let isRestored = result.status == 0
+        #expect(
+            [0, 1, 4].contains(result.status),
+            "\(cell): status \(result.status ?? -1): \(result.output)\(result.errors)")
+        if cell.expected != .either {
+            #expect(isRestored == (cell.expected == .restored), "\(cell): \(result.output)\(result.errors)")
+        }
+        try await fleet.expectAll(nodes, "/state", isRestored ? "saved" : old)
+        watch.stop()
+        let seconds = await down
+        let after = try await directories()
+        for (name, kept) in before {
+            #expect(after[name]?.isSuperset(of: kept) == true, "\(cell): nothing is deleted on \(name)")
+        }
+        try await removeOld()
+        return Outcome(
+            verdict: isRestored ? "restored" : result.status == 4 ? "rolled back" : "not begun", downSeconds: seconds,
+            wholeSeconds: whole)
+    }
+
+    // MARK: the faults
+
+    private func prepare(_ cell: FaultCell, _ node: String) async throws {
+        guard cell.fault == .startRefused else { return }
+        try await fleet.exec(node, "mkdir", "-p", "/etc/systemd/system/etcd.service.d")
+        // The directory that is in force now may be a restored one itself.
+        try await fleet.exec(
+            node, "sh", "-c",
+            "grep ^ETCD_DATA_DIR= /etc/etcd.env >/etc/etcd.now; printf '[Service]\\nExecStartPre=/bin/grep -qxFf /etc/etcd.now /etc/etcd.env\\n' >/etc/systemd/system/etcd.service.d/refuse.conf"
+        )
+        try await fleet.exec(node, "systemctl", "daemon-reload")
+    }
+
+    private func strike(_ cell: FaultCell, _ node: String) async throws {
+        func release() async throws { try await fleet.release(node, from: cell.point) }
+        switch cell.fault {
+        case .agentKilled:
+            try await fleet.exec(node, "systemctl", "kill", "-s", "KILL", "fleet-agent")
+            try await release()
+        case .coordinatorKilled:
+            try await fleet.killCoordinator()
+            try await release()
+        case .etcdKilled:
+            try await fleet.exec(node, "systemctl", "kill", "-s", "KILL", "etcd")
+            try await release()
+        case .cableShort:
+            try await fleet.pullCable(node)
+            try await release()
+            try await Task.sleep(for: .seconds(5))
+            try await fleet.plugCable(node)
+        case .cableLong:
+            try await fleet.pullCable(node)
+            try await release()
+            // The coordinator's patience with a phase is a few waits.
+            try await Task.sleep(for: .seconds(5 * wait))
+            try await fleet.plugCable(node)
+        case .powerCut:
+            try await Lab.check("power-off", fleet.lab, node)
+            try await Lab.check("boot", fleet.lab, node, "--no-wait")
+        case .agentDiskFull:
+            try await fill(node, "/var/lib/fleet-agent")
+            try await release()
+            try await Task.sleep(for: .seconds(8))
+            try await fleet.exec(node, "rm", "-f", "/var/lib/fleet-agent/filler")
+        case .coordinatorDiskFull:
+            try await fill("hub", "/var/lib/fleet-coordinator")
+            try await release()
+            try await Task.sleep(for: .seconds(8))
+            try await fleet.exec("hub", "rm", "-f", "/var/lib/fleet-coordinator/filler")
+        case .downloadFlipped:
+            try await fleet.exec(
+                node, "sh", "-c",
+                "for f in /var/lib/fleet-agent/spool/*/snapshot.db; do printf X | dd of=\"$f\" bs=1 seek=9000 conv=notrunc status=none; done"
+            )
+            try await release()
+        case .configurationEdited:
+            try await fleet.exec(node, "sh", "-c", "echo '# somebody was here' >>/etc/etcd.env")
+            try await release()
+        case .startRefused: try await release()
+        }
+    }
+
+    private func fill(_ node: String, _ directory: String) async throws {
+        // dd ends with an error when there is no more room; that is what is wanted.
+        try await fleet.exec(
+            node, "sh", "-c", "dd if=/dev/zero of=\(directory)/filler bs=64k status=none 2>/dev/null; true")
+    }
+
+    private func heal(_ cell: FaultCell, _ node: String) async throws {
+        switch cell.fault {
+        case .startRefused:
+            try await fleet.exec(node, "rm", "-r", "/etc/systemd/system/etcd.service.d")
+            try await fleet.exec(node, "systemctl", "daemon-reload")
+        case .powerCut: try await fleet.exec(node, "mkdir", "-p", "/run/fleet-holds")
+        default: break
+        }
+    }
+
+    // MARK: the cluster
+
+    private func member(_ role: FaultCell.Role) async throws -> String {
+        var leader = ""
+        for node in nodes {
+            let status = try await fleet.etcdctl(node, "endpoint", "status", "-w", "simple")
+            if status.split(separator: ",").dropFirst(4).first?.contains("true") == true { leader = node }
+        }
+        try #require(!leader.isEmpty, "the cluster has a leader")
+        return role == .leader ? leader : nodes.first { $0 != leader }!
+    }
+
+    private func directories() async throws -> [String: Set<String>] {
+        var found: [String: Set<String>] = [:]
+        for node in nodes {
+            let names = try await fleet.exec(node, "sh", "-c", "ls -d /var/lib/etcd /var/lib/etcd-restore-*; true")
+            found[node] = Set(names.split(separator: "\n").map(String.init))
+        }
+        return found
+    }
+
+    /// Each is 130 MB: only what is in force and the first one stay for the next cell.
+    private func removeOld() async throws {
+        for node in nodes {
+            let now = try await fleet.dataDirectory(node)
+            try await fleet.exec(
+                node, "sh", "-c",
+                "for d in /var/lib/etcd-restore-*; do [ \"$d\" = \"$1\" ] || rm -rf \"$d\"; done", "sh", now)
+        }
+    }
+}
+
+/// The longest time during which the cluster answered no linearizable read.
+private final class DownTime: Sendable {
+    private let fleet: LabFleet
+    private let isOver = Mutex(false)
+
+    init(_ fleet: LabFleet) { self.fleet = fleet }
+
+    func stop() { isOver.withLock { $0 = true } }
+
+    /// Until `stop`; to half a second, since each question is a program that is started.
+    func measure() async -> Double {
+        var (last, longest) = (ContinuousClock.now, 0.0)
+        let limit = last + .seconds(900)
+        while !isOver.withLock({ $0 }), ContinuousClock.now < limit {
+            if (try? await fleet.etcdctl("ha", "get", "/state", "--command-timeout=1s")) != nil {
+                longest = max(longest, (ContinuousClock.now - last).seconds)
+                last = .now
+            }
+            try? await Task.sleep(for: .milliseconds(100))
+        }
+        return (longest * 10).rounded() / 10
+    }
+}
