@@ -7,7 +7,11 @@ public struct AgentPaths: Sendable, Equatable {
     /// Snapshots on their way to the coordinator or from it: as large as etcd's database.
     public var spool: String
 
-    public init(state: String = standardState, spool: String? = nil) {
+    /// Where etcd and its tools are besides the usual directories: for drills.
+    public var programs: String?
+
+    public init(state: String = standardState, spool: String? = nil, programs: String? = nil) {
+        self.programs = programs
         self.state = state
         self.spool = spool ?? state + "/spool"
     }
@@ -29,5 +33,7 @@ extension AgentPaths {
     func journal(_ job: String) -> String { self.job(job) + "/journal" }
     /// The envelope as it was accepted.
     func envelope(_ job: String) -> String { self.job(job) + "/envelope" }
+    /// Of a drill: all that its etcd has, for nobody but root.
+    func drill(_ job: String) -> String { spool(job) + "/drill" }
     var counter: String { state + "/counter" }
 }

@@ -65,5 +65,17 @@ enum Answers {
         var alarms: [Alarm]?
     }
 
-    struct Range: Decodable { var count: Int64? }
+    struct Range: Decodable {
+        struct KeyValue: Decodable {
+            var key: String
+            var modRevision: Int64?
+            var value: String?
+            enum CodingKeys: String, CodingKey {
+                case key, value
+                case modRevision = "mod_revision"
+            }
+        }
+        var count: Int64?
+        var kvs: [KeyValue]?
+    }
 }

@@ -11,6 +11,15 @@ struct EtcdClient: Sendable {
     var cacert: String?
     var cert: String?
     var key: String?
+    /// Where the endpoint's Unix socket is, for one that is named by it.
+    var directory: String?
+
+    /// - Parameter socket: "unix://localhost:2379" is the socket "localhost:2379" in `directory`.
+    init(tool: EtcdTool, socket: String, directory: String) {
+        self.tool = tool
+        endpoint = socket
+        self.directory = directory
+    }
 
     init(tool: EtcdTool, instance: EtcdInstance) {
         self.tool = tool
@@ -99,6 +108,23 @@ struct EtcdClient: Sendable {
         return try JSON.decode(Answers.Range.self, from: output).count ?? 0
     }
 
+    /// The first keys in the order of their bytes, with their values. etcd takes values of 1.5 MB unless it is told
+    /// otherwise, and base64 makes a third more of them.
+    func firstKeys(_ count: Int, revision: Int64) throws(FleetError) -> [(
+        key: [UInt8], modRevision: Int64, value: [UInt8]
+    )] {
+        let output = try call(
+            ["get", "", "--prefix", "--limit=\(count)", "--rev=\(revision)"], limit: count * (3 << 20))
+        var keys: [(key: [UInt8], modRevision: Int64, value: [UInt8])] = []
+        for one in try JSON.decode(Answers.Range.self, from: output).kvs ?? [] {
+            guard let key = [UInt8](base64: one.key), let value = [UInt8](base64: one.value ?? "") else {
+                throw FleetError(.malformed, "etcdctl printed a key or value that is not base64")
+            }
+            keys.append((key, one.modRevision ?? 0, value))
+        }
+        return keys
+    }
+
     /// The hash of all keys and values up to a revision, for comparing members.
     func hashKV(revision: Int64) throws(FleetError) -> (hash: UInt32, compactRevision: Int64) {
         let output = try call(["endpoint", "hashkv", "--rev=\(revision)"])
@@ -119,8 +145,8 @@ struct EtcdClient: Sendable {
         }
     }
 
-    private func call(_ command: [String]) throws(FleetError) -> [UInt8] {
-        let outcome = try run(command, .seconds(20))
+    private func call(_ command: [String], limit: Int = 4 << 20) throws(FleetError) -> [UInt8] {
+        let outcome = try run(command, .seconds(20), limit: limit)
         guard outcome.succeeded else {
             throw FleetError(
                 .unhealthy, "etcdctl \(command.prefix(2).joined(separator: " ")) at \(endpoint): \(outcome.complaint)",
@@ -129,7 +155,9 @@ struct EtcdClient: Sendable {
         return outcome.output
     }
 
-    private func run(_ command: [String], _ deadline: Duration) throws(FleetError) -> Subprocess.Outcome {
+    private func run(
+        _ command: [String], _ deadline: Duration, limit: Int = 4 << 20
+    ) throws(FleetError) -> Subprocess.Outcome {
         var arguments = ["--endpoints=\(endpoint)", "--dial-timeout=5s", "--write-out=json"]
         if command.first != "snapshot" { arguments.append("--command-timeout=10s") }
         if endpoint.hasPrefix("https:") {
@@ -137,6 +165,8 @@ struct EtcdClient: Sendable {
             if let cert { arguments.append("--cert=\(cert)") }
             if let key { arguments.append("--key=\(key)") }
         }
-        return try Subprocess.run(tool.path, arguments + command, environment: Self.environment, deadline: deadline)
+        return try Subprocess.run(
+            tool.path, arguments + command, environment: Self.environment, directory: directory, deadline: deadline,
+            outputLimit: limit)
     }
 }

@@ -1,8 +1,8 @@
 internal import FleetSystem
 
-/// etcd's own command line tools, and which of them does what.
+/// etcd and its own command line tools, and which of them does what.
 struct EtcdTool: Sendable, Equatable, CustomStringConvertible {
-    enum Kind: String, Sendable, CaseIterable { case etcdctl, etcdutl }
+    enum Kind: String, Sendable, CaseIterable { case etcd, etcdctl, etcdutl }
     var kind: Kind
     var path: String
     var version: EtcdVersion
@@ -32,12 +32,23 @@ struct EtcdTools: Sendable, Equatable {
     /// - Throws: `no-tool`, saying what was there.
     func offline(for version: EtcdVersion?) throws(FleetError) -> EtcdTool {
         let able = tools.filter { tool in
-            let can = tool.kind == .etcdutl || (tool.version.major, tool.version.minor) < (3, 6)
+            let can =
+                tool.kind == .etcdutl || tool.kind == .etcdctl && (tool.version.major, tool.version.minor) < (3, 6)
             return can && (version.map(tool.version.isSameMinorOrNewer) ?? true)
         }
         let isOld = version.map { ($0.major, $0.minor) < (3, 5) } ?? false
         if let tool = best(able, version, before: isOld ? .etcdctl : .etcdutl) { return tool }
         throw missing(version.map { "etcdutl \($0.major).\($0.minor) or newer" } ?? "etcdutl")
+    }
+
+    /// What a drill starts: an etcd that can read what the snapshot's could, the same minor version before any other.
+    ///
+    /// - Parameter version: of the etcd that the snapshot was saved from.
+    /// - Throws: `no-tool`, saying what was there.
+    func server(for version: EtcdVersion?) throws(FleetError) -> EtcdTool {
+        let able = tools.filter { $0.kind == .etcd && (version.map($0.version.isSameMinorOrNewer) ?? true) }
+        if let tool = best(able, version, before: .etcd) { return tool }
+        throw missing(version.map { "etcd \($0.major).\($0.minor) or newer" } ?? "etcd")
     }
 
     private func best(

@@ -30,7 +30,11 @@ struct SnapshotTool: Sendable {
         var walDir: String?
     }
 
-    func restore(_ restore: Restore, size: Int64) throws(FleetError) {
+    /// - Parameter prefix: what holds the tool down, its executable first; it runs as it is without.
+    func restore(
+        _ restore: Restore, size: Int64, deadline: Duration? = nil, under prefix: [String] = [],
+        environment: [String: String] = EtcdClient.environment
+    ) throws(FleetError) {
         var arguments = [
             "snapshot", "restore", restore.snapshot, "--name=\(restore.name)",
             "--initial-cluster=\(restore.initialCluster)", "--initial-cluster-token=\(restore.token)",
@@ -38,8 +42,10 @@ struct SnapshotTool: Sendable {
             "--data-dir=\(restore.dataDir)",
         ]
         if let walDir = restore.walDir { arguments.append("--wal-dir=\(walDir)") }
+        let words = prefix + [tool.path] + arguments
         let outcome = try Subprocess.run(
-            tool.path, arguments, environment: EtcdClient.environment, deadline: Self.deadline(size))
+            words[0], Array(words.dropFirst()), environment: environment,
+            deadline: deadline ?? Self.deadline(size))
         guard outcome.succeeded else {
             throw FleetError(
                 .childFailed, "\(tool) snapshot restore failed: \(outcome.complaint)",

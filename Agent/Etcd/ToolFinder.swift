@@ -11,12 +11,20 @@ enum ToolFinder {
     /// - Parameters:
     ///   - pid: the running etcd, nil when there is none.
     ///   - dataDir: the one that it must work in, on the host, for its tools to be executed.
-    static func find(pid: Int32?, dataDir: String? = nil, copies: String) throws(FleetError) -> EtcdTools {
+    ///   - more: a directory besides the usual ones.
+    static func find(
+        pid: Int32?, dataDir: String? = nil, copies: String, more: String? = nil
+    ) throws(FleetError) -> EtcdTools {
         if let pid { try copy(from: pid, dataDir: dataDir, to: copies) }
         var tools: [EtcdTool] = []
         for kind in EtcdTool.Kind.allCases {
             if let path = directories.map({ "\($0)/\(kind.rawValue)" }).first(where: FileSystem.exists),
                 let tool = probe(kind, path)
+            {
+                tools.append(tool)
+            }
+            if let more, FileSystem.exists("\(more)/\(kind.rawValue)"),
+                let tool = probe(kind, "\(more)/\(kind.rawValue)")
             {
                 tools.append(tool)
             }
@@ -31,7 +39,8 @@ enum ToolFinder {
     private static func probe(_ kind: EtcdTool.Kind, _ path: String) -> EtcdTool? {
         guard
             let outcome = try? Subprocess.run(
-                path, ["version"], environment: EtcdClient.environment, deadline: .seconds(10)),
+                path, [kind == .etcd ? "--version" : "version"], environment: EtcdClient.environment,
+                deadline: .seconds(10)),
             outcome.succeeded, let version = EtcdVersion.find(in: outcome.outputText)
         else { return nil }
         return EtcdTool(kind: kind, path: path, version: version)

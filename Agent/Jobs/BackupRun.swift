@@ -13,18 +13,19 @@ struct BackupRun: Sendable {
 
     func run() async -> JobOutcome {
         let outcome: JobOutcome
+        let steps = JobSteps(job: job, outbox: outbox, faults: faults)
         do throws(FleetError) {
             let (paths, id, discover) = (self.paths, job, self.discover)
-            let (saver, preflight) = try await step("preflight") { () throws(FleetError) in
+            let (saver, preflight) = try await steps.step("preflight") { () throws(FleetError) in
                 try await onDisk { () throws(FleetError) in
                     let saver = SnapshotSaver(paths: paths, instance: try discover().instance)
                     return (saver, try saver.preflight())
                 }
             }
-            let saved = try await step("save") { () throws(FleetError) in
+            let saved = try await steps.step("save") { () throws(FleetError) in
                 try await onDisk { () throws(FleetError) in try saver.save(job: id, preflight) }
             }
-            try await step("stream") { () throws(FleetError) in
+            try await steps.step("stream") { () throws(FleetError) in
                 try await port.upload(job: id, snapshot: backup.snapshot, facts: saved.facts, file: saved.file)
             }
             outcome = JobOutcome(
@@ -37,21 +38,5 @@ struct BackupRun: Sendable {
         let (paths, id) = (self.paths, job)
         try? await onDisk { () throws(FleetError) in try FileSystem.removeTree(paths.spool(id)) }
         return outcome
-    }
-
-    private func step<Value: Sendable>(
-        _ name: String, _ body: () async throws(FleetError) -> Value
-    ) async throws(FleetError) -> Value {
-        try await outbox.post(job, .stepStarted, step: name)
-        do throws(FleetError) {
-            await faults.passing(name, .before)
-            let value = try await body()
-            await faults.passing(name, .after)
-            try await outbox.post(job, .stepDone, step: name)
-            return value
-        } catch {
-            try? await outbox.post(job, .stepFailed, step: name, error: error)
-            throw error
-        }
     }
 }

@@ -21,6 +21,7 @@ struct JobGate: Sendable {
             case .restore(let restore):
                 Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
                     && Operation.Restore.waitRange.contains(restore.waitSeconds) && restore.group?.isValid ?? true
+            case .drill(let drill): drill.isValid
             }
         guard Identifier.isValid(job.id), isValid else {
             throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")

@@ -139,6 +139,9 @@ actor JobRunner {
                 paths: paths, job: job.id, backup: backup, outbox: outbox, port: port, faults: faults,
                 discover: discover)
             await end(job.id, await run.run(), log)
+        case .drill(let drill):
+            let run = DrillRun(paths: paths, job: job.id, order: drill, outbox: outbox, port: port, faults: faults)
+            await end(job.id, await run.run(), log)
         case .restore(let restore):
             isRestoring = !restore.dryRun
             await end(job.id, await restoreRun(job.id, log).begin(job, restore), log)
@@ -205,7 +208,11 @@ actor JobRunner {
         }
         for job in cutOff { await tellOfCut(job) }
         let keep = Set(unfinished)
-        try await onDisk { () throws(FleetError) in try Spool.clean(paths, keeping: keep) }
+        try await onDisk { () throws(FleetError) in
+            // First: it would go on writing into what is removed.
+            try ScratchEtcd.endLeftovers(paths)
+            try Spool.clean(paths, keeping: keep)
+        }
         guard !unfinished.isEmpty else { return }
         current = unfinished[0]
         isRestoring = true

@@ -18,8 +18,14 @@ public enum AgentProgram {
         "spool", value: "DIR",
         "where snapshots lie on their way; needs twice etcd's database (default: spool/ of --state)")
 
+    static let programsOption = Command.Option(
+        "etcd-programs", value: "DIR",
+        "where etcd, etcdctl and etcdutl are for drills, besides the usual directories")
+
     static func paths(_ call: Invocation) -> AgentPaths {
-        AgentPaths(state: call.value("state") ?? AgentPaths.standardState, spool: call.value("spool"))
+        AgentPaths(
+            state: call.value("state") ?? AgentPaths.standardState, spool: call.value("spool"),
+            programs: call.value("etcd-programs"))
     }
 }
 

@@ -4,6 +4,7 @@ import FleetSystem
 /// What this node says of itself: its etcd as it is found now, and the jobs that the coordinator has not heard the end of.
 struct Inventory: Sendable {
     let runner: JobRunner
+    let programs: DrillPrograms
     let log: Log
 
     /// How often the node is looked at; a manifest or a unit changes rarely.
@@ -23,6 +24,10 @@ struct Inventory: Sendable {
             } catch { request.discoveryError = error }
             await runner.keepTools(of: request.instance)
         }
+        let programs = self.programs
+        do throws(FleetError) {
+            request.drillVersions = try await onDisk { () throws(FleetError) in try programs.versions() }
+        } catch { log.warning("which etcd a drill could use is not known: \(error.message)") }
         do throws(FleetError) { request.lastCounter = try await runner.lastCounter() } catch {
             // Then every job is refused here, so the coordinator need not go on above anything.
             log.error("the last job's counter can't be read", error)
@@ -48,7 +53,9 @@ struct Inventory: Sendable {
             guard isDue, await !runner.isRestoring else { continue }
             looked = .now
             let now = await registration()
-            let changed = now.instance != told.instance || now.discoveryError != told.discoveryError
+            let changed =
+                now.instance != told.instance || now.discoveryError != told.discoveryError
+                || now.drillVersions != told.drillVersions
             guard changed, now.discoveryError?.code != .busy else { continue }
             do throws(FleetError) {
                 let _: Acknowledgement = try await connection.call(Method.register, now)

@@ -9,7 +9,7 @@ let runCommand = Command(
         the agent or the node stopped goes on, or is rolled back, at the next start.
         """,
     options: [
-        AgentProgram.stateOption, AgentProgram.spoolOption,
+        AgentProgram.stateOption, AgentProgram.spoolOption, AgentProgram.programsOption,
         .init(
             "log-level", value: "LEVEL", "how much to log (default info)",
             choices: ["debug", "info", "warning", "error"]),
@@ -25,7 +25,7 @@ let runCommand = Command(
     let gate = JobGate(node: identity.node, cluster: identity.cluster, key: identity.jobKey)
     let runner = JobRunner(paths: paths, gate: gate, port: link, log: log)
     try await runner.start()
-    let inventory = Inventory(runner: runner, log: log)
+    let inventory = Inventory(runner: runner, programs: DrillPrograms(paths: paths), log: log)
     let connecting = Task {
         await link.run(
             registration: { await inventory.registration() },

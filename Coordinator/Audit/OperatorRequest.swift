@@ -44,6 +44,7 @@ extension OperatorRequest {
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
+        case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         default: return nil
         }
     }

@@ -78,7 +78,7 @@ extension Catalogue {
                 latestSnapshot: try row["latest"],
                 latestSavedAt: try row["latest_saved"], members: try row["members"],
                 newerForeign: try row["newer_foreign"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
-                lastJobState: try row.state("job_state"))
+                lastJobState: try row.state("job_state"), lastDrill: try self.lastDrill(cluster: try row["name"]))
         }
     }
 }

@@ -103,7 +103,10 @@ extension Catalogue {
 
     private func advance(_ id: String, _ input: JobMachine.Input) throws(FleetError) -> JobEffect {
         try db.transaction { () throws(FleetError) in
-            let before = try machine(id)
+            var before = try machine(id)
+            if before.kind == .drill, case .event(let event, isNew: true) = input {
+                before.objection = try objection(to: event)
+            }
             var machine = before
             let commands = machine.handle(input, at: now)
             if machine != before { try save(machine, id, started: before.state) }
@@ -148,7 +151,8 @@ extension Catalogue {
             let kind: String = try row["kind"]
             let counter: Int64 = try row["counter"]
             var machine = JobMachine(
-                kind: kind == "backup" ? .backup : .restore, counter: UInt64(counter), created: try row["created"],
+                kind: JobMachine.Kind(rawValue: kind) ?? .restore, counter: UInt64(counter),
+                created: try row["created"],
                 issued: try row["issued"], expires: try row["expires"])
             machine.state = try row.state("state") ?? .queued
             machine.attempt = try row["number"]
@@ -205,6 +209,7 @@ extension Catalogue {
         if machine.kind == .restore, machine.state == .succeeded {
             try noteRestored(id, cluster: job.cluster)
         }
+        if machine.kind == .drill { try recordDrill(id, state: machine.state, error) }
     }
 
     private func insert(_ event: JobEvent, kind: JobMachine.Kind) throws(FleetError) {

@@ -20,9 +20,13 @@ extension Catalogue {
         }
         func update() throws(FleetError) {
             try db.run(
-                "UPDATE nodes SET instance = ?, discovery_error = ?, discovered = ? WHERE cluster = ? AND name = ?",
+                """
+                UPDATE nodes SET instance = ?, discovery_error = ?, discovered = ?, drill_versions = ?
+                WHERE cluster = ? AND name = ?
+                """,
                 try request.instance.map { value throws(FleetError) in try JSON.text(value) },
-                try request.discoveryError.map { value throws(FleetError) in try JSON.text(value) }, now, cluster, node)
+                try request.discoveryError.map { value throws(FleetError) in try JSON.text(value) }, now,
+                try request.drillVersions.map { value throws(FleetError) in try JSON.text(value) }, cluster, node)
             // The agent's own count wins where it is higher: a catalogue that was rebuilt starts from nothing.
             try db.run(
                 """
@@ -60,7 +64,7 @@ extension Catalogue {
     func agents(cluster: String? = nil, node: String? = nil) throws(FleetError) -> [AgentRecord] {
         try db.all(
             """
-            SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error,
+            SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions,
                 c.fingerprint, c.serial, c.issued, c.not_after, c.revoked
             FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
             LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates
@@ -72,7 +76,8 @@ extension Catalogue {
                 cluster: try row["cluster"], node: try row["node"], enrolled: try row["enrolled"],
                 lastSeen: try row["last_seen"], connected: false, version: try row["version"],
                 instance: try row.json(EtcdInstance.self, "instance"),
-                discoveryError: try row.json(FleetError.self, "discovery_error"), certificate: try row.certificate())
+                discoveryError: try row.json(FleetError.self, "discovery_error"), certificate: try row.certificate(),
+                drillVersions: try row.json([String].self, "drill_versions"))
         }
     }
 

@@ -46,7 +46,7 @@ extension Catalogue {
         try db.all(
             """
             SELECT id, saved, condition, pinned, record, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
-                AND j.kind = 'restore' AND j.finished IS NULL) AS used
+                AND j.kind IN ('restore', 'drill') AND j.finished IS NULL) AS used
             FROM snapshots s WHERE cluster = ?
             """, cluster
         ) { row throws(FleetError) in
@@ -118,6 +118,9 @@ extension Catalogue {
             "reason": reason, "condition": entry.condition.rawValue, "sha256": record.sha256,
             "saved": record.facts.savedAt.description,
         ]
-        try act(event) { _ throws(FleetError) in try db.run("DELETE FROM snapshots WHERE id = ?", record.id) }
+        try act(event) { _ throws(FleetError) in
+            try db.run("DELETE FROM snapshots WHERE id = ?", record.id)
+            try db.run("DELETE FROM drills WHERE snapshot = ?", record.id)
+        }
     }
 }

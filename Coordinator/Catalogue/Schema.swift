@@ -7,6 +7,7 @@ enum Schema {
         Migration("inventory", inventory), Migration("jobs", jobs), Migration("snapshots", snapshots),
         Migration("audit", audit), Migration("foreign-snapshots", foreignSnapshots),
         Migration("retention", retention), Migration("member-restores", memberRestores),
+        Migration("drills", drills),
     ]
 
     private static let inventory = """
@@ -243,6 +244,60 @@ enum Schema {
             SELECT id, cluster, 'restore' AS kind, state, created, finished, 1 AS has_members FROM member_restores
             UNION ALL
             SELECT id, cluster, kind, state, created, finished, 0 FROM jobs WHERE restore IS NULL;
+        """
+
+    // A CHECK can't be changed in place, and this one is gone for good: what kinds there are, the operations' own type
+    // says. Rows that refer to jobs do so again when those are back, which SQLite looks at when the transaction ends.
+    private static let drills = """
+        PRAGMA defer_foreign_keys = ON;
+        CREATE TABLE jobs_kept AS SELECT id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by,
+            created, started, finished, last_heard, outcome, error, agents_word, restore FROM jobs;
+        DROP TABLE jobs;
+        CREATE TABLE jobs (
+            id TEXT PRIMARY KEY,
+            cluster TEXT NOT NULL,
+            node TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            snapshot TEXT NOT NULL,
+            dry_run INTEGER NOT NULL,
+            operation TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('queued', 'delivered', 'running', 'succeeded', 'failed', 'rolled-back',
+                'stuck', 'refused', 'expired', 'lost')),
+            requested_by TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            started INTEGER,
+            finished INTEGER,
+            last_heard INTEGER,
+            outcome TEXT,
+            error TEXT,
+            agents_word INTEGER NOT NULL DEFAULT 0,
+            restore TEXT REFERENCES member_restores (id),
+            FOREIGN KEY (cluster, node) REFERENCES agents (cluster, node),
+            CHECK ((finished IS NULL) = (state IN ('queued', 'delivered', 'running')))
+        ) STRICT;
+        INSERT INTO jobs SELECT * FROM jobs_kept;
+        DROP TABLE jobs_kept;
+        CREATE INDEX jobs_cluster ON jobs (cluster, created);
+        CREATE UNIQUE INDEX jobs_one_open ON jobs (cluster) WHERE finished IS NULL AND restore IS NULL;
+        CREATE INDEX jobs_restore ON jobs (restore) WHERE restore IS NOT NULL;
+        CREATE UNIQUE INDEX jobs_one_of_a_member ON jobs (restore, node) WHERE restore IS NOT NULL;
+
+        ALTER TABLE nodes ADD COLUMN drill_versions TEXT;
+
+        -- expected: what the coordinator had read itself, before the job was sent. cluster: the snapshot's; the job's own
+        -- is its agent's. The last columns are NULL where nothing was learned of the snapshot.
+        CREATE TABLE drills (
+            job TEXT PRIMARY KEY REFERENCES jobs (id),
+            snapshot TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            expected TEXT NOT NULL,
+            finished INTEGER,
+            verdict TEXT CHECK (verdict IN ('proven', 'failed')),
+            problem TEXT,
+            report TEXT
+        ) STRICT;
+        CREATE INDEX drills_snapshot ON drills (snapshot, finished);
+        CREATE INDEX drills_cluster ON drills (cluster, finished);
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

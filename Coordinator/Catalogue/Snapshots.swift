@@ -71,7 +71,7 @@ extension Catalogue {
             ORDER BY saved DESC, id DESC LIMIT ?2
             """, cluster, limit
         ) { row throws(FleetError) -> SnapshotEntry? in
-            do throws(FleetError) { return try Self.entry(row) } catch {
+            do throws(FleetError) { return try self.entry(row) } catch {
                 let id: String = try row["id"]
                 log.error("the row of snapshot \(id) can't be read", error)
                 return nil
@@ -82,7 +82,7 @@ extension Catalogue {
 
     /// By the exact id; nil where there is none.
     func entry(_ id: String) throws(FleetError) -> SnapshotEntry? {
-        try db.first("SELECT record, condition, problem, pinned FROM snapshots WHERE id = ?", id, read: Self.entry)
+        try db.first("SELECT record, condition, problem, pinned FROM snapshots WHERE id = ?", id, read: entry)
     }
 
     /// By the exact id.
@@ -108,7 +108,7 @@ extension Catalogue {
                 """
                 SELECT record, condition, problem, pinned FROM snapshots WHERE id >= ?1 AND id < ?2
                     AND (?3 IS NULL OR cluster = ?3) ORDER BY id LIMIT 1000
-                """, prefix, prefix + "~", cluster, read: Self.entry)
+                """, prefix, prefix + "~", cluster, read: entry)
             return try choice.choose(from: found, scope: cluster.map { " of \($0)" } ?? "")
         }
         guard let cluster else {
@@ -125,7 +125,7 @@ extension Catalogue {
             UNION ALL
             SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
                 AND condition = 'verified' ORDER BY saved, id LIMIT 1)
-            """, cluster, latest, read: Self.entry)
+            """, cluster, latest, read: entry)
         return try choice.choose(from: candidates, scope: " of \(cluster)")
     }
 
@@ -153,13 +153,14 @@ extension Catalogue {
         }
     }
 
-    private static func entry(_ row: SQLiteRow) throws(FleetError) -> SnapshotEntry {
+    private func entry(_ row: SQLiteRow) throws(FleetError) -> SnapshotEntry {
         guard let record = try row.json(SnapshotRecord.self, "record") else {
             throw FleetError(.databaseCorrupt, "a snapshot has no record")
         }
         let condition: String = try row["condition"]
         return SnapshotEntry(
             record: record, condition: SnapshotCondition(rawValue: condition) ?? .damaged,
-            problem: try row.json(FleetError.self, "problem"), pinned: try row["pinned"])
+            problem: try row.json(FleetError.self, "problem"), pinned: try row["pinned"],
+            drill: try lastDrill(snapshot: record.id))
     }
 }

@@ -24,8 +24,8 @@ extension Catalogue {
     func checkFetch(_ request: FetchRequest, from node: NodeName) throws(FleetError) {
         try checkOwner(request.job, node)
         let job = try job(request.job)
-        guard job.kind == "restore", job.snapshot == request.snapshot, job.state.isOpen else {
-            throw FleetError(.notFound, "job \(job.id) does not restore \(Names.quote(request.snapshot)) now")
+        guard job.kind != "backup", job.snapshot == request.snapshot, job.state.isOpen else {
+            throw FleetError(.notFound, "job \(job.id) does not need \(Names.quote(request.snapshot)) now")
         }
     }
 

@@ -13,7 +13,7 @@ import FleetSystem
 /// - No job stays open for ever: `tick` closes what was not heard of for as long as `Limits` says.
 /// - What comes twice changes nothing the second time.
 struct JobMachine: Sendable, Equatable {
-    enum Kind: String, Sendable { case backup, restore }
+    enum Kind: String, Sendable { case backup, restore, drill }
 
     /// How long the coordinator waits before it says that it does not know.
     struct Limits: Sendable, Equatable {
@@ -27,6 +27,7 @@ struct JobMachine: Sendable, Equatable {
         static func limits(_ kind: Kind) -> Limits {
             switch kind {
             case .backup: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
+            case .drill: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
             // A restore that waits for a machine to be repaired is still the same restore.
             case .restore: Limits(silence: .seconds(24 * 3600), longest: .seconds(7 * 24 * 3600), attempts: 1)
             }
@@ -70,6 +71,8 @@ struct JobMachine: Sendable, Equatable {
     var lastHeard: Timestamp?
     /// A backup's snapshot is in the store and in the catalogue.
     var isSnapshotStored = false
+    /// What the coordinator itself has against a success that the agent reports.
+    var objection: FleetError?
     /// `state` is what the agent itself reported.
     var isAgentsWord = false
 
@@ -124,6 +127,7 @@ struct JobMachine: Sendable, Equatable {
         switch outcome.result {
         case .succeeded:
             if kind == .backup { return close(.failed, Self.notStored, isAgentsWord: true) }
+            if let objection { return close(.failed, objection, isAgentsWord: true) }
             return close(.succeeded, nil, isAgentsWord: true)
         case .failed: return close(.failed, error, isAgentsWord: true)
         case .rolledBack: return close(.rolledBack, error, isAgentsWord: true)
@@ -154,8 +158,8 @@ struct JobMachine: Sendable, Equatable {
             return close(.lost, Self.forgotten(kind))
         case .running:
             if let stored = storedAnyway() { return stored }
-            // Nothing of a backup is left on a node, so this one has failed for certain.
-            return close(kind == .backup ? .failed : .lost, Self.forgotten(kind))
+            // Nothing of a backup or a drill is left on a node, so this one has failed for certain.
+            return close(kind == .restore ? .lost : .failed, Self.forgotten(kind))
         default: return []
         }
     }
@@ -214,18 +218,19 @@ extension JobMachine {
     private static func forgotten(_ kind: Kind) -> FleetError {
         FleetError(
             .jobLost, "the agent came back and does not know the job any more", hint: advice(kind),
-            retryable: kind == .backup)
+            retryable: kind != .restore)
     }
 
     private static func silent(_ kind: Kind, since: Timestamp?) -> FleetError {
         FleetError(
             .jobLost, since.map { "the agent was not heard of since \($0)" } ?? "the agent never answered",
-            hint: advice(kind), retryable: kind == .backup)
+            hint: advice(kind), retryable: kind != .restore)
     }
 
     private static func advice(_ kind: Kind) -> String {
         switch kind {
         case .backup: "a backup changes nothing on the node: run it again"
+        case .drill: "a drill changes nothing on the node: run it again"
         case .restore: "look at the node before anything else: its agent keeps a journal of what it did"
         }
     }

@@ -12,7 +12,7 @@ struct RestorePoint: Sendable, Equatable {
     /// Why it stays, whatever the policy says.
     enum Hold: String, Sendable {
         case pinned = "pinned"
-        case restoring = "a restore needs it"
+        case restoring = "a restore or drill needs it"
         case foreign = "foreign: only a person deletes it"
         /// It was sound when it came: its file may be put back, or its disk mounted again.
         case unreadable = "can't be read now: only a person deletes it"

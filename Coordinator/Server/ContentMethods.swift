@@ -109,13 +109,18 @@ actor ReadingDesk {
     private static let seats = 8
     private var taken = 0
 
-    nonisolated func seat(_ body: () async throws(FleetError) -> Void) async throws(FleetError) {
+    nonisolated func seat<Value: Sendable>(
+        _ body: () async throws(FleetError) -> Value
+    ) async throws(FleetError) -> Value {
         try await sit()
-        do throws(FleetError) { try await body() } catch {
+        do throws(FleetError) {
+            let value = try await body()
+            await rise()
+            return value
+        } catch {
             await rise()
             throw error
         }
-        await rise()
     }
 
     private func sit() throws(FleetError) {

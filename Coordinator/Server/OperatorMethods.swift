@@ -46,6 +46,7 @@ extension CoordinatorServer {
         case ControlMethod.startBackup: try await startBackup(stream, try request(BackupRequest.self), actor)
         case ControlMethod.previewRestore: try await stream.finish(try await preview(try request(RestoreRequest.self)))
         case ControlMethod.startRestore: try await startRestore(stream, try request(RestoreRequest.self), actor)
+        case ControlMethod.startDrill: try await startDrill(stream, try request(DrillRequest.self), actor)
         case ControlMethod.listJobs:
             let list = try request(ListRequest.self)
             if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
@@ -76,7 +77,7 @@ extension CoordinatorServer {
     }
 
     /// With who is connected now, which the catalogue can't know.
-    private func agents(_ cluster: String? = nil) async throws(FleetError) -> [AgentRecord] {
+    func agents(_ cluster: String? = nil) async throws(FleetError) -> [AgentRecord] {
         if let cluster { _ = try await catalogue.cluster(cluster) }
         let connected = await sessions.connected
         return try await catalogue.agents(cluster: cluster).map { agent in

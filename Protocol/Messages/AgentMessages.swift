@@ -62,16 +62,19 @@ public struct RegisterRequest: Codable, Sendable, Equatable {
     public var activeJobs: [String]
     /// The last job counter that the agent persisted: the coordinator goes on above it.
     public var lastCounter: UInt64
+    /// Versions of etcd that it can start in a drill, with the tools that go with them; nil from older agents.
+    public var drillVersions: [String]?
 
     public init(
         agentVersion: String, instance: EtcdInstance?, discoveryError: FleetError?, activeJobs: [String],
-        lastCounter: UInt64
+        lastCounter: UInt64, drillVersions: [String]? = nil
     ) {
         self.agentVersion = agentVersion
         self.instance = instance
         self.discoveryError = discoveryError
         self.activeJobs = activeJobs
         self.lastCounter = lastCounter
+        self.drillVersions = drillVersions
     }
 }
 
@@ -118,7 +121,7 @@ public struct UploadReceipt: Codable, Sendable {
 }
 
 public struct FetchRequest: Codable, Sendable {
-    /// The restore that needs it: a node gets no snapshot that no job of its own names.
+    /// The restore or drill that needs it: a node gets no snapshot that no job of its own names.
     public var job: String
     public var snapshot: String
     public var offset: Int64

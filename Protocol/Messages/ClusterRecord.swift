@@ -41,13 +41,15 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var lastJob: String?
     public var lastJobKind: String?
     public var lastJobState: JobState?
+    /// The newest drill of any of its snapshots.
+    public var lastDrill: DrillRecord?
 
     public init(
         name: String, created: Timestamp, identities: [EtcdIdentity], agents: Int, snapshots: Int,
         unusableSnapshots: Int = 0, latestSnapshot: String?, latestSavedAt: Timestamp?, members: Int? = nil,
         newerForeign: String? = nil, lastJob: String?,
         lastJobKind: String?,
-        lastJobState: JobState?
+        lastJobState: JobState?, lastDrill: DrillRecord? = nil
     ) {
         self.name = name
         self.created = created
@@ -62,6 +64,7 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
         self.lastJob = lastJob
         self.lastJobKind = lastJobKind
         self.lastJobState = lastJobState
+        self.lastDrill = lastDrill
     }
 }
 
@@ -79,10 +82,18 @@ public struct AgentRecord: Codable, Sendable, Equatable {
     public var discoveryError: FleetError?
     /// The newest certificate.
     public var certificate: CertificateRecord?
+    /// Versions of etcd that it can start in a drill; nil where it never told.
+    public var drillVersions: [String]?
+
+    /// It is there to drill: no etcd runs beside it, and it has the programs.
+    public var isVerifier: Bool {
+        instance == nil && discoveryError?.code == "no-etcd" && drillVersions?.isEmpty == false
+    }
 
     public init(
         cluster: String, node: String, enrolled: Timestamp, lastSeen: Timestamp?, connected: Bool, version: String?,
-        instance: EtcdInstance?, discoveryError: FleetError?, certificate: CertificateRecord?
+        instance: EtcdInstance?, discoveryError: FleetError?, certificate: CertificateRecord?,
+        drillVersions: [String]? = nil
     ) {
         self.cluster = cluster
         self.node = node
@@ -93,6 +104,7 @@ public struct AgentRecord: Codable, Sendable, Equatable {
         self.instance = instance
         self.discoveryError = discoveryError
         self.certificate = certificate
+        self.drillVersions = drillVersions
     }
 }
 

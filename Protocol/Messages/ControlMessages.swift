@@ -16,6 +16,7 @@ public enum ControlMethod {
     public static let startBackup = "backup.start"
     public static let previewRestore = "restore.preview"
     public static let startRestore = "restore.start"
+    public static let startDrill = "drill.start"
     public static let listJobs = "job.list"
     public static let showJob = "job.show"
     public static let watchJob = "job.watch"

@@ -32,11 +32,13 @@ public struct Job: Codable, Sendable, Equatable {
 public enum Operation: Codable, Sendable, Equatable {
     case backup(Backup)
     case restore(Restore)
+    case drill(Drill)
 
     public var kind: String {
         switch self {
         case .backup: "backup"
         case .restore: "restore"
+        case .drill: "drill"
         }
     }
 
@@ -87,12 +89,17 @@ public struct JobOutcome: Codable, Sendable, Equatable {
     public var summary: String
     /// The plan of a restore, made in a dry run too.
     public var plan: RestorePlan?
+    /// Of a drill that came as far as to restore.
+    public var drill: DrillReport?
 
-    public init(result: Result, error: FleetError? = nil, summary: String, plan: RestorePlan? = nil) {
+    public init(
+        result: Result, error: FleetError? = nil, summary: String, plan: RestorePlan? = nil, drill: DrillReport? = nil
+    ) {
         self.result = result
         self.error = error
         self.summary = summary
         self.plan = plan
+        self.drill = drill
     }
 }
 

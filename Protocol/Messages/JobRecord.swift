@@ -57,9 +57,9 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var id: String
     public var cluster: String
     public var node: String
-    /// "backup" or "restore".
+    /// "backup", "restore" or "drill".
     public var kind: String
-    /// The snapshot that a backup makes or a restore reads.
+    /// The snapshot that a backup makes, or a restore or drill reads.
     public var snapshot: String
     /// A restore that only plans.
     public var dryRun: Bool

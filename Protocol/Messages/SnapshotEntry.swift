@@ -23,21 +23,24 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
     public var problem: FleetError?
     /// Kept whatever the cluster's retention says.
     public var pinned: Bool
+    /// nil: never drilled.
+    public var drill: DrillRecord?
 
     public init(
         record: SnapshotRecord, condition: SnapshotCondition = .verified, problem: FleetError? = nil,
-        pinned: Bool = false
+        pinned: Bool = false, drill: DrillRecord? = nil
     ) {
         self.record = record
         self.condition = condition
         self.problem = problem
         self.pinned = pinned
+        self.drill = drill
     }
 
     /// "verified, pinned"
     public var state: String { condition.rawValue + (pinned ? ", pinned" : "") }
 
-    private enum CodingKeys: String, CodingKey { case condition, problem, pinned }
+    private enum CodingKeys: String, CodingKey { case condition, problem, pinned, drill }
 
     public init(from decoder: any Decoder) throws {
         record = try SnapshotRecord(from: decoder)
@@ -45,6 +48,7 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
         condition = try fields.decode(SnapshotCondition.self, forKey: .condition)
         problem = try fields.decodeIfPresent(FleetError.self, forKey: .problem)
         pinned = try fields.decodeIfPresent(Bool.self, forKey: .pinned) ?? false
+        drill = try fields.decodeIfPresent(DrillRecord.self, forKey: .drill)
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -53,5 +57,6 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
         try fields.encode(condition, forKey: .condition)
         try fields.encode(problem, forKey: .problem)
         try fields.encode(pinned, forKey: .pinned)
+        try fields.encode(drill, forKey: .drill)
     }
 }

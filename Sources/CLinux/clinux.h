@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -25,6 +27,12 @@
 static inline int fleet_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
 static inline int fleet_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
+
+// glibc 2.29; its declaration is behind _GNU_SOURCE.
+extern int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *actions, const char *path);
+static inline int fleet_spawn_in(posix_spawn_file_actions_t *actions, const char *directory) {
+    return posix_spawn_file_actions_addchdir_np(actions, directory);
+}
 
 static inline int fleet_accept(int listener) {
     return (int)syscall(SYS_accept4, listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -56,6 +64,13 @@ static inline int fleet_map_allocations_from(int bytes) {
 #else
     return (void)bytes, 1;
 #endif
+}
+
+// TMPFS_MAGIC and RAMFS_MAGIC of statfs(2): 1 for a file system in memory, -1 for an error.
+static inline int fleet_is_in_memory(const char *path) {
+    struct statfs system;
+    if (statfs(path, &system) != 0) return -1;
+    return system.f_type == 0x01021994 || (unsigned int)system.f_type == 0x858458f6;
 }
 
 // open(2), O_TMPFILE: "Create an unnamed temporary regular file", here one that linkat(2) may name later. Shown only with

@@ -197,6 +197,11 @@ public enum FileSystem {
         try systemCall("change mode of \(path)") { chmod(path, mode) }
     }
 
+    /// Whether `path` is on a file system that takes memory for disk.
+    public static func isInMemory(_ path: String) throws(FleetError) -> Bool {
+        try systemCall("look at \(path)") { fleet_is_in_memory(path) } == 1
+    }
+
     /// Bytes that an unprivileged writer may still use on the file system that holds `path`.
     public static func freeSpace(_ path: String) throws(FleetError) -> Int64 {
         var buffer = statvfs()

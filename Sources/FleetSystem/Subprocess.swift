@@ -20,14 +20,29 @@ public enum Subprocess {
         }
     }
 
+    /// A child that is stopped before its deadline, by whoever does not wait for it.
+    public final class Handle: Sendable {
+        private let state = Monitor((pid: Int32?.none, isStopping: false))
+
+        public init() {}
+        /// nil before it was started, and when it is gone.
+        public var pid: Int32? { state.withLock(\.pid) }
+        /// It gets SIGTERM, two seconds later SIGKILL; that is then how it ended, and no error.
+        public func stop() { state.withLock { $0.isStopping = true } }
+        fileprivate var isStopping: Bool { state.withLock(\.isStopping) }
+        fileprivate func set(_ pid: Int32?) { state.withLock { $0.pid = pid } }
+    }
+
     /// Blocks until the child is gone. On the deadline the whole group gets SIGTERM, two seconds later SIGKILL.
     ///
+    /// - Parameter directory: where it works, the caller's own where none is given.
     /// - Throws: `not-found` or `permission-denied` when it can't be started, `timed-out` after the deadline,
     ///   `malformed` when standard output is longer than `outputLimit`. An exit status other than 0 is not an error
     ///   here: callers know what it means.
     public static func run(
         _ executable: String, _ arguments: [String] = [], environment: [String: String] = defaultEnvironment,
-        input: [UInt8] = [], deadline: Duration = .seconds(60), outputLimit: Int = 4 << 20
+        directory: String? = nil, input: [UInt8] = [], deadline: Duration = .seconds(60), outputLimit: Int = 4 << 20,
+        handle stopper: Handle? = nil
     ) throws(FleetError) -> Outcome {
         Signals.brokenPipeIgnored
         let started = ContinuousClock.now
@@ -36,7 +51,10 @@ public enum Subprocess {
         var standardError = try Pipe()
         let (inputEnd, outputEnd, errorEnd) = (standardInput.writeEnd, standardOutput.readEnd, standardError.readEnd)
         let child = try spawn(
-            executable, arguments, environment, standardInput.readEnd, standardOutput.writeEnd, standardError.writeEnd)
+            executable, arguments, environment, directory, standardInput.readEnd, standardOutput.writeEnd,
+            standardError.writeEnd)
+        stopper?.set(child)
+        defer { stopper?.set(nil) }
         standardInput.reading = nil
         standardOutput.writing = nil
         standardError.writing = nil
@@ -53,7 +71,7 @@ public enum Subprocess {
         var killAt: ContinuousClock.Instant?
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
 
-        func stop(_ error: FleetError) {
+        func stop(_ error: FleetError?) {
             if failure == nil { failure = error }
             if killAt == nil {
                 kill(-child, SIGTERM)
@@ -70,6 +88,7 @@ public enum Subprocess {
                         .timedOut, "\(FileSystem.name(of: executable)) did not end within \(Int(deadline.seconds)) s",
                         retryable: true))
             }
+            if killAt == nil, stopper?.isStopping == true { stop(nil) }
             if let at = killAt, now >= at { kill(-child, SIGKILL) }
             var polled = [
                 pollfd(fd: ended ? -1 : handle.raw, events: Int16(POLLIN), revents: 0),
@@ -153,7 +172,7 @@ public enum Subprocess {
     }
 
     private static func spawn(
-        _ executable: String, _ arguments: [String], _ environment: [String: String],
+        _ executable: String, _ arguments: [String], _ environment: [String: String], _ directory: String?,
         _ input: Int32, _ output: Int32, _ errors: Int32
     ) throws(FleetError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
@@ -162,6 +181,7 @@ public enum Subprocess {
         posix_spawn_file_actions_adddup2(&actions, input, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_adddup2(&actions, errors, 2)
+        if let directory { fleet_spawn_in(&actions, directory) }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }

@@ -43,7 +43,9 @@ final class TestServer: Sendable {
     }
 
     /// With a certificate of the fleet's authority, whether the catalogue knows of it or not.
-    func dial(_ grant: Grant, isKnown: Bool = true) async throws -> Connection {
+    func dial(
+        _ grant: Grant, isKnown: Bool = true, handler: @escaping Connection.Handler = Dialler.refuse
+    ) async throws -> Connection {
         let key = try PrivateKey.generateP256()
         let keys = server.keys
         let request = try CertificateRequest(key: key, commonName: "test").pem
@@ -72,7 +74,7 @@ final class TestServer: Sendable {
             try Address("127.0.0.1:\(running.port)"),
             tls: try TLSContext.client(
                 identity: .init(certificate: certificate, key: key), authority: keys.authority.certificate),
-            options: .init(software: "test"))
+            options: .init(software: "test"), handler: handler)
     }
 
     func events(_ action: String) async throws -> [AuditEvent] {

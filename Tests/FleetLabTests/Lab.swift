@@ -123,7 +123,7 @@ struct LabFleet: Sendable {
         return nodes
     }
 
-    private func startAgent(_ node: String, of cluster: String) async throws {
+    func startAgent(_ node: String, of cluster: String) async throws {
         try await install("fleet-agent", on: node)
         try await installUnit("fleet-agent", on: node)
         let token = try await fleetctl("agent", "token", cluster).output.trimmed

@@ -43,7 +43,10 @@ let agentCommand = Command(
                     [
                         agent.cluster, agent.node, agent.connected ? "yes" : "no", agent.lastSeen?.ago() ?? "never",
                         agent.instance?.version ?? (agent.discoveryError.map { $0.code.rawValue } ?? ""),
-                        agent.instance?.topology.rawValue ?? "", agent.version ?? "",
+                        agent.instance?.topology.rawValue
+                            ?? (agent.isVerifier
+                                ? "verifier: \(agent.drillVersions?.joined(separator: ", ") ?? "")" : ""),
+                        agent.version ?? "",
                     ], paint: [2: { agent.connected ? terminal.green($0) : terminal.red($0) }])
             }
             if table.isEmpty {

@@ -31,7 +31,9 @@ let backupCommand = Command(
             throw FleetError(.usage, "--all and names of clusters were given", hint: "give one or the other")
         }
         let clusters: [ClusterRecord] = try await control.ask(ControlMethod.listClusters, ListRequest())
-        names = clusters.map(\.name)
+        let agents: [AgentRecord] = try await control.ask(ControlMethod.listAgents, ListRequest())
+        // Where there are verifiers only, there is no etcd.
+        names = clusters.map(\.name).filter { !Verifiers.areAll(of: $0, agents) }
         guard !names.isEmpty else {
             throw FleetError(.notFound, "there are no clusters", hint: "add one with 'fleetctl cluster add NAME'")
         }

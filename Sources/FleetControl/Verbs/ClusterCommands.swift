@@ -72,15 +72,17 @@ func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {
     var table = Table([
         ("CLUSTER", .left), ("AGENTS", .right), ("SNAPSHOTS", .right), ("LATEST", .left), ("AGE", .left),
         ("LAST JOB", .left),
-        ("STATE", .left),
+        ("STATE", .left), ("DRILL", .left),
     ])
     for cluster in clusters {
+        var paint = [7: DrillWords.paint(cluster.lastDrill, terminal)]
+        paint[6] = cluster.lastJobState?.paint(terminal)
         table.add(
             [
                 cluster.name, "\(cluster.agents)", "\(cluster.snapshots)", cluster.latestSnapshot ?? "",
                 cluster.latestSavedAt?.ago() ?? "never", cluster.lastJobKind ?? "",
-                cluster.lastJobState?.rawValue ?? "",
-            ], paint: cluster.lastJobState.map { [6: $0.paint(terminal)] } ?? [:])
+                cluster.lastJobState?.rawValue ?? "", DrillWords.short(cluster.lastDrill),
+            ], paint: paint)
     }
     return table
 }

@@ -23,7 +23,7 @@ let snapshotCommand = Command(
             var table = Table([
                 ("SNAPSHOT", .left), ("CLUSTER", .left), ("SAVED", .left), ("REVISION", .right), ("KEYS", .right),
                 ("SIZE", .right), ("ETCD", .left),
-                ("STATE", .left),
+                ("STATE", .left), ("DRILL", .left),
             ])
             let terminal = call.terminal
             for entry in entries {
@@ -33,8 +33,12 @@ let snapshotCommand = Command(
                         record.id, record.cluster, facts.savedAt.short, "\(facts.status.revision)",
                         (record.verification?.liveKeys ?? facts.liveKeys).map { "\($0)" } ?? "-",
                         Human.bytes(record.size),
-                        facts.etcdVersion, entry.state,
-                    ], paint: [7: { entry.condition == .verified ? terminal.green($0) : terminal.red($0) }])
+                        facts.etcdVersion, entry.state, DrillWords.short(entry.drill),
+                    ],
+                    paint: [
+                        7: { entry.condition == .verified ? terminal.green($0) : terminal.red($0) },
+                        8: DrillWords.paint(entry.drill, terminal),
+                    ])
             }
             if table.isEmpty {
                 terminal.note("there are no snapshots yet; make one with 'fleetctl backup CLUSTER'")

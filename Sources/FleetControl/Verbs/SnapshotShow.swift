@@ -5,10 +5,14 @@ internal import FleetSystem
 /// `snapshot show`: what the node told, then what the coordinator read itself.
 enum SnapshotShow {
     static func print(_ entry: SnapshotEntry, _ terminal: Terminal) {
-        for (name, value) in about(entry) + told(entry.record) + read(entry.record) {
+        for (name, value) in about(entry) + told(entry.record) + read(entry.record)
+            + DrillWords.rows(entry)
+        {
             terminal.print("\(name)\(String(repeating: " ", count: 17 - name.count))\(Terminal.clean(value))")
         }
-        if let hint = entry.problem?.hint { terminal.note("hint: \(Terminal.clean(hint))") }
+        for hint in [entry.problem?.hint, entry.drill?.problem?.hint].compactMap(\.self) {
+            terminal.note("hint: \(Terminal.clean(hint))")
+        }
     }
 
     private static func about(_ entry: SnapshotEntry) -> [(String, String)] {

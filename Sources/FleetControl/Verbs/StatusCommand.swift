@@ -42,7 +42,7 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if cluster.agents == 0 {
             all.append("\(cluster.name) has no agent; make a token with 'fleetctl agent token \(cluster.name)'")
         }
-        if cluster.snapshots == 0 {
+        if cluster.snapshots == 0, !Verifiers.areAll(of: cluster.name, status.agents) {
             all.append("\(cluster.name) has no snapshot that can be restored; run 'fleetctl backup \(cluster.name)'")
         }
         if cluster.unusableSnapshots > 0 {
@@ -50,18 +50,25 @@ private func concerns(_ status: FleetStatus) -> [String] {
                 "\(cluster.unusableSnapshots) of \(cluster.name)'s snapshots can't be used; 'fleetctl snapshot list "
                     + "\(cluster.name)' names them, 'fleetctl snapshot show' says why")
         }
+        if let drill = cluster.lastDrill, drill.verdict == .failed {
+            all.append(
+                "the last drill of \(cluster.name) failed, with snapshot \(drill.snapshot): "
+                    + "\(drill.problem?.message ?? "no reason given")")
+        }
         if let foreign = cluster.newerForeign {
             all.append(
                 "the newest backup of \(cluster.name) is of an etcd cluster that it never was, and is no 'latest'; "
                     + "see 'fleetctl snapshot show \(foreign)'")
         }
-        let agents = status.agents.count { $0.cluster == cluster.name && $0.certificate?.revoked == nil }
+        let agents = status.agents.count {
+            $0.cluster == cluster.name && $0.certificate?.revoked == nil && !$0.isVerifier
+        }
         if let members = cluster.members, agents > 0, agents < members {
             all.append(
                 "\(cluster.name) had \(members) members at its latest backup, and agents are on \(agents): all members are "
                     + "restored together; enrol the others with 'fleetctl agent token \(cluster.name)'")
         }
-        if let state = cluster.lastJobState, !state.isOpen, state != .succeeded {
+        if let state = cluster.lastJobState, !state.isOpen, state != .succeeded, cluster.lastJobKind != "drill" {
             let says = state == .stuck ? "is stuck" : state == .rolledBack ? "was rolled back" : "has failed"
             all.append(
                 "the last \(cluster.lastJobKind ?? "job") of \(cluster.name) \(says); see 'fleetctl job show "
@@ -76,7 +83,8 @@ private func concerns(_ status: FleetStatus) -> [String] {
                     + "\(agent.lastSeen?.ago() ?? "never"); boot the node if it is off, else there: systemctl restart "
                     + "fleet-agent")
         }
-        if let error = agent.discoveryError {
+        // A verifier is there to drill.
+        if let error = agent.discoveryError, !agent.isVerifier {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
         }
     }

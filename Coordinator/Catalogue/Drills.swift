@@ -1,0 +1,110 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+/// What a drill may take of the host that it runs on.
+enum DrillLimits {
+    static let cpuPercent = 100
+
+    /// While it drills, its cluster can be neither backed up nor restored: a slow disk of 5 MB/s, and five minutes on top.
+    static func seconds(_ size: Int64) -> Int {
+        min(Operation.Drill.limitRange.upperBound, 300 + Int(size / 5_000_000))
+    }
+
+    /// etcd's index and its own needs, and the pages of the database, of which the kernel can take back what is too many.
+    static func memoryBytes(_ size: Int64) -> Int64 { 1 << 30 + size }
+}
+
+extension Catalogue {
+    /// A job that drills a snapshot on an agent of whatever cluster, and what it has to find.
+    ///
+    /// - Throws: `not-found`, `cluster-busy` naming the open job.
+    func createDrill(
+        _ record: SnapshotRecord, expecting expected: DrillExpectation, on agent: AgentRecord, lifetime: Duration,
+        by actor: String
+    ) throws(FleetError) -> JobRecord {
+        let id = try newIdentifier()
+        let operation = Operation.drill(
+            .init(
+                snapshot: record, memoryBytes: DrillLimits.memoryBytes(record.size), cpuPercent: DrillLimits.cpuPercent,
+                limitSeconds: DrillLimits.seconds(record.size)))
+        var event = Act("job.create", by: actor, cluster: record.cluster, subject: id)
+        event.detail = ["kind": operation.kind, "node": "\(agent.cluster)/\(agent.node)", "snapshot": record.id]
+        try act(event) { _ throws(FleetError) in
+            try checkIdle(agent.cluster)
+            try insertJob(
+                id, operation, snapshot: record.id, dryRun: false, cluster: agent.cluster, node: agent.node,
+                lifetime: lifetime, by: actor)
+            try db.run(
+                "INSERT INTO drills (job, snapshot, cluster, expected) VALUES (?, ?, ?, ?)", id, record.id,
+                record.cluster, try JSON.text(expected))
+        }
+        return try job(id)
+    }
+
+    /// Clusters with an open job: their agents are not asked for another.
+    func busyClusters() throws(FleetError) -> Set<String> {
+        Set(try jobs(JobFilter(openOnly: true, limit: 10_000)).map(\.cluster))
+    }
+
+    /// What speaks against an agent's word that it was all there; nil where nothing does, and for what is no drill.
+    func objection(to event: JobEvent) throws(FleetError) -> FleetError? {
+        guard let outcome = event.outcome, outcome.result == .succeeded else { return nil }
+        let expected = try db.first("SELECT expected FROM drills WHERE job = ?", event.job) { row throws(FleetError) in
+            try row.json(DrillExpectation.self, "expected")
+        }
+        guard let expected = expected ?? nil else { return nil }
+        guard let report = outcome.drill else {
+            return FleetError(.malformed, "the agent reported a drill without its report", hint: "upgrade the agent")
+        }
+        return DrillCheck.problem(report, expected)
+    }
+
+    /// Inside a transaction: the job has ended. Where nothing was tried, nothing is said of the snapshot.
+    func recordDrill(_ id: String, state: JobState, _ error: FleetError?) throws(FleetError) {
+        guard var report = try job(id).outcome?.drill, state == .succeeded || state == .failed else { return }
+        // It is in every listing from now on.
+        report.limits = Act.clip(report.limits, 300)
+        report.tool = Act.clip(report.tool, 64)
+        report.etcd = Act.clip(report.etcd, 64)
+        let verdict: DrillRecord.Verdict = state == .succeeded ? .proven : .failed
+        try db.run(
+            "UPDATE drills SET finished = ?, verdict = ?, problem = ?, report = ? WHERE job = ?", now, verdict.rawValue,
+            try error.map { value throws(FleetError) in try JSON.text(value) }, try JSON.text(report), id)
+        let about = try db.first("SELECT snapshot, cluster FROM drills WHERE job = ?", id) { row throws(FleetError) in
+            let (snapshot, cluster): (String, String) = (try row["snapshot"], try row["cluster"])
+            return (snapshot, cluster)
+        }
+        guard let (snapshot, cluster) = about else { return }
+        var event = Act("snapshot.drill", by: "coordinator", cluster: cluster, subject: snapshot)
+        event.detail = ["job": id, "verdict": verdict.rawValue, "seconds": "\(report.seconds)", "etcd": report.etcd]
+        event.detail["code"] = error?.code.rawValue
+        event.detail["error"] = error?.message
+        try append(event, state == .succeeded ? .ok : .failed)
+    }
+
+    /// The last that said anything of the snapshot.
+    func lastDrill(snapshot: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.snapshot = ?", snapshot) }
+
+    /// Of any snapshot of the cluster that is still there.
+    func lastDrill(cluster: String) throws(FleetError) -> DrillRecord? {
+        try lastDrill("d.cluster = ? AND d.snapshot IN (SELECT id FROM snapshots)", cluster)
+    }
+
+    private func lastDrill(_ condition: String, _ value: String) throws(FleetError) -> DrillRecord? {
+        try db.first(
+            """
+            SELECT d.*, j.cluster AS at, j.node FROM drills d JOIN jobs j ON j.id = d.job
+            WHERE \(condition) AND d.verdict IS NOT NULL ORDER BY d.finished DESC, d.job DESC LIMIT 1
+            """, value
+        ) { row throws(FleetError) -> DrillRecord? in
+            let verdict: String = try row["verdict"]
+            guard let report = try row.json(DrillReport.self, "report") else { return nil }
+            let (cluster, node): (String, String) = (try row["at"], try row["node"])
+            return DrillRecord(
+                snapshot: try row["snapshot"], job: try row["job"], node: "\(cluster)/\(node)",
+                finished: try row["finished"], verdict: .init(rawValue: verdict) ?? .failed,
+                problem: try row.json(FleetError.self, "problem"), report: report)
+        } ?? nil
+    }
+}
