@@ -21,11 +21,20 @@ struct JobGate: Sendable {
             case .restore(let restore):
                 Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
                     && Operation.Restore.waitRange.contains(restore.waitSeconds) && restore.group?.isValid ?? true
+            case .undo(let undo):
+                Identifier.isValid(undo.restored) && Operation.Restore.waitRange.contains(undo.waitSeconds)
+                    && undo.group.map { $0.isValid && $0.isKnown } ?? true
+            case .cleanup(let cleanup): Identifier.isValid(cleanup.restored)
             }
         guard Identifier.isValid(job.id), isValid else {
             throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")
         }
         return job
+    }
+
+    /// Of a job that was accepted before: whenever that was.
+    func operation(of envelope: Envelope) throws(FleetError) -> FleetProtocol.Operation {
+        try envelope.job(verifiedBy: key).operation
     }
 
     /// - Throws: as for a job.

@@ -10,6 +10,9 @@ extension RestoreWork {
         switch step {
         case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
         case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
+        case .preflight where undoes != nil:
+            return "check certificates, tools, that \(plan.newDataDir) is what the restore left and that "
+                + "no member was added"
         case .preflight:
             return "check space, certificates, tools and that the cluster has "
                 + (group.map { "these \($0.members.count) members" } ?? "this one member")
@@ -30,10 +33,14 @@ extension RestoreWork {
             return (isMember ? "put its manifest back and " : "")
                 + "wait until the kubelet runs etcd on \(plan.newDataDir); "
                 + "if it has not noticed after \(waitSeconds / 2) s, move the manifest out and back"
+        case .verify where undoes != nil:
+            return "check health, the ids of before, members, revision and alarms"
+                + (isMember ? "; compare HashKV with the other members" : "")
         case .verify:
             return "check health, the new ids, members, revision, keys and alarms"
                 + (isMember ? "; compare HashKV with the other members" : "")
         case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
+        case .finish where undoes != nil: return "\(plan.oldDataDir) stays as it is\(kubeadmNote)"
         case .finish:
             return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"
         }
@@ -48,6 +55,17 @@ extension RestoreWork {
 
     /// One line for an outcome.
     var success: String {
+        guard undoes == nil else {
+            return "undone: \(plan.newDataDir) is in force again; what was written since the restore is kept in "
+                + "\(plan.oldDataDir)\(kubeadmNote)"
+        }
+        return success(of: snapshot)
+    }
+
+    /// What a rollback puts back.
+    var configurationBefore: String { undoes == nil ? "old configuration" : "restored configuration" }
+
+    private func success(of snapshot: SnapshotRecord) -> String {
         "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); \(oldData)\(kubeadmNote)"
     }
 

@@ -12,7 +12,7 @@ struct RestoreSteps: Sendable {
         switch step {
         case .fetch: nil
         case .checkSnapshot: try checkSnapshot()
-        case .preflight: try preflight()
+        case .preflight: work.undoes == nil ? try preflight() : try checkUndo()
         case .restoreData: try restoreData()
         case .stopControlPlane: try stopControlPlane()
         case .stopEtcd: try stopEtcd()

@@ -87,15 +87,18 @@ extension Catalogue {
     /// - Parameter restore: the restore of several members that it is a part of.
     func insertJob(
         _ id: String, _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String,
-        restore: String? = nil, lifetime: Duration, by actor: String
+        restore: String? = nil, undoes: String? = nil, cleans: String? = nil, lifetime: Duration, by actor: String
     ) throws(FleetError) {
+        let isBackup: Bool = if case .backup = operation { true } else { false }
         try db.run(
             """
             INSERT INTO jobs (id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by, created,
-                restore)
-            VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)
-            """, id, cluster, node, operation.kind, snapshot, dryRun, try JSON.text(operation), actor, now, restore)
-        if operation.kind == "restore" {
+                restore, undoes, cleans)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
+            """, id, cluster, node, isBackup ? "backup" : "restore", snapshot, dryRun, try JSON.text(operation), actor,
+            now,
+            restore, undoes, cleans)
+        if !isBackup {
             try db.run(
                 "INSERT INTO restores (job, cluster, snapshot, dry_run) VALUES (?, ?, ?, ?)", id, cluster, snapshot,
                 dryRun)

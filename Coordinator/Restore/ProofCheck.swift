@@ -9,8 +9,9 @@ extension FleetError.Code {
 /// Whether what the members say of themselves is one cluster, the planned one, with the same data on all. Pure.
 struct ProofCheck: Sendable, Equatable {
     let group: RestoreGroup
-    /// The snapshot's.
-    let revision: Int64
+    /// The snapshot's. nil where members go back to data that they had: then each hashes what it has, and what clients write
+    /// meanwhile may have some of them hash up to different revisions, which can't be compared.
+    let revision: Int64?
 
     /// Each may have another leader: it was elected anew between two proofs, and of one set of members there is one at a
     /// time. But each has to have one.
@@ -36,11 +37,16 @@ struct ProofCheck: Sendable, Equatable {
             guard let leader = proof.leader, members.contains(leader) else {
                 return wrong(member.node, "has no leader")
             }
-            if proof.revision != revision {
+            if let revision, proof.revision != revision {
                 return wrong(member.node, "hashed up to revision \(proof.revision), not to the snapshot's \(revision)")
             }
             guard let first else {
                 first = (member.node, proof)
+                continue
+            }
+            if revision == nil,
+                (proof.revision, proof.compactRevision) != (first.proof.revision, first.proof.compactRevision)
+            {
                 continue
             }
             if proof.compactRevision != first.proof.compactRevision {

@@ -63,6 +63,7 @@ extension CoordinatorServer {
         case ControlMethod.status: try await stream.finish(try await status())
         default:
             if try await serveStore(stream, actor) { return }
+            if try await serveUndo(stream, actor) { return }
             if try await serveRetention(stream, actor) { return }
             if try await serveContent(stream, actor) { return }
             throw FleetError(
@@ -72,7 +73,7 @@ extension CoordinatorServer {
     }
 
     /// With who is connected now, which the catalogue can't know.
-    private func agents(_ cluster: String? = nil) async throws(FleetError) -> [AgentRecord] {
+    func agents(_ cluster: String? = nil) async throws(FleetError) -> [AgentRecord] {
         if let cluster { _ = try await catalogue.cluster(cluster) }
         let connected = await sessions.connected
         return try await catalogue.agents(cluster: cluster).map { agent in

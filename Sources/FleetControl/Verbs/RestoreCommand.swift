@@ -7,7 +7,7 @@ let restoreCommand = Command(
     discussion: """
         Everything that can fail is tried before anything is stopped. The snapshot is restored into a new directory, then
         etcd is switched to it and checked. If that fails, the old configuration and the old data serve again. The old
-        data directory is never changed and never deleted.
+        data directory is never changed, and deleted only by 'restore cleanup'. Until then 'restore undo' goes back to it.
 
         A cluster of several members is restored as one: each step is done on all nodes before the next is begun on any,
         and until the restored members are proven to be one cluster with the same data, any failure puts the old data
@@ -36,7 +36,7 @@ let restoreCommand = Command(
         (.rolledBack, "it failed after the switch had begun; the old data serves again"),
         (.stuck, "it stands half-way and needs a person; the error says where and what to do"),
         (.declined, "the question was not answered with yes"),
-    ]
+    ], subcommands: [restoreUndoCommand, restoreCleanupCommand]
 ) { call in
     guard let at = call.value("at") else {
         throw FleetError(
@@ -63,31 +63,5 @@ let restoreCommand = Command(
         }
     }
     let job: JobRecord = try await control.call(ControlMethod.startRestore, request)
-    if !Output.isJSON(call) { terminal.note("job \(job.id)") }
-    Interruption.says(
-        request.dryRun
-            ? "the plan is still made; see 'fleetctl job show \(job.id)'"
-            : "the restore goes on by itself; see 'fleetctl job show \(job.id)'")
-    let nodes = JobWatch.nodes(job)
-    let ended = try await JobWatch.follow(job.id, control) { event in
-        guard !Output.isJSON(call), !request.dryRun else { return }
-        if let line = JobWatch.line(event, nodes) { terminal.note(Terminal.clean(line)) }
-        // On a terminal the transfer is drawn in place, and the next line takes its place.
-        if event.kind == .progress, terminal.errorIsTerminal {
-            let node = nodes[event.job].map { "\($0)  " } ?? ""
-            terminal.noteRaw("\r\u{1b}[K          \(node)\(Terminal.clean(event.detail ?? ""))\r")
-        }
-    }
-    Interruption.isOver()
-    if Output.isJSON(call) {
-        try Output.json(ended, call)
-    } else {
-        RestoreReport.print(ended, terminal, dryRun: request.dryRun)
-    }
-    switch ended.state {
-    case .succeeded: return .success
-    case .rolledBack: return .rolledBack
-    case .stuck: return .stuck
-    default: return .failure
-    }
+    return try await RestoreFollow.toItsEnd(job, "restore", control, call)
 }
