@@ -39,14 +39,9 @@ struct OldDirectories: Sendable {
         guard !dryRun else { return result }
         for (index, path) in present.enumerated() {
             do throws(FleetError) {
-                var place = path
-                if !path.hasSuffix(mark) {
-                    place = aside(path)
-                    // A leftover of an earlier try comes behind it in the list.
-                    if try FileSystem.status(place, following: false) != nil { try FileSystem.removeTree(place) }
-                    try FileSystem.rename(path, to: place)
-                }
-                try FileSystem.removeTree(place)
+                if !path.hasSuffix(mark) { try empty(path) }
+                try FileSystem.removeTree(path)
+                if !path.hasSuffix(mark) { try FileSystem.removeTree(aside(path)) }
             } catch {
                 throw FleetError(
                     error.code,
@@ -55,6 +50,16 @@ struct OldDirectories: Sendable {
             }
         }
         return result
+    }
+
+    /// What is in it goes by one rename each, and the directory itself stays in its place: an overlay file system, which has
+    /// a part of it in its lower layer, can't rename that.
+    private func empty(_ path: String) throws(FleetError) {
+        let aside = aside(path)
+        try FileSystem.removeTree(aside)
+        try FileSystem.makeDirectories(aside)
+        guard try FileSystem.status(path, following: false)?.kind == .directory else { return }
+        for name in try FileSystem.list(path) { try FileSystem.rename("\(path)/\(name)", to: "\(aside)/\(name)") }
     }
 
     private var mark: String { ".removed-by-\(restored)" }

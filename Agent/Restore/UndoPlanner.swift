@@ -107,8 +107,11 @@ enum UndoPlanner {
                 hint: "there is nothing to go back to; restore a snapshot instead")
         }
         func place(_ path: String) throws(FleetError) -> String { files.onDisk(try files.resolve(path)) }
+        let database = done.plan.oldDataDir + "/member/snap/db"
         let wal = try done.plan.oldWalDir.map { path throws(FleetError) in try place(path) }
-        guard let old = OldIdentity.read(dataDir: try place(done.plan.oldDataDir), walDir: wal) else {
+        guard try files.exists(database),
+            let old = OldIdentity.read(dataDir: try place(done.plan.oldDataDir), walDir: wal)
+        else {
             throw FleetError(
                 .oldDataGone, "\(done.plan.oldDataDir) holds no data of a member any more",
                 hint: "there is nothing to go back to; restore a snapshot instead")

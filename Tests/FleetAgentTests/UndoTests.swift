@@ -52,6 +52,7 @@ import Testing
             let place = tree.root + (instance.walDir ?? instance.dataDir + "/member/wal")
             try FileSystem.makeDirectories(tree.root + instance.dataDir)
             try FileSystem.makeDirectories(place)
+            try tree.write(instance.dataDir + "/member/snap/db", "a database")
             try FileSystem.writeDurably(
                 place + "/0000000000000000-0000000000000000.wal", UndoTests.log(member: member, cluster: cluster))
         }
@@ -127,6 +128,10 @@ import Testing
         #expect(gone.refusal()?.code == .oldDataGone)
         try FileSystem.makeDirectories(gone.tree.root + gone.done.plan.oldDataDir)
         #expect(gone.refusal()?.code == .oldDataGone, "an empty one is no data either")
+
+        let half = try Node(Layouts.kubespray)
+        try FileSystem.removeTree(half.tree.root + half.done.plan.oldDataDir + "/member/snap")
+        #expect(half.refusal()?.code == .oldDataGone, "a log without a database, as half of a cleanup leaves")
 
         let other = try Node(Layouts.kubespray)
         try Node.writeLog(other.tree, other.done.instance, 0xA, 0xD)
