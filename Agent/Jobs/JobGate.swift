@@ -21,6 +21,7 @@ struct JobGate: Sendable {
             case .restore(let restore):
                 Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
                     && Operation.Restore.waitRange.contains(restore.waitSeconds) && restore.group?.isValid ?? true
+                    && restore.safety.map { Identifier.isValid($0.snapshot) } ?? true
             case .undo(let undo):
                 Identifier.isValid(undo.restored) && Operation.Restore.waitRange.contains(undo.waitSeconds)
                     && undo.group.map { $0.isValid && $0.isKnown } ?? true

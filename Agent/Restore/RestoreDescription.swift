@@ -8,6 +8,9 @@ extension RestoreWork {
         let components = controlPlane.map(\.component).joined(separator: ", ")
         let files = plan.changes.map(\.path).joined(separator: ", ")
         switch step {
+        case .safetySnapshot:
+            return
+                "save what is there as snapshot \(safety ?? ""), pinned, if etcd answers; if it does not, the restore goes on"
         case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
         case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
         case .preflight where undoes != nil:

@@ -63,6 +63,8 @@ enum RestorePlanner {
             holding = ""
         }
         var steps: [RestoreStep] = [.fetch, .checkSnapshot, .preflight, .restoreData]
+        let safety = restore.safety?.node == job.node ? restore.safety?.snapshot : nil
+        if safety != nil { steps.insert(.safetySnapshot, at: 0) }
         if !controlPlane.isEmpty { steps.append(.stopControlPlane) }
         // One of several has to be off until all others are: old members that run could still form a quorum.
         let isUnit: Bool = if case .unit = launch { true } else { false }
@@ -83,6 +85,7 @@ enum RestorePlanner {
             owner: owner, wasHealthy: found.process != nil, holdingDirectory: holding, group: restore.group,
             memberID: member, clusterID: cluster, steps: steps)
         work.plan.initialCluster = work.initialCluster
+        (work.safety, work.plan.safetySnapshot) = (safety, safety)
         work.plan.oldDirectories = directories.map(\.old)
         let place: (String) throws(FleetError) -> String = { path throws(FleetError) in
             found.files.onDisk(try found.files.resolve(path))

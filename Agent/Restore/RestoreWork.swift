@@ -49,6 +49,8 @@ struct RestoreWork: Codable, Sendable, Equatable {
     /// This node's job of the restore that is undone; nil for a restore. Then the "new" directories are the old ones of that
     /// restore, which nothing here ever removes.
     var undoes: String?
+    /// The id of the snapshot that this node saves first.
+    var safety: String?
 
     var isMember: Bool { group != nil }
     var memberIDs: [UInt64] { group?.memberIDs ?? [memberID] }

@@ -60,7 +60,7 @@ extension Catalogue {
                 l.id AS latest, l.saved AS latest_saved, j.id AS job, j.kind AS job_kind, j.state AS job_state
             FROM clusters c
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
-                AND s.condition = 'verified' ORDER BY saved DESC, id DESC LIMIT 1)
+                AND s.condition = 'verified' AND json_extract(s.record, '$.beforeRestore') IS NULL ORDER BY saved DESC, id DESC LIMIT 1)
             LEFT JOIN whole_jobs j ON j.id = (SELECT id FROM whole_jobs WHERE cluster = c.name
                 ORDER BY created DESC, id DESC LIMIT 1)
             WHERE \(condition) ORDER BY c.name

@@ -14,6 +14,8 @@ struct RestoreOrder: Sendable {
     var options = RestoreGuard.Options()
     /// Seconds that each wait of the switch may take.
     var waitSeconds = 300
+    /// The node that saves first what is there; nil: none does.
+    var safetyNode: String?
 }
 
 extension Catalogue {
@@ -39,8 +41,10 @@ extension Catalogue {
         _ order: RestoreOrder, cluster: String, node: String, lifetime: Duration, by actor: String
     ) throws(FleetError) -> JobRecord {
         let entry = try snapshot(order.snapshot)
-        let operation = Operation.restore(
-            .init(snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds))
+        var restore = Operation.Restore(
+            snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds)
+        restore.safety = try safety(order)
+        let operation = Operation.restore(restore)
         return try createJob(
             operation, snapshot: entry.record.id, dryRun: order.dryRun, cluster: cluster, node: node,
             lifetime: lifetime, by: actor
@@ -48,6 +52,11 @@ extension Catalogue {
             try RestoreGuard.check(
                 entry, target: try self.cluster(cluster), agents: try agents(cluster: cluster), order.options)
         }
+    }
+
+    func safety(_ order: RestoreOrder) throws(FleetError) -> SafetySnapshot? {
+        guard let node = order.safetyNode else { return nil }
+        return SafetySnapshot(snapshot: try newIdentifier(), node: node)
     }
 
     private func createJob(

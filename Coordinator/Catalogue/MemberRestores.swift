@@ -12,9 +12,10 @@ extension Catalogue {
     ) throws(FleetError) -> JobRecord {
         let entry = try snapshot(order.snapshot)
         let id = try newIdentifier()
-        let restore = Operation.Restore(
+        var restore = Operation.Restore(
             snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds,
             group: RestoreMembers.group(members, restore: id))
+        restore.safety = try safety(order)
         var event = Act("restore.create", by: actor, cluster: cluster, subject: id)
         event.detail = ["nodes": members.map(\.node).joined(separator: ","), "snapshot": entry.record.id]
         if order.dryRun { event.detail["dryRun"] = "true" }

@@ -138,13 +138,14 @@ extension CoordinatorServer {
                 .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 10s and 1h")
         }
         let agents = try await agents(request.cluster)
-        _ = try AgentChoice.choose(agents, cluster: request.cluster)
+        let able = try AgentChoice.choose(agents, cluster: request.cluster)
         let record = try await snapshot(request).record
         let members = try RestoreMembers.find(agents, record, cluster: request.cluster)
-        let order = RestoreOrder(
+        var order = RestoreOrder(
             snapshot: record.id, dryRun: request.dryRun,
             options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
         )
+        if request.withoutSafetySnapshot != true { order.safetyNode = able.node }
         let lifetime = configuration.jobLifetime
         let job =
             members.count == 1

@@ -100,6 +100,8 @@ public struct RestoreRequest: Codable, Sendable {
     public var fromOtherCluster: Bool
     /// Seconds that each wait of the switch may take on the node.
     public var waitSeconds: Int
+    /// Restore without saving first what is there. nil: no.
+    public var withoutSafetySnapshot: Bool?
 
     public init(cluster: String, at: String, dryRun: Bool, fromOtherCluster: Bool, waitSeconds: Int) {
         self.cluster = cluster

@@ -61,6 +61,8 @@ public enum Operation: Codable, Sendable, Equatable {
         public static let waitRange = 10...3600
         /// All members, where there are several; nil for a cluster of one.
         public var group: RestoreGroup?
+        /// What is there is saved first; nil where nobody wants that.
+        public var safety: SafetySnapshot?
 
         public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int, group: RestoreGroup? = nil) {
             self.snapshot = snapshot
@@ -212,6 +214,8 @@ public struct RestorePlan: Codable, Sendable, Equatable {
     public var oldDirectories: [String]?
     /// Of an undo: this node's job of the restore that is undone.
     public var undoes: String?
+    /// What this node saves before anything is touched, if etcd answers.
+    public var safetySnapshot: String?
 
     public init(
         cluster: String, node: String, snapshot: String, topology: Topology, oldDataDir: String, newDataDir: String,

@@ -33,6 +33,18 @@ extension Operation {
     }
 }
 
+/// The data that a restore is about to replace, saved on one of the nodes as a backup is.
+public struct SafetySnapshot: Codable, Sendable, Equatable {
+    /// The id that it will have.
+    public var snapshot: String
+    /// The one node that saves it.
+    public var node: String
+    public init(snapshot: String, node: String) {
+        self.snapshot = snapshot
+        self.node = node
+    }
+}
+
 extension ControlMethod {
     public static let undoRestore = "restore.undo"
     public static let cleanUpRestore = "restore.cleanup"

@@ -132,3 +132,42 @@ extension LabFleet {
         return line?.split(separator: " ").first.map(String.init) ?? ""
     }
 }
+
+/// What a restore replaces, saved before it.
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(20)))
+struct SafetySnapshotTests {
+    @Test func whatWasReplacedCanBeRestored() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "debian"])
+            let planned = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--dry-run")
+            #expect(planned.output.ranges(of: "safety-snapshot: save what is there").count == 1, "\(planned.output)")
+            try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            let restore = try await fleet.lastJob("ha")
+            let list = try await fleet.fleetctl("snapshot", "list", "ha").output
+            let line = try #require(list.split(separator: "\n").first { $0.contains("before restore \(restore)") })
+            #expect(line.contains("verified, pinned"))
+            let safety = String(line.split(separator: " ")[0])
+            #expect(
+                try await fleet.fleetctl("job", "show", restore).output.contains("saved what is there as \(safety)"))
+            try await fleet.expectAll(nodes, "/state", "saved")
+
+            try await fleet.waitForAgent("ha", count: 3)
+            try await fleet.fleetctl(
+                "restore", "ha", "--at", safety, "--yes", "--wait", "60s", "--no-safety-snapshot")
+            try await fleet.expectAll(nodes, "/state", "old")
+            let after = try await fleet.fleetctl("snapshot", "list", "ha").output
+            #expect(after.ranges(of: "before restore").count == 1, "\(after)")
+        }
+    }
+
+    /// No quorum, so nothing can be saved: the restore says so and goes on.
+    @Test func aDeadClusterIsRestoredAllTheSame() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "kubespray"])
+            for node in nodes { try await fleet.exec(node, "systemctl", "stop", "etcd") }
+            let result = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            #expect(result.errors.contains("etcd does not answer, so what is there was not saved"), "\(result.errors)")
+            try await fleet.expectAll(nodes, "/state", "saved")
+        }
+    }
+}

@@ -16,6 +16,10 @@ let restoreCommand = Command(
         --at takes a snapshot's id or a unique beginning of it, 'latest', or a time: then it is the newest snapshot that
         was saved at or before it. A time is written like 2026-11-24T06:00Z; without a zone it is UTC.
 
+        Before anything else, one member saves what is there as a snapshot, as a backup does: pinned, marked with this
+        restore, and found by its id only, never as 'latest' or by a time. If that fails, nothing is touched; if etcd does not
+        answer, the restore says so and goes on. --no-safety-snapshot leaves it out.
+
         Once it has begun, it goes on by itself: interrupting this command only stops watching. 'fleetctl job show'
         tells what became of it.
         """,
@@ -25,6 +29,7 @@ let restoreCommand = Command(
         .init("dry-run", "show the exact plan, with the diff of each file, and change nothing"),
         .init("yes", short: "y", "do not ask"),
         .init("from-other-cluster", "allow a snapshot that was taken of another cluster"),
+        .init("no-safety-snapshot", "do not save first what is there"),
         .init("wait", value: "DURATION", "how long each wait on the node may take (default 2m)"), Output.option,
     ],
     examples: [
@@ -51,11 +56,18 @@ let restoreCommand = Command(
         cluster: call.argument("CLUSTER")!, at: at, dryRun: call.has("dry-run"),
         fromOtherCluster: call.has("from-other-cluster"),
         waitSeconds: Int(wait.seconds))
+    if call.has("no-safety-snapshot") { request.withoutSafetySnapshot = true }
     let preview: RestorePreview = try await control.ask(ControlMethod.previewRestore, request)
     // What was shown is what is restored, whatever is stored in between.
     request.at = preview.snapshot.record.id
     let terminal = call.terminal
-    if !Output.isJSON(call) { RestoreReport.describe(preview, terminal) }
+    if !Output.isJSON(call) {
+        RestoreReport.describe(preview, terminal)
+        terminal.note(
+            call.has("no-safety-snapshot")
+                ? "CAUTION   what is there is not saved first (--no-safety-snapshot)"
+                : "first     what is there is saved as a snapshot, if etcd answers")
+    }
     if !request.dryRun, !call.has("yes") {
         guard terminal.confirms("Replace the present data of \(request.cluster)?") else {
             terminal.note("nothing was done; answer y on a terminal, or give --yes")
