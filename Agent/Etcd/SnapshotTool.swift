@@ -28,6 +28,8 @@ struct SnapshotTool: Sendable {
         var peerURLs: [String]
         var dataDir: String
         var walDir: String?
+        /// By how much; old revisions count as compacted then.
+        var bump: Int64?
     }
 
     func restore(_ restore: Restore, size: Int64) throws(FleetError) {
@@ -38,6 +40,8 @@ struct SnapshotTool: Sendable {
             "--data-dir=\(restore.dataDir)",
         ]
         if let walDir = restore.walDir { arguments.append("--wal-dir=\(walDir)") }
+        // Both or neither: 3.4 silently ignores one alone.
+        if let bump = restore.bump { arguments += ["--bump-revision=\(bump)", "--mark-compacted"] }
         let outcome = try Subprocess.run(
             tool.path, arguments, environment: EtcdClient.environment, deadline: Self.deadline(size))
         guard outcome.succeeded else {

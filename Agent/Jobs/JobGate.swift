@@ -22,6 +22,7 @@ struct JobGate: Sendable {
                 Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
                     && Operation.Restore.waitRange.contains(restore.waitSeconds) && restore.group?.isValid ?? true
                     && restore.safety.map { Identifier.isValid($0.snapshot) } ?? true
+                    && restore.bump?.isValid ?? true
             case .undo(let undo):
                 Identifier.isValid(undo.restored) && Operation.Restore.waitRange.contains(undo.waitSeconds)
                     && undo.group.map { $0.isValid && $0.isKnown } ?? true

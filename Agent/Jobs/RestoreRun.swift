@@ -34,9 +34,13 @@ struct RestoreRun: Sendable {
             (work, boot) = try await onDisk { () throws(FleetError) in
                 let found = try discover()
                 // While its container is there: when etcd is stopped, its own tools are gone with it.
-                _ = try ToolFinder.find(
+                let tools = try ToolFinder.find(
                     pid: found.process?.pid, dataDir: found.dataDir.path, copies: paths.tools)
                 var work = try plan(found)
+                if work.undoes == nil {
+                    let tool = try? tools.offline(for: EtcdVersion(work.snapshot.facts.etcdVersion))
+                    work.settleRevisions(tool)
+                }
                 if work.wasHealthy {
                     // An etcd in a loop of crashes has a process now and then too.
                     let client = try RestoreSteps(work: work, paths: paths).client()

@@ -34,6 +34,7 @@ extension RestoreSteps {
                 .etcdTooOld, "this node runs etcd \(version), the snapshot is of etcd \(saved)",
                 hint: "install etcd \(saved.major).\(saved.minor) or newer on this node, then restore again")
         }
+        try checkBump()
         try checkSpace()
         try checkHoldingDirectory()
         if let group = work.group { try checkMembers(group) } else { try checkOneMember() }
@@ -50,7 +51,7 @@ extension RestoreSteps {
             .init(
                 snapshot: snapshotPath, name: work.instance.name, initialCluster: work.initialCluster,
                 token: work.plan.clusterToken, peerURLs: work.instance.peerURLs, dataDir: work.plan.newDataDir,
-                walDir: work.plan.newWalDir),
+                walDir: work.plan.newWalDir, bump: work.bump?.amount),
             size: work.snapshot.size)
         for directory in work.directories { try Inheritance.carryOver(directory, fallback: work.owner) }
         for directory in work.directories { try FileSystem.syncTree(directory.new) }

@@ -69,7 +69,7 @@ extension RestoreWork {
     var configurationBefore: String { undoes == nil ? "old configuration" : "restored configuration" }
 
     private func success(of snapshot: SnapshotRecord) -> String {
-        "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); \(oldData)\(kubeadmNote)"
+        "restored \(snapshot.id), \(plan.revisions ?? "revision \(snapshot.facts.status.revision)"); \(oldData)\(kubeadmNote)"
     }
 
     /// `kubeadm upgrade` writes etcd's manifest anew from the cluster's configuration, which still names the old

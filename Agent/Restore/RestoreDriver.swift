@@ -69,6 +69,7 @@ struct RestoreDriver: Sendable {
     private func wait(_ wait: Wait, _ told: inout Wait?, _ machine: inout RestoreMachine) async throws(FleetError) {
         if wait != told {
             var proof: MemberProof?
+            if wait.phase == .prepare, wait.problem == nil, steps.work.undoes == nil { proof = steps.planned }
             if wait.phase == .verify, wait.problem == nil {
                 do throws(FleetError) { proof = try await onDisk { () throws(FleetError) in try steps.proof() } } catch
                 {

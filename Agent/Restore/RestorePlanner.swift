@@ -86,6 +86,7 @@ enum RestorePlanner {
             memberID: member, clusterID: cluster, steps: steps)
         work.plan.initialCluster = work.initialCluster
         (work.safety, work.plan.safetySnapshot) = (safety, safety)
+        work.bump = restore.bump
         work.plan.oldDirectories = directories.map(\.old)
         let place: (String) throws(FleetError) -> String = { path throws(FleetError) in
             found.files.onDisk(try found.files.resolve(path))

@@ -51,6 +51,10 @@ struct RestoreWork: Codable, Sendable, Equatable {
     var undoes: String?
     /// The id of the snapshot that this node saves first.
     var safety: String?
+    /// nil: revisions stay the snapshot's.
+    var bump: RevisionBump?
+    /// What the restored etcd begins at.
+    var revision: Int64 { bump?.target ?? snapshot.facts.status.revision }
 
     var isMember: Bool { group != nil }
     var memberIDs: [UInt64] { group?.memberIDs ?? [memberID] }

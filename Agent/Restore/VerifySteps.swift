@@ -49,8 +49,11 @@ extension RestoreSteps {
                 )
             }
         }
-        let revision = work.snapshot.facts.status.revision
-        try expect(status.revision >= revision, "the revision is \(status.revision), the snapshot's is \(revision)")
+        let revision = work.revision
+        try expect(
+            status.revision >= revision,
+            "the revision is \(status.revision), the snapshot's is \(work.snapshot.facts.status.revision)"
+                + (work.bump.map { ", bumped by \($0.amount)" } ?? ""))
         let keys = try client.keyCount(revision: revision)
         if let expected = work.snapshot.facts.liveKeys {
             try expect(keys == expected, "\(keys) keys are there at revision \(revision), the snapshot has \(expected)")
@@ -63,7 +66,7 @@ extension RestoreSteps {
         let client = try client()
         let status = try client.status()
         // An undo has no snapshot to hash up to: what all have now is compared.
-        let revision = work.undoes == nil ? work.snapshot.facts.status.revision : status.revision
+        let revision = work.undoes == nil ? work.revision : status.revision
         // 0 would mean all that there is, and an empty etcd is at revision 1.
         let hash = try client.hashKV(revision: max(1, revision))
         return MemberProof(

@@ -16,6 +16,7 @@ struct RestoreOrder: Sendable {
     var waitSeconds = 300
     /// The node that saves first what is there; nil: none does.
     var safetyNode: String?
+    var bumpsRevisions = false
 }
 
 extension Catalogue {
@@ -44,6 +45,7 @@ extension Catalogue {
         var restore = Operation.Restore(
             snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds)
         restore.safety = try safety(order)
+        restore.bump = try bump(order, entry.record, cluster: cluster)
         let operation = Operation.restore(restore)
         return try createJob(
             operation, snapshot: entry.record.id, dryRun: order.dryRun, cluster: cluster, node: node,
@@ -52,6 +54,21 @@ extension Catalogue {
             try RestoreGuard.check(
                 entry, target: try self.cluster(cluster), agents: try agents(cluster: cluster), order.options)
         }
+    }
+
+    /// From the highest revision that a snapshot of the cluster told of: nothing else does when etcd is dead.
+    func bump(
+        _ order: RestoreOrder, _ snapshot: SnapshotRecord, cluster: String
+    ) throws(FleetError) -> RevisionBump? {
+        guard order.bumpsRevisions else { return nil }
+        let own = snapshot.facts.status.revision
+        let known: Int64? = try db.first(
+            """
+            SELECT coalesce(max(json_extract(record, '$.facts.status.revision')), 0) AS known FROM snapshots
+            WHERE cluster = ? AND condition IN ('verified', 'missing')
+            """, cluster
+        ) { row throws(FleetError) in try row["known"] }
+        return RevisionBump(lastKnown: max(known ?? own, own), snapshot: own)
     }
 
     func safety(_ order: RestoreOrder) throws(FleetError) -> SafetySnapshot? {

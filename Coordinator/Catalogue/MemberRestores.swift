@@ -16,6 +16,7 @@ extension Catalogue {
             snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds,
             group: RestoreMembers.group(members, restore: id))
         restore.safety = try safety(order)
+        restore.bump = try bump(order, entry.record, cluster: cluster)
         var event = Act("restore.create", by: actor, cluster: cluster, subject: id)
         event.detail = ["nodes": members.map(\.node).joined(separator: ","), "snapshot": entry.record.id]
         if order.dryRun { event.detail["dryRun"] = "true" }
@@ -145,8 +146,11 @@ extension Catalogue {
 
     func transaction(_ id: String) throws(FleetError) -> RestoreTransaction {
         let plan = try restorePlan(id)
+        let isUndo = plan.group!.isKnown
         var transaction = RestoreTransaction(
-            ProofCheck(group: plan.group!, revision: plan.group!.isKnown ? nil : plan.snapshot.facts.status.revision))
+            ProofCheck(
+                group: plan.group!, revision: isUndo ? nil : plan.snapshot.facts.status.revision,
+                bumped: plan.bump?.target))
         for (_, _, record) in try restoreRecords(id) { transaction.apply(record) }
         return transaction
     }

@@ -146,6 +146,7 @@ extension CoordinatorServer {
             options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
         )
         if request.withoutSafetySnapshot != true { order.safetyNode = able.node }
+        order.bumpsRevisions = request.withoutBump != true
         let lifetime = configuration.jobLifetime
         let job =
             members.count == 1

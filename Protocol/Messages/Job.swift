@@ -63,6 +63,8 @@ public enum Operation: Codable, Sendable, Equatable {
         public var group: RestoreGroup?
         /// What is there is saved first; nil where nobody wants that.
         public var safety: SafetySnapshot?
+        /// How far revisions go ahead of the snapshot's, the same on all members; nil where nobody wants that.
+        public var bump: RevisionBump?
 
         public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int, group: RestoreGroup? = nil) {
             self.snapshot = snapshot
@@ -216,6 +218,8 @@ public struct RestorePlan: Codable, Sendable, Equatable {
     public var undoes: String?
     /// What this node saves before anything is touched, if etcd answers.
     public var safetySnapshot: String?
+    /// What becomes of revisions, and what follows for those who watch: one line for people.
+    public var revisions: String?
 
     public init(
         cluster: String, node: String, snapshot: String, topology: Topology, oldDataDir: String, newDataDir: String,

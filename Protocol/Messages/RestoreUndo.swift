@@ -45,6 +45,27 @@ public struct SafetySnapshot: Codable, Sendable, Equatable {
     }
 }
 
+/// Revisions that only ever rise: who watches a restored cluster from a revision that it had before is told that it was
+/// compacted and lists again, instead of being served another history under the same numbers.
+public struct RevisionBump: Codable, Sendable, Equatable {
+    /// The highest that the coordinator knows of the cluster.
+    public var lastKnown: Int64
+    /// The snapshot's.
+    public var snapshot: Int64
+
+    public init(lastKnown: Int64, snapshot: Int64) {
+        self.lastKnown = lastKnown
+        self.snapshot = snapshot
+    }
+
+    /// A cluster that writes a thousand times a second takes eleven days for it: so much may have been written since the
+    /// last that is known.
+    public static let margin: Int64 = 1_000_000_000
+    public var amount: Int64 { max(0, lastKnown - snapshot) + Self.margin }
+    public var target: Int64 { snapshot + amount }
+    public var isValid: Bool { (0...1 << 60).contains(lastKnown) && (0...1 << 60).contains(snapshot) }
+}
+
 extension ControlMethod {
     public static let undoRestore = "restore.undo"
     public static let cleanUpRestore = "restore.cleanup"

@@ -54,6 +54,47 @@ struct AftermathTests {
         #expect(check.objection(proofs)?.code == .notOneCluster)
     }
 
+    /// One member's tool bumps revisions and another's does not: found while nothing is touched.
+    @Test func membersThatWouldDifferNeverBegin() {
+        let group = RestoreMembers.group([1, 2, 3].map { RestoreMembersTests.agent($0) }, restore: "r1")
+        var check = ProofCheck(group: group, revision: 42)
+        check.bumped = 1042
+        var proofs = RestoreMembersTests.proofs(check)
+        #expect(check.objection(planned: [:]) == nil, "agents of before say nothing")
+        #expect(check.objection(planned: proofs) == nil && check.objection(proofs) == nil, "none bumps")
+        proofs["n2"]?.revision = 1042
+        #expect(check.objection(planned: proofs)?.hint?.contains("--no-bump-revision") == true)
+        #expect(check.objection(proofs)?.code == .notOneCluster)
+        for node in proofs.keys { proofs[node]?.revision = 1042 }
+        #expect(check.objection(planned: proofs) == nil && check.objection(proofs) == nil, "all do")
+        for node in proofs.keys { proofs[node]?.revision = 1041 }
+        #expect(check.objection(proofs)?.code == .notOneCluster)
+        var transaction = RestoreTransaction(check)
+        for member in group.members {
+            var proof = proofs[member.node]!
+            proof.revision = member.node == "n3" ? 1042 : 42
+            transaction.apply(.reached(node: member.node, .prepare, proof))
+        }
+        guard case .write(.decided(.recall)) = transaction.next() else {
+            Issue.record("it goes on")
+            return
+        }
+    }
+
+    @Test func theBumpGoesOnFromTheHighestThatIsKnown() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await catalogue.add(Fixture.record("s1"), by: "agent")
+        var later = Fixture.record("s2")
+        later.facts.status.revision = 500
+        try await catalogue.add(later, by: "agent")
+        var order = RestoreOrder(snapshot: "s1")
+        #expect(try await catalogue.bump(order, Fixture.record("s1"), cluster: "a") == nil)
+        order.bumpsRevisions = true
+        let bump = try #require(try await catalogue.bump(order, Fixture.record("s1"), cluster: "a"))
+        #expect(bump == RevisionBump(lastKnown: 500, snapshot: 42) && bump.target == 1_000_000_500)
+        #expect(try await catalogue.bump(order, later, cluster: "b")?.lastKnown == 500, "another cluster's snapshot")
+    }
+
     // MARK: in the catalogue
 
     private static let nodes = ["n1", "n2", "n3"]

@@ -20,6 +20,10 @@ let restoreCommand = Command(
         restore, and found by its id only, never as 'latest' or by a time. If that fails, nothing is touched; if etcd does not
         answer, the restore says so and goes on. --no-safety-snapshot leaves it out.
 
+        Revisions go on far above all that the cluster ever had (and count as compacted below), where the node's tool can do
+        that: from 3.4.27, 3.5.10 and 3.6 on. So clients that watch list again instead of going back in time. The plan says
+        by how much and why, or that the tool can't and what follows. --no-bump-revision leaves it out.
+
         Once it has begun, it goes on by itself: interrupting this command only stops watching. 'fleetctl job show'
         tells what became of it.
         """,
@@ -30,6 +34,7 @@ let restoreCommand = Command(
         .init("yes", short: "y", "do not ask"),
         .init("from-other-cluster", "allow a snapshot that was taken of another cluster"),
         .init("no-safety-snapshot", "do not save first what is there"),
+        .init("no-bump-revision", "leave revisions as the snapshot has them"),
         .init("wait", value: "DURATION", "how long each wait on the node may take (default 2m)"), Output.option,
     ],
     examples: [
@@ -57,6 +62,7 @@ let restoreCommand = Command(
         fromOtherCluster: call.has("from-other-cluster"),
         waitSeconds: Int(wait.seconds))
     if call.has("no-safety-snapshot") { request.withoutSafetySnapshot = true }
+    if call.has("no-bump-revision") { request.withoutBump = true }
     let preview: RestorePreview = try await control.ask(ControlMethod.previewRestore, request)
     // What was shown is what is restored, whatever is stored in between.
     request.at = preview.snapshot.record.id

@@ -54,6 +54,10 @@ enum RestorePlanText {
     private static func identity(_ plans: [RestorePlan]) -> [String] {
         var lines = plans[0].initialCluster.map { ["  members   \($0)"] } ?? []
         if plans[0].undoes == nil { lines.append("  token     \(plans[0].clusterToken)") }
+        for group in Alike.groups(plans.filter { $0.revisions != nil }, by: \.revisions) {
+            let place = group.count == plans.count ? "" : " (on \(names(group)))"
+            lines.append("  begins at \(group[0].revisions ?? "")\(place)")
+        }
         guard let cluster = plans[0].clusterID else { return lines }
         let members = plans.map { plan in
             (plans.count > 1 ? "\(plan.node) " : "member ") + (plan.memberID ?? "unknown")
