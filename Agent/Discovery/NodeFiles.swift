@@ -6,6 +6,14 @@ public struct NodeFiles: Sendable {
     public let root: String
     /// Contents that files would have, by resolved path: how a plan is tried before anything is written.
     var overlay: [String: [UInt8]] = [:]
+    /// Files that would be gone.
+    private var removed: Set<String> = []
+
+    /// nil: it would be gone.
+    mutating func put(_ bytes: [UInt8]?, _ resolved: String) {
+        overlay[resolved] = bytes
+        if bytes == nil { removed.insert(resolved) }
+    }
 
     public init(root: String = "/") {
         self.root = root.count > 1 && root.hasSuffix("/") ? String(root.dropLast()) : root
@@ -53,11 +61,13 @@ public struct NodeFiles: Sendable {
     func onDisk(_ resolved: String) -> String { isLive ? resolved : root + resolved }
 
     func status(_ path: String) throws(FleetError) -> FileSystem.Status? {
-        try FileSystem.status(onDisk(try resolve(path)), following: false)
+        let resolved = try resolve(path)
+        return removed.contains(resolved) ? nil : try FileSystem.status(onDisk(resolved), following: false)
     }
 
     func exists(_ path: String) throws(FleetError) -> Bool {
         let resolved = try resolve(path)
+        if removed.contains(resolved) { return false }
         return overlay[resolved] != nil ? true : try FileSystem.status(onDisk(resolved), following: false) != nil
     }
 
@@ -65,6 +75,7 @@ public struct NodeFiles: Sendable {
     func read(_ path: String) throws(FleetError) -> [UInt8] {
         let resolved = try resolve(path)
         if let planned = overlay[resolved] { return planned }
+        if removed.contains(resolved) { throw FleetError(.notFound, "\(path) would be gone") }
         return try FileSystem.read(onDisk(resolved))
     }
 
@@ -78,7 +89,7 @@ public struct NodeFiles: Sendable {
         for planned in overlay.keys where FileSystem.parent(of: planned) == resolved {
             names.insert(FileSystem.name(of: planned))
         }
-        return names.sorted()
+        return names.filter { !removed.contains(resolved == "/" ? "/" + $0 : resolved + "/" + $0) }.sorted()
     }
 }
 

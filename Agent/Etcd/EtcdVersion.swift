@@ -31,6 +31,15 @@ public struct EtcdVersion: Sendable, Hashable, Comparable, CustomStringConvertib
 
     public static func < (a: Self, b: Self) -> Bool { (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch) }
 
+    /// `snapshot restore` has --bump-revision and --mark-compacted.
+    var bumpsRevisions: Bool {
+        switch (major, minor) {
+        case (3, 4): patch >= 27
+        case (3, 5): patch >= 10
+        default: (major, minor) >= (3, 6)
+        }
+    }
+
     /// Same minor or newer: the rule for a tool that restores a snapshot.
     func isSameMinorOrNewer(than other: EtcdVersion) -> Bool {
         (major, minor) >= (other.major, other.minor)

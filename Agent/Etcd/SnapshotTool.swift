@@ -28,6 +28,8 @@ struct SnapshotTool: Sendable {
         var peerURLs: [String]
         var dataDir: String
         var walDir: String?
+        /// By how much; old revisions count as compacted then.
+        var bump: Int64?
     }
 
     /// - Parameter prefix: what holds the tool down, its executable first; it runs as it is without.
@@ -42,6 +44,8 @@ struct SnapshotTool: Sendable {
             "--data-dir=\(restore.dataDir)",
         ]
         if let walDir = restore.walDir { arguments.append("--wal-dir=\(walDir)") }
+        // Both or neither: 3.4 silently ignores one alone.
+        if let bump = restore.bump { arguments += ["--bump-revision=\(bump)", "--mark-compacted"] }
         let words = prefix + [tool.path] + arguments
         let outcome = try Subprocess.run(
             words[0], Array(words.dropFirst()), environment: environment,

@@ -21,12 +21,23 @@ struct JobGate: Sendable {
             case .restore(let restore):
                 Identifier.isValid(restore.snapshot.id) && restore.snapshot.size > 0
                     && Operation.Restore.waitRange.contains(restore.waitSeconds) && restore.group?.isValid ?? true
+                    && restore.safety.map { Identifier.isValid($0.snapshot) } ?? true
+                    && restore.bump?.isValid ?? true
             case .drill(let drill): drill.isValid
+            case .undo(let undo):
+                Identifier.isValid(undo.restored) && Operation.Restore.waitRange.contains(undo.waitSeconds)
+                    && undo.group.map { $0.isValid && $0.isKnown } ?? true
+            case .cleanup(let cleanup): Identifier.isValid(cleanup.restored)
             }
         guard Identifier.isValid(job.id), isValid else {
             throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")
         }
         return job
+    }
+
+    /// Of a job that was accepted before: whenever that was.
+    func operation(of envelope: Envelope) throws(FleetError) -> FleetProtocol.Operation {
+        try envelope.job(verifiedBy: key).operation
     }
 
     /// - Throws: as for a job.

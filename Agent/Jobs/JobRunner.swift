@@ -68,7 +68,10 @@ actor JobRunner {
                 .busy, "this node is at job \(current ?? "")", hint: "wait until that job has ended", retryable: true)
         }
         current = id
-        if case .restore = job.operation { _ = box(id) }
+        switch job.operation {
+        case .restore, .undo: _ = box(id)
+        case .backup, .drill, .cleanup: break
+        }
         do throws(FleetError) {
             try await onDisk { () throws(FleetError) in
                 try FileSystem.makeDirectories(paths.jobs)
@@ -145,6 +148,11 @@ actor JobRunner {
         case .restore(let restore):
             isRestoring = !restore.dryRun
             await end(job.id, await restoreRun(job.id, log).begin(job, restore), log)
+        case .undo(let undo):
+            isRestoring = !undo.dryRun
+            await end(job.id, await restoreRun(job.id, log).begin(job, undo), log)
+        case .cleanup(let cleanup):
+            await end(job.id, await CleanupRun(paths: paths, discover: discover).run(cleanup), log)
         }
     }
 
@@ -224,12 +232,23 @@ actor JobRunner {
     /// A full disk must not keep the agent from its start: then it is told later.
     private func tellOfCut(_ job: String) async {
         let log = self.log.with("job", job)
+        let (paths, gate) = (self.paths, self.gate)
+        // The one job without a journal that changes something.
+        let isCleanup =
+            (try? await onDisk { () throws(FleetError) in
+                let envelope = try JSON.decode(Envelope.self, from: try FileSystem.read(paths.envelope(job)))
+                if case .cleanup = try gate.operation(of: envelope) { return true }
+                return false
+            }) ?? false
         let outcome = JobOutcome(
             result: .failed,
             error: FleetError(
                 .interrupted, "the agent ended while it was at this job",
-                hint: "nothing was changed on the node; start the job again", retryable: true),
-            summary: "cut off by the agent's end; nothing was changed")
+                hint: isCleanup
+                    ? "run the cleanup again: it goes on with what is left"
+                    : "nothing was changed on the node; start the job again", retryable: true),
+            summary: "cut off by the agent's end; "
+                + (isCleanup ? "old data may be removed in part" : "nothing was changed"))
         do throws(FleetError) { try await outbox.post(job, .outcome, outcome: outcome) } catch {
             Task { await tell(job, outcome, log) }
         }

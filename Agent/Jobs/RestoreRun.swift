@@ -12,6 +12,21 @@ struct RestoreRun: Sendable {
     let log: Log
 
     func begin(_ job: Job, _ restore: FleetProtocol.Operation.Restore) async -> JobOutcome {
+        await begin(job, dryRun: restore.dryRun) { found throws(FleetError) in
+            try RestorePlanner.plan(found, restore, job: job)
+        }
+    }
+
+    func begin(_ job: Job, _ undo: FleetProtocol.Operation.Undo) async -> JobOutcome {
+        let paths = self.paths
+        return await begin(job, dryRun: undo.dryRun) { found throws(FleetError) in
+            try UndoPlanner.plan(found, undo, job: job, journal: try UndoPlanner.journal(paths, undo.restored))
+        }
+    }
+
+    private func begin(
+        _ job: Job, dryRun: Bool, _ plan: @escaping @Sendable (DiscoveredEtcd) throws(FleetError) -> RestoreWork
+    ) async -> JobOutcome {
         let (paths, discover) = (self.paths, self.discover)
         let work: RestoreWork
         let boot: BootIdentity
@@ -19,18 +34,25 @@ struct RestoreRun: Sendable {
             (work, boot) = try await onDisk { () throws(FleetError) in
                 let found = try discover()
                 // While its container is there: when etcd is stopped, its own tools are gone with it.
-                _ = try ToolFinder.find(
+                let tools = try ToolFinder.find(
                     pid: found.process?.pid, dataDir: found.dataDir.path, copies: paths.tools)
-                var work = try RestorePlanner.plan(found, restore, job: job)
+                var work = try plan(found)
+                if work.undoes == nil {
+                    let tool = try? tools.offline(for: EtcdVersion(work.snapshot.facts.etcdVersion))
+                    work.settleRevisions(tool)
+                }
                 if work.wasHealthy {
                     // An etcd in a loop of crashes has a process now and then too.
                     let client = try RestoreSteps(work: work, paths: paths).client()
-                    do throws(FleetError) { try client.checkHealth() } catch { work.wasHealthy = false }
+                    do throws(FleetError) {
+                        try client.checkHealth()
+                        if work.undoes == nil { work.plan.liveRevision = try client.status().revision }
+                    } catch { work.wasHealthy = false }
                 }
                 return (work, try BootIdentity.current())
             }
         } catch { return JobOutcome(result: .refused, error: error, summary: "not begun: \(error.message)") }
-        if restore.dryRun {
+        if dryRun {
             return JobOutcome(result: .succeeded, summary: "planned; nothing was changed", plan: work.plan)
         }
         let journal: Journal<RestoreEntry>
@@ -127,7 +149,7 @@ struct RestoreRun: Sendable {
         case .rolledBack:
             JobOutcome(
                 result: .rolledBack, error: error,
-                summary: "rolled back: the old configuration and \(work.plan.oldDataDir) are in force again",
+                summary: "rolled back: the \(work.configurationBefore) and \(work.plan.oldDataDir) are in force again",
                 plan: work.plan)
         case .stuck:
             JobOutcome(result: .stuck, error: error, summary: "stuck: somebody has to look", plan: work.plan)

@@ -34,6 +34,7 @@ extension RestoreSteps {
                 .etcdTooOld, "this node runs etcd \(version), the snapshot is of etcd \(saved)",
                 hint: "install etcd \(saved.major).\(saved.minor) or newer on this node, then restore again")
         }
+        try checkBump()
         try checkSpace()
         try checkHoldingDirectory()
         if let group = work.group { try checkMembers(group) } else { try checkOneMember() }
@@ -50,7 +51,7 @@ extension RestoreSteps {
             .init(
                 snapshot: snapshotPath, name: work.instance.name, initialCluster: work.initialCluster,
                 token: work.plan.clusterToken, peerURLs: work.instance.peerURLs, dataDir: work.plan.newDataDir,
-                walDir: work.plan.newWalDir),
+                walDir: work.plan.newWalDir, bump: work.bump?.amount),
             size: work.snapshot.size)
         for directory in work.directories { try Inheritance.carryOver(directory, fallback: work.owner) }
         for directory in work.directories { try FileSystem.syncTree(directory.new) }
@@ -59,6 +60,7 @@ extension RestoreSteps {
 
     /// - Throws: `internal` rather than removing what an etcd works on.
     func removeNewData() throws(FleetError) {
+        guard work.undoes == nil else { throw FleetError(.internalError, "an undo made no directory") }
         for directory in work.directories where FileSystem.exists(directory.new) {
             // One that its kubelet or systemd starts again and again may have come up once more.
             var user = try newEtcd()
@@ -124,14 +126,18 @@ extension RestoreSteps {
         }
     }
 
-    /// Twice the database, since etcd copies it on, and two preallocated log files of 64 MB.
-    private func checkSpace() throws(FleetError) {
-        // A journal that can't be written any more would leave the node in the middle.
+    /// A journal that can't be written any more would leave the node in the middle.
+    func checkJournalSpace() throws(FleetError) {
         guard try FileSystem.freeSpace(paths.state) >= 16 << 20 else {
             throw FleetError(
                 .noSpace, "\(paths.state) has less than 16 MiB free for the journal",
                 hint: "free some space there; nothing was changed")
         }
+    }
+
+    /// Twice the database, since etcd copies it on, and two preallocated log files of 64 MB.
+    private func checkSpace() throws(FleetError) {
+        try checkJournalSpace()
         let needed = 2 * work.snapshot.size + 160 << 20
         for directory in work.directories {
             // What is missing above it will be made.

@@ -8,8 +8,14 @@ extension RestoreWork {
         let components = controlPlane.map(\.component).joined(separator: ", ")
         let files = plan.changes.map(\.path).joined(separator: ", ")
         switch step {
+        case .safetySnapshot:
+            return
+                "save what is there as snapshot \(safety ?? ""), pinned, if etcd answers; if it does not, the restore goes on"
         case .fetch: return "fetch snapshot \(snapshot.id) (\(snapshot.size) bytes) into the spool"
         case .checkSnapshot: return "check its length, SHA-256, etcd's own digest and `snapshot status`"
+        case .preflight where undoes != nil:
+            return "check certificates, tools, that \(plan.newDataDir) is what the restore left and that "
+                + "no member was added"
         case .preflight:
             return "check space, certificates, tools and that the cluster has "
                 + (group.map { "these \($0.members.count) members" } ?? "this one member")
@@ -30,10 +36,14 @@ extension RestoreWork {
             return (isMember ? "put its manifest back and " : "")
                 + "wait until the kubelet runs etcd on \(plan.newDataDir); "
                 + "if it has not noticed after \(waitSeconds / 2) s, move the manifest out and back"
+        case .verify where undoes != nil:
+            return "check health, the ids of before, members, revision and alarms"
+                + (isMember ? "; compare HashKV with the other members" : "")
         case .verify:
             return "check health, the new ids, members, revision, keys and alarms"
                 + (isMember ? "; compare HashKV with the other members" : "")
         case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
+        case .finish where undoes != nil: return "\(plan.oldDataDir) stays as it is\(kubeadmNote)"
         case .finish:
             return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"
         }
@@ -48,7 +58,18 @@ extension RestoreWork {
 
     /// One line for an outcome.
     var success: String {
-        "restored \(snapshot.id) at revision \(snapshot.facts.status.revision); \(oldData)\(kubeadmNote)"
+        guard undoes == nil else {
+            return "undone: \(plan.newDataDir) is in force again; what was written since the restore is kept in "
+                + "\(plan.oldDataDir)\(kubeadmNote)"
+        }
+        return success(of: snapshot)
+    }
+
+    /// What a rollback puts back.
+    var configurationBefore: String { undoes == nil ? "old configuration" : "restored configuration" }
+
+    private func success(of snapshot: SnapshotRecord) -> String {
+        "restored \(snapshot.id), \(plan.revisions ?? "revision \(snapshot.facts.status.revision)"); \(oldData)\(kubeadmNote)"
     }
 
     /// `kubeadm upgrade` writes etcd's manifest anew from the cluster's configuration, which still names the old

@@ -69,6 +69,7 @@ struct RestoreDriver: Sendable {
     private func wait(_ wait: Wait, _ told: inout Wait?, _ machine: inout RestoreMachine) async throws(FleetError) {
         if wait != told {
             var proof: MemberProof?
+            if wait.phase == .prepare, wait.problem == nil, steps.work.undoes == nil { proof = steps.planned }
             if wait.phase == .verify, wait.problem == nil {
                 do throws(FleetError) { proof = try await onDisk { () throws(FleetError) in try steps.proof() } } catch
                 {
@@ -85,6 +86,7 @@ struct RestoreDriver: Sendable {
     }
 
     private func perform(_ step: RestoreStep) async throws(FleetError) -> String? {
+        if step == .safetySnapshot { return try await SafetySave(steps: steps, port: port).run() }
         if step == .fetch {
             let (job, record, path) = (steps.work.job, steps.work.snapshot, steps.snapshotPath)
             let spool = steps.paths.spool(job)

@@ -16,6 +16,14 @@ extension FleetError.Code {
     /// A process or pod did not stop or did not start in the time that it has.
     public static let notStopped: Self = "not-stopped"
     public static let notStarted: Self = "not-started"
+    /// An undo or a cleanup of a restore that this node knows nothing of, or that it did not carry to its end.
+    public static let notRestoredHere: Self = "not-restored-here"
+    /// The data that an undo would go back to is not there, or is not what the restore left there.
+    public static let oldDataGone: Self = "old-data-gone"
+    /// A directory that is to be removed is one that etcd is configured for, or works in.
+    public static let inForce: Self = "in-force"
+    public static let symbolicLink: Self = "symbolic-link"
+    public static let mountPoint: Self = "mount-point"
     /// The journal of a restore can't be read any more.
     public static let journalDamaged: Self = "journal-damaged"
     /// Neither forward nor back: somebody has to look.

@@ -63,6 +63,8 @@ enum RestorePlanner {
             holding = ""
         }
         var steps: [RestoreStep] = [.fetch, .checkSnapshot, .preflight, .restoreData]
+        let safety = restore.safety?.node == job.node ? restore.safety?.snapshot : nil
+        if safety != nil { steps.insert(.safetySnapshot, at: 0) }
         if !controlPlane.isEmpty { steps.append(.stopControlPlane) }
         // One of several has to be off until all others are: old members that run could still form a quorum.
         let isUnit: Bool = if case .unit = launch { true } else { false }
@@ -83,6 +85,20 @@ enum RestorePlanner {
             owner: owner, wasHealthy: found.process != nil, holdingDirectory: holding, group: restore.group,
             memberID: member, clusterID: cluster, steps: steps)
         work.plan.initialCluster = work.initialCluster
+        (work.safety, work.plan.safetySnapshot) = (safety, safety)
+        work.bump = restore.bump
+        work.plan.oldDirectories = directories.map(\.old)
+        let place: (String) throws(FleetError) -> String = { path throws(FleetError) in
+            found.files.onDisk(try found.files.resolve(path))
+        }
+        if let old = OldIdentity.read(
+            dataDir: try place(instance.dataDir),
+            walDir: try instance.walDir.map { path throws(FleetError) in try place(path) })
+        {
+            (work.plan.oldMemberID, work.plan.oldClusterID) = (
+                String(old.member, radix: 16), String(old.cluster, radix: 16)
+            )
+        }
         work.plan.steps = steps.map {
             .init(name: $0.rawValue, description: work.description(of: $0), phase: work.isMember ? $0.phase : nil)
         }
@@ -152,7 +168,7 @@ enum RestorePlanner {
     }
 
     /// The node is the member that the coordinator takes it for, and no member that it knows of is left out.
-    private static func checkGroup(_ group: RestoreGroup, _ instance: EtcdInstance, node: String) throws(FleetError) {
+    static func checkGroup(_ group: RestoreGroup, _ instance: EtcdInstance, node: String) throws(FleetError) {
         guard let own = group.members.first(where: { $0.node == node }), own.name == instance.name,
             own.peerURLs.sorted() == instance.peerURLs.sorted()
         else {
@@ -199,11 +215,11 @@ enum RestorePlanner {
     }
 
     /// Discovery of the files as they would be must find the new directories, and everything else as it is.
-    private static func prove(
+    static func prove(
         _ changes: [RestorePlan.FileChange], _ found: DiscoveredEtcd, _ dataDir: String, _ walDir: String?
     ) throws(FleetError) {
         var files = found.files
-        for change in changes { files.overlay[change.path] = Array(change.after.utf8) }
+        for change in changes { files.put(change.result.map { Array($0.utf8) }, change.path) }
         var planned = try Discovery.discover(files, processes: [], only: found.launch.name).instance
         var expected = found.instance
         (expected.dataDir, expected.walDir) = (dataDir, walDir)

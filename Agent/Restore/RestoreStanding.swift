@@ -8,8 +8,9 @@ extension RestoreSteps {
         for change in work.plan.changes {
             let now = try content(place(change.path))
             let state =
-                now == change.after
-                ? "names the new directory" : now == change.before ? "is as before" : "was changed by somebody else"
+                now == change.result
+                ? (work.undoes == nil ? "names the new directory" : "is as before the restore")
+                : now == change.before ? "is as before" : "was changed by somebody else"
             parts.append("\(change.path) \(now == nil ? "is not there" : state)")
         }
         var manifests = work.controlPlane.map(\.file)

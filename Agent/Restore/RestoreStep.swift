@@ -2,6 +2,7 @@ internal import FleetProtocol
 
 /// The steps of a restore under the names that events, the journal and the plan use.
 enum RestoreStep: String, Codable, Sendable, CaseIterable {
+    case safetySnapshot = "safety-snapshot"
     case fetch
     case checkSnapshot = "check-snapshot"
     case preflight
@@ -17,7 +18,7 @@ enum RestoreStep: String, Codable, Sendable, CaseIterable {
     /// A restore of several members passes from one phase to the next on all nodes together.
     var phase: RestorePhase {
         switch self {
-        case .fetch, .checkSnapshot, .preflight, .restoreData: .prepare
+        case .safetySnapshot, .fetch, .checkSnapshot, .preflight, .restoreData: .prepare
         case .stopControlPlane: .quiesce
         case .stopEtcd: .stop
         case .switchFiles, .startEtcd: .start

@@ -1,7 +1,8 @@
 internal import FleetSystem
 
 /// Does what the machine decides, on this node. Every step can be done again from any state that a crash may leave,
-/// and every wait ends after `waitSeconds`. All of it blocks. The fetch is not here: it needs the connection.
+/// and every wait ends after `waitSeconds`. All of it blocks. What needs the connection is not here: the
+/// safety snapshot and the fetch.
 struct RestoreSteps: Sendable {
     var work: RestoreWork
     var paths: AgentPaths
@@ -10,9 +11,9 @@ struct RestoreSteps: Sendable {
     /// - Returns: a note for the journal and for people, where there is something to say.
     func perform(_ step: RestoreStep) throws(FleetError) -> String? {
         switch step {
-        case .fetch: nil
+        case .safetySnapshot, .fetch: nil
         case .checkSnapshot: try checkSnapshot()
-        case .preflight: try preflight()
+        case .preflight: work.undoes == nil ? try preflight() : try checkUndo()
         case .restoreData: try restoreData()
         case .stopControlPlane: try stopControlPlane()
         case .stopEtcd: try stopEtcd()
@@ -28,7 +29,7 @@ struct RestoreSteps: Sendable {
     @discardableResult
     func undo(_ step: RestoreStep) throws(FleetError) -> String? {
         switch step {
-        case .fetch: try FileSystem.removeTree(paths.spool(work.job))
+        case .safetySnapshot, .fetch: try FileSystem.removeTree(paths.spool(work.job))
         case .checkSnapshot, .preflight, .verify: break
         case .restoreData: try removeNewData()
         case .stopControlPlane: return try returnControlPlane()

@@ -46,6 +46,15 @@ struct RestoreWork: Codable, Sendable, Equatable {
     /// The steps in order. A static pod alone is replaced rather than stopped; a control plane is only where its manifests
     /// are.
     var steps: [RestoreStep]
+    /// This node's job of the restore that is undone; nil for a restore. Then the "new" directories are the old ones of that
+    /// restore, which nothing here ever removes.
+    var undoes: String?
+    /// The id of the snapshot that this node saves first.
+    var safety: String?
+    /// nil: revisions stay the snapshot's.
+    var bump: RevisionBump?
+    /// What the restored etcd begins at.
+    var revision: Int64 { bump?.target ?? snapshot.facts.status.revision }
 
     var isMember: Bool { group != nil }
     var memberIDs: [UInt64] { group?.memberIDs ?? [memberID] }

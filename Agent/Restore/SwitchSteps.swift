@@ -8,9 +8,9 @@ extension RestoreSteps {
         for change in work.plan.changes {
             let path = place(change.path)
             let now = try content(path)
-            if now == change.after { continue }
+            if now == change.result { continue }
             guard now == change.before else { throw changedMeanwhile(path) }
-            try write(path, change.after)
+            try put(change.result, path)
         }
         try reload()
         return nil
@@ -24,14 +24,9 @@ extension RestoreSteps {
             let path = place(change.path)
             let now = try content(path)
             if now == change.before { continue }
-            if now != change.after, isOthersAndOld(now) { continue }
-            guard now == change.after else { throw changedMeanwhile(path) }
-            if let before = change.before {
-                try write(path, before)
-            } else {
-                try FileSystem.remove(path)
-                try FileSystem.syncDirectory(FileSystem.parent(of: path))
-            }
+            if now != change.result, isOthersAndOld(now) { continue }
+            guard now == change.result else { throw changedMeanwhile(path) }
+            try put(change.before, path)
         }
         try reload()
         // As one of several it is off, and comes back when all of this is undone.
@@ -45,7 +40,18 @@ extension RestoreSteps {
     /// to the old data as it stands, so going back needs nothing of it, and their change is left alone.
     private func isOthersAndOld(_ now: String?) -> Bool {
         guard let now else { return false }
+        // An undo's new directory is the beginning of its old one's name, and so is in both: the longer one tells.
+        if work.plan.oldDataDir.hasPrefix(work.plan.newDataDir) {
+            return work.directories.contains { now.contains($0.old) }
+        }
         return ![work.plan.newDataDir, work.plan.newWalDir].contains { $0.map(now.contains) ?? false }
+    }
+
+    /// nil: no file.
+    private func put(_ text: String?, _ path: String) throws(FleetError) {
+        if let text { return try write(path, text) }
+        try FileSystem.remove(path)
+        try FileSystem.syncDirectory(FileSystem.parent(of: path))
     }
 
     /// Where a file is now: one of several has its etcd's manifest aside until all members are off.

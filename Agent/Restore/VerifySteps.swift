@@ -11,8 +11,8 @@ extension RestoreSteps {
         func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws(FleetError) {
             guard holds else {
                 throw FleetError(
-                    .verificationFailed, what(), hint: "the old configuration is put back; see etcd's log for the cause"
-                )
+                    .verificationFailed, what(),
+                    hint: "the \(work.configurationBefore) is put back; see etcd's log for the cause")
             }
         }
         try expect(
@@ -28,13 +28,7 @@ extension RestoreSteps {
             "the cluster's members are \(members.map(hex).joined(separator: ", ")), the restored ones are "
                 + planned.map(hex).joined(separator: ", "))
         try expect(!status.isLearner, "the member is a learner")
-        let revision = work.snapshot.facts.status.revision
-        try expect(status.revision >= revision, "the revision is \(status.revision), the snapshot's is \(revision)")
-        let keys = try client.keyCount(revision: revision)
-        if let expected = work.snapshot.facts.liveKeys {
-            try expect(keys == expected, "\(keys) keys are there at revision \(revision), the snapshot has \(expected)")
-        }
-        var note = "revision \(status.revision), \(keys) keys"
+        var note = work.undoes == nil ? try verifyRestored(status, client) : try verifyUndone(status, client)
         for alarm in try client.alarms() {
             guard alarm.kind != .corrupt else {
                 throw FleetError(
@@ -46,11 +40,33 @@ extension RestoreSteps {
         return note
     }
 
+    /// - Returns: for people.
+    private func verifyRestored(_ status: EtcdClient.Status, _ client: EtcdClient) throws(FleetError) -> String {
+        func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws(FleetError) {
+            guard holds else {
+                throw FleetError(
+                    .verificationFailed, what(), hint: "the old configuration is put back; see etcd's log for the cause"
+                )
+            }
+        }
+        let revision = work.revision
+        try expect(
+            status.revision >= revision,
+            "the revision is \(status.revision), the snapshot's is \(work.snapshot.facts.status.revision)"
+                + (work.bump.map { ", bumped by \($0.amount)" } ?? ""))
+        let keys = try client.keyCount(revision: revision)
+        if let expected = work.snapshot.facts.liveKeys {
+            try expect(keys == expected, "\(keys) keys are there at revision \(revision), the snapshot has \(expected)")
+        }
+        return "revision \(status.revision), \(keys) keys"
+    }
+
     /// For the coordinator, which has those of all members.
     func proof() throws(FleetError) -> MemberProof {
         let client = try client()
         let status = try client.status()
-        let revision = work.snapshot.facts.status.revision
+        // An undo has no snapshot to hash up to: what all have now is compared.
+        let revision = work.undoes == nil ? work.revision : status.revision
         // 0 would mean all that there is, and an empty etcd is at revision 1.
         let hash = try client.hashKV(revision: max(1, revision))
         return MemberProof(

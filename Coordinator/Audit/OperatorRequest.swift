@@ -22,6 +22,7 @@ extension OperatorRequest {
             var snapshot: String?
             var key: String?
             var file: String?
+            var job: String?
         }
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
@@ -39,12 +40,15 @@ extension OperatorRequest {
             return act
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
-        case ControlMethod.acceptCluster, ControlMethod.startBackup, ControlMethod.setRetention, ControlMethod.applyRetention:
+        case ControlMethod.acceptCluster, ControlMethod.startBackup, ControlMethod.setRetention,
+            ControlMethod.applyRetention:
             return Act(method, by: actor, cluster: target?.cluster)
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.undoRestore, ControlMethod.cleanUpRestore:
+            return Act(method, by: actor, subject: target?.job)
         default: return nil
         }
     }

@@ -64,7 +64,8 @@ extension Catalogue {
                 j.id AS job, j.kind AS job_kind, j.state AS job_state
             FROM clusters c
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
-                AND s.condition = 'verified' ORDER BY saved DESC, id DESC LIMIT 1)
+                AND s.condition = 'verified' AND json_extract(s.record, '$.beforeRestore') IS NULL
+                ORDER BY saved DESC, id DESC LIMIT 1)
             LEFT JOIN whole_jobs j ON j.id = (SELECT id FROM whole_jobs w WHERE w.cluster = c.name
                 AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = w.id AND d.dry_run)
                 AND NOT EXISTS (SELECT 1 FROM member_restores d WHERE d.id = w.id AND d.dry_run)

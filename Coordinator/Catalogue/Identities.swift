@@ -71,7 +71,7 @@ extension Catalogue {
         let isExplained: Bool? = try db.first(
             """
             SELECT EXISTS (SELECT 1 FROM jobs WHERE cluster = ?1 AND kind = 'restore' AND NOT dry_run
-                AND state = 'succeeded' AND finished >= (SELECT coalesce(max(stored), 0) FROM snapshots
+                AND cleans IS NULL AND state = 'succeeded' AND finished >= (SELECT coalesce(max(stored), 0) FROM snapshots
                     WHERE cluster = ?1 AND condition <> 'foreign' AND json_extract(record, '$.imported') IS NULL
                         AND coalesce(json_extract(record, '$.verification.totalFindings'), 0) = 0)) AS explained
             """, cluster

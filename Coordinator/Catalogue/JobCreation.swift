@@ -14,6 +14,9 @@ struct RestoreOrder: Sendable {
     var options = RestoreGuard.Options()
     /// Seconds that each wait of the switch may take.
     var waitSeconds = 300
+    /// The node that saves first what is there; nil: none does.
+    var safetyNode: String?
+    var bumpsRevisions = false
 }
 
 extension Catalogue {
@@ -39,8 +42,11 @@ extension Catalogue {
         _ order: RestoreOrder, cluster: String, node: String, lifetime: Duration, by actor: String
     ) throws(FleetError) -> JobRecord {
         let entry = try snapshot(order.snapshot)
-        let operation = Operation.restore(
-            .init(snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds))
+        var restore = Operation.Restore(
+            snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds)
+        restore.safety = try safety(order)
+        restore.bump = try bump(order, entry.record, cluster: cluster)
+        let operation = Operation.restore(restore)
         return try createJob(
             operation, snapshot: entry.record.id, dryRun: order.dryRun, cluster: cluster, node: node,
             lifetime: lifetime, by: actor
@@ -48,6 +54,26 @@ extension Catalogue {
             try RestoreGuard.check(
                 entry, target: try self.cluster(cluster), agents: try agents(cluster: cluster), order.options)
         }
+    }
+
+    /// From the highest revision that a snapshot of the cluster told of: nothing else does when etcd is dead.
+    func bump(
+        _ order: RestoreOrder, _ snapshot: SnapshotRecord, cluster: String
+    ) throws(FleetError) -> RevisionBump? {
+        guard order.bumpsRevisions else { return nil }
+        let own = snapshot.facts.status.revision
+        let known: Int64? = try db.first(
+            """
+            SELECT coalesce(max(json_extract(record, '$.facts.status.revision')), 0) AS known FROM snapshots
+            WHERE cluster = ? AND condition IN ('verified', 'missing')
+            """, cluster
+        ) { row throws(FleetError) in try row["known"] }
+        return RevisionBump(lastKnown: max(known ?? own, own), snapshot: own)
+    }
+
+    func safety(_ order: RestoreOrder) throws(FleetError) -> SafetySnapshot? {
+        guard let node = order.safetyNode else { return nil }
+        return SafetySnapshot(snapshot: try newIdentifier(), node: node)
     }
 
     private func createJob(
@@ -87,15 +113,18 @@ extension Catalogue {
     /// - Parameter restore: the restore of several members that it is a part of.
     func insertJob(
         _ id: String, _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String,
-        restore: String? = nil, lifetime: Duration, by actor: String
+        restore: String? = nil, undoes: String? = nil, cleans: String? = nil, lifetime: Duration, by actor: String
     ) throws(FleetError) {
+        let isBackup: Bool = if case .backup = operation { true } else { false }
         try db.run(
             """
             INSERT INTO jobs (id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by, created,
-                restore)
-            VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)
-            """, id, cluster, node, operation.kind, snapshot, dryRun, try JSON.text(operation), actor, now, restore)
-        if operation.kind == "restore" {
+                restore, undoes, cleans)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
+            """, id, cluster, node, isBackup ? "backup" : "restore", snapshot, dryRun, try JSON.text(operation), actor,
+            now,
+            restore, undoes, cleans)
+        if !isBackup {
             try db.run(
                 "INSERT INTO restores (job, cluster, snapshot, dry_run) VALUES (?, ?, ?, ?)", id, cluster, snapshot,
                 dryRun)

@@ -127,8 +127,8 @@ extension Catalogue {
                 }
             }
             if let part = try part(id) {
-                if part.dryRun {
-                    if closed != nil { try concludeDryRun(part.restore, &effect) }
+                if part.isAlone {
+                    if closed != nil { try concludeAlone(part.restore, &effect) }
                 } else {
                     let event: JobEvent? = if case .event(let event, isNew: true) = input { event } else { nil }
                     let news = RestoreWords.records(node: part.node, event: event, closed: closed)

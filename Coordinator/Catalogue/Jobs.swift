@@ -31,7 +31,10 @@ extension Catalogue {
                 .ambiguous, "several jobs begin with \(prefix)", hint: "give more of it: \(ids.joined(separator: ", "))"
             )
         }
-        if let restore = try memberRestores("id = ?", first).first { return restore }
+        if var restore = try memberRestores("id = ?", first).first {
+            restore.aftermath = try aftermath(of: restore)
+            return restore
+        }
         guard var record = try records("id = ?", first).first else {
             throw FleetError(.internalError, "job \(first) went away")
         }
@@ -42,7 +45,8 @@ extension Catalogue {
             }
             return event
         }
-        if record.kind == "restore" { record.steps = try restoreSteps(first) }
+        if record.kind != "backup" { record.steps = try restoreSteps(first) }
+        record.aftermath = try aftermath(of: record)
         return record
     }
 
@@ -97,13 +101,18 @@ extension Catalogue {
         try db.all("SELECT * FROM jobs WHERE \(condition)", values: values) { row throws(FleetError) in
             let id: String = try row["id"]
             guard let state = try row.state("state") else { throw FleetError(.databaseCorrupt, "job without a state") }
-            return JobRecord(
-                id: id, cluster: try row["cluster"], node: try row["node"], kind: try row["kind"],
+            let (undoes, cleans): (String?, String?) = (try row["undoes"], try row["cleans"])
+            let kind: String = try row["kind"]
+            var record = JobRecord(
+                id: id, cluster: try row["cluster"], node: try row["node"],
+                kind: undoes != nil ? "undo" : cleans != nil ? "cleanup" : kind,
                 snapshot: try row["snapshot"], dryRun: try row["dry_run"], state: state,
                 requestedBy: try row["requested_by"], created: try row["created"], started: try row["started"],
                 finished: try row["finished"], lastHeard: try row["last_heard"],
                 outcome: try row.json(JobOutcome.self, "outcome"), error: try row.json(FleetError.self, "error"),
                 attempts: try self.attempts(id), events: [], restore: try row["restore"])
+            (record.undoes, record.cleans) = (undoes, cleans)
+            return record
         }
     }
 

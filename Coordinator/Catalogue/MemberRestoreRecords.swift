@@ -38,15 +38,18 @@ extension Catalogue {
                     return member
                 }
             }
+            let (undoes, cleans): (String?, String?) = (try row["undoes"], try row["cleans"])
             var record = JobRecord(
                 id: id, cluster: try row["cluster"], node: members.map(\.node).joined(separator: ", "),
-                kind: "restore", snapshot: try row["snapshot"], dryRun: dryRun,
+                kind: undoes != nil ? "undo" : cleans != nil ? "cleanup" : "restore", snapshot: try row["snapshot"],
+                dryRun: dryRun,
                 state: try row.state("state") ?? .running,
                 requestedBy: try row["requested_by"], created: try row["created"],
                 started: members.compactMap(\.started).min(), finished: try row["finished"],
                 lastHeard: members.compactMap(\.lastHeard).max(), outcome: nil,
                 error: try row.json(FleetError.self, "error"), attempts: [], events: [], members: members)
-            if !dryRun {
+            (record.undoes, record.cleans) = (undoes, cleans)
+            if !dryRun, cleans == nil {
                 record.decision = transaction.decision
                 if detailed { record.events = try self.decisions(id) }
             }

@@ -12,9 +12,11 @@ extension Catalogue {
     ) throws(FleetError) -> JobRecord {
         let entry = try snapshot(order.snapshot)
         let id = try newIdentifier()
-        let restore = Operation.Restore(
+        var restore = Operation.Restore(
             snapshot: entry.record, dryRun: order.dryRun, waitSeconds: order.waitSeconds,
             group: RestoreMembers.group(members, restore: id))
+        restore.safety = try safety(order)
+        restore.bump = try bump(order, entry.record, cluster: cluster)
         var event = Act("restore.create", by: actor, cluster: cluster, subject: id)
         event.detail = ["nodes": members.map(\.node).joined(separator: ","), "snapshot": entry.record.id]
         if order.dryRun { event.detail["dryRun"] = "true" }
@@ -40,13 +42,17 @@ extension Catalogue {
     struct Part {
         var restore: String
         var node: String
-        var dryRun: Bool
+        /// Nothing is decided between its members: a dry run, or a cleanup.
+        var isAlone: Bool
     }
 
     func part(_ job: String) throws(FleetError) -> Part? {
-        try db.first("SELECT restore, node, dry_run FROM jobs WHERE id = ? AND restore IS NOT NULL", job) {
-            row throws(FleetError) in
-            Part(restore: try row["restore"], node: try row["node"], dryRun: try row["dry_run"])
+        try db.first(
+            """
+            SELECT restore, node, dry_run OR cleans IS NOT NULL AS is_alone FROM jobs WHERE id = ? AND restore IS NOT NULL
+            """, job
+        ) { row throws(FleetError) in
+            Part(restore: try row["restore"], node: try row["node"], isAlone: try row["is_alone"])
         }
     }
 
@@ -67,14 +73,15 @@ extension Catalogue {
         throw FleetError(.internalError, "restore \(id) does not come to rest")
     }
 
-    /// Inside a transaction: a dry run is over when all members have planned.
-    func concludeDryRun(_ id: String, _ effect: inout JobEffect) throws(FleetError) {
+    /// Inside a transaction: a dry run is over when all members have planned, a cleanup when all have ended theirs.
+    func concludeAlone(_ id: String, _ effect: inout JobEffect) throws(FleetError) {
         let jobs = try memberJobs(id)
         guard jobs.allSatisfy({ !$0.state.isOpen }) else { return }
         let failed = jobs.first { $0.state != .succeeded }
         try conclude(
             id, failed == nil ? .succeeded : .failed,
-            failed.map { $0.error?.during($0.node) ?? FleetError(.internalError, "\($0.node) did not plan") }, &effect)
+            failed.map { $0.error?.during($0.node) ?? FleetError(.internalError, "\($0.node) \($0.state.rawValue)") },
+            &effect)
     }
 
     /// Restores of which a phase has taken too long. Called every second.
@@ -100,7 +107,7 @@ extension Catalogue {
 
     /// What a member is to be told now, with a counter of its own; nil when it knows. Nothing is signed before this.
     func nextDecision(_ job: String, lifetime: Duration) throws(FleetError) -> JobDecision? {
-        guard let part = try part(job), !part.dryRun else { return nil }
+        guard let part = try part(job), !part.isAlone else { return nil }
         let transaction = try transaction(part.restore)
         guard transaction.isToBeTold(part.node) else { return nil }
         let cluster = try message(job).cluster
@@ -114,7 +121,7 @@ extension Catalogue {
 
     /// Whether the job's restore was taken back: then it is not begun any more.
     func isRecalled(_ job: String) throws(FleetError) -> Bool {
-        guard let part = try part(job), !part.dryRun else { return false }
+        guard let part = try part(job), !part.isAlone else { return false }
         if case .recall = try transaction(part.restore).decision { return true }
         return false
     }
@@ -122,8 +129,8 @@ extension Catalogue {
     // MARK: rows
 
     func openRestores() throws(FleetError) -> [String] {
-        try db.all("SELECT id FROM member_restores WHERE finished IS NULL AND NOT dry_run") { row throws(FleetError) in
-            try row["id"]
+        try db.all("SELECT id FROM member_restores WHERE finished IS NULL AND NOT dry_run AND cleans IS NULL") {
+            row throws(FleetError) in try row["id"]
         }
     }
 
@@ -139,8 +146,11 @@ extension Catalogue {
 
     func transaction(_ id: String) throws(FleetError) -> RestoreTransaction {
         let plan = try restorePlan(id)
+        let isUndo = plan.group!.isKnown
         var transaction = RestoreTransaction(
-            ProofCheck(group: plan.group!, revision: plan.snapshot.facts.status.revision))
+            ProofCheck(
+                group: plan.group!, revision: isUndo ? nil : plan.snapshot.facts.status.revision,
+                bumped: plan.bump?.target))
         for (_, _, record) in try restoreRecords(id) { transaction.apply(record) }
         return transaction
     }

@@ -8,6 +8,7 @@ enum Schema {
         Migration("audit", audit), Migration("foreign-snapshots", foreignSnapshots),
         Migration("retention", retention), Migration("member-restores", memberRestores),
         Migration("drills", drills),
+        Migration("undo", undo),
     ]
 
     private static let inventory = """
@@ -298,6 +299,23 @@ enum Schema {
         ) STRICT;
         CREATE INDEX drills_snapshot ON drills (snapshot, finished);
         CREATE INDEX drills_cluster ON drills (cluster, finished);
+        """
+
+    // An undo is a restore with another preparation, and a cleanup needs the same care of its node: both are rows of that
+    // kind, and what they are about tells them apart.
+    private static let undo = """
+        ALTER TABLE jobs ADD COLUMN undoes TEXT;
+        ALTER TABLE jobs ADD COLUMN cleans TEXT;
+        ALTER TABLE member_restores ADD COLUMN undoes TEXT;
+        ALTER TABLE member_restores ADD COLUMN cleans TEXT;
+        CREATE INDEX jobs_cleans ON jobs (cleans) WHERE cleans IS NOT NULL;
+        DROP VIEW whole_jobs;
+        CREATE VIEW whole_jobs AS
+            SELECT id, cluster, CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup'
+                ELSE 'restore' END AS kind, state, created, finished, 1 AS has_members FROM member_restores
+            UNION ALL
+            SELECT id, cluster, CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup'
+                ELSE kind END, state, created, finished, 0 FROM jobs WHERE restore IS NULL;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -21,6 +21,7 @@ extension Catalogue {
             isImport ? "snapshot.import" : "snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
         event.detail = ["sha256": record.sha256, "size": String(record.size)]
         event.detail["revision"] = String(record.facts.status.revision)
+        event.detail["beforeRestore"] = record.beforeRestore
         if let imported = record.imported {
             event.detail["file"] = imported.file
             if imported.isRawDatabase { event.detail["raw"] = "true" }
@@ -47,10 +48,11 @@ extension Catalogue {
             try db.run(
                 """
                 INSERT INTO snapshots (id, cluster, node, job, saved, stored, size, sha256, record, condition,
-                    problem)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    problem, pinned)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """, record.id, record.cluster, record.node, record.job, record.facts.savedAt, record.storedAt,
-                record.size, record.sha256, try JSON.text(record), condition.rawValue, problem)
+                record.size, record.sha256, try JSON.text(record), condition.rawValue, problem,
+                record.beforeRestore != nil)
             if let problem = record.unsoundProblem {
                 // It says nothing that can be relied upon, not of which etcd it is either.
                 var event = Act("snapshot.unsound", by: actor, cluster: record.cluster, subject: record.id)
@@ -121,10 +123,12 @@ extension Catalogue {
         let candidates = try db.all(
             """
             SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
-                AND condition = 'verified' AND (?2 IS NULL OR saved <= ?2) ORDER BY saved DESC, id DESC LIMIT 1)
+                AND condition = 'verified' AND (?2 IS NULL OR saved <= ?2)
+                AND json_extract(record, '$.beforeRestore') IS NULL ORDER BY saved DESC, id DESC LIMIT 1)
             UNION ALL
             SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
-                AND condition = 'verified' ORDER BY saved, id LIMIT 1)
+                AND condition = 'verified' AND json_extract(record, '$.beforeRestore') IS NULL
+                 ORDER BY saved, id LIMIT 1)
             """, cluster, latest, read: entry)
         return try choice.choose(from: candidates, scope: " of \(cluster)")
     }

@@ -8,7 +8,8 @@ extension Catalogue {
     func checkUpload(_ request: UploadRequest, from node: NodeName) throws(FleetError) {
         try checkOwner(request.job, node)
         let job = try job(request.job)
-        guard job.kind == "backup", job.snapshot == request.snapshot else {
+        let isSafety = try safetySnapshot(of: job.id)?.snapshot == request.snapshot
+        guard isSafety || (job.kind == "backup" && job.snapshot == request.snapshot) else {
             throw FleetError(.conflict, "job \(job.id) makes no snapshot \(Names.quote(request.snapshot))")
         }
         // A snapshot is welcome as long as the job's end is not known for certain; one that succeeded may ask for its
@@ -18,6 +19,21 @@ extension Catalogue {
                 .conflict, "job \(job.id) has ended already (\(job.state.rawValue))",
                 hint: "start a new backup with: fleetctl backup \(job.cluster)")
         }
+    }
+
+    /// What a job saves before it restores, when that is its node's part.
+    func safetySnapshot(of job: String) throws(FleetError) -> SafetySnapshot? {
+        let message = try message(job)
+        guard case .restore(let restore) = message.operation, let safety = restore.safety,
+            safety.node == message.node, !restore.dryRun
+        else { return nil }
+        return safety
+    }
+
+    /// The restore, as operators know it, before which a job saves this snapshot; nil for a backup.
+    func restoreSaving(_ job: String, _ snapshot: String) throws(FleetError) -> String? {
+        guard try safetySnapshot(of: job)?.snapshot == snapshot else { return nil }
+        return try part(job)?.restore ?? job
     }
 
     /// - Throws: `not-found`, also for a job that has ended.

@@ -135,6 +135,7 @@ extension Vault {
             size: digest.length, sha256: digest.sha256, facts: facts,
             expectedClusterID: try await catalogue.expectedIdentity(facts.clusterID, cluster: node.cluster),
             verification: verification)
+        record.beforeRestore = try await catalogue.restoreSaving(request.job, request.snapshot)
         if let problem = record.foreignProblem {
             record.facts.warnings.append(problem.message)
             log.warning("a snapshot of another etcd cluster: \(problem.message)", ["snapshot": record.id])

@@ -29,14 +29,14 @@ enum SnapshotChoice: Sendable, Equatable {
         }
     }
 
-    /// From `entries`, in any order. `latest` and a time choose among those that can be restored; an id finds any, so
+    /// From `entries`, in any order. `latest` and a time choose among backups that can be restored; an id finds any, so
     /// that the guard can say what is wrong with it.
     ///
     /// - Parameter scope: for the error, " of cluster-a".
     /// - Throws: `not-found`, `ambiguous` naming the candidates.
     func choose(from entries: [SnapshotEntry], scope: String = "") throws(FleetError) -> SnapshotEntry {
         func newest(_ candidates: [SnapshotEntry]) -> SnapshotEntry? {
-            candidates.filter { $0.condition == .verified }
+            candidates.filter { $0.condition == .verified && $0.record.beforeRestore == nil }
                 .max { ($0.record.facts.savedAt, $0.record.id) < ($1.record.facts.savedAt, $1.record.id) }
         }
         switch self {
@@ -47,7 +47,9 @@ enum SnapshotChoice: Sendable, Equatable {
                 hint: "make one with: fleetctl backup")
         case .at(let time):
             if let found = newest(entries.filter { $0.record.facts.savedAt <= time }) { return found }
-            let oldest = entries.filter { $0.condition == .verified }.map(\.record.facts.savedAt).min()
+            let oldest = entries.filter { $0.condition == .verified && $0.record.beforeRestore == nil }.map(
+                \.record.facts.savedAt
+            ).min()
             throw FleetError(
                 .notFound, "there is no snapshot\(scope) from \(time) or before",
                 hint: oldest.map { "the oldest is from \($0)" } ?? "make one with: fleetctl backup")

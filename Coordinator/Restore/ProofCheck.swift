@@ -9,8 +9,32 @@ extension FleetError.Code {
 /// Whether what the members say of themselves is one cluster, the planned one, with the same data on all. Pure.
 struct ProofCheck: Sendable, Equatable {
     let group: RestoreGroup
-    /// The snapshot's.
-    let revision: Int64
+    /// The snapshot's. nil where members go back to data that they had: then each hashes what it has, and what clients write
+    /// meanwhile may have some of them hash up to different revisions, which can't be compared.
+    let revision: Int64?
+    /// Where the members' tools bump revisions, which all of them do or none: then it is this one.
+    var bumped: Int64?
+
+    /// What members say when they are prepared, before anything is touched; agents of before say nothing.
+    ///
+    /// - Returns: the first that would come to something else than the others.
+    func objection(planned proofs: [String: MemberProof]) -> FleetError? {
+        let all = proofs.sorted { $0.key < $1.key }
+        guard let first = all.first else { return nil }
+        for (node, proof) in all {
+            if proof.clusterID != first.value.clusterID || proof.members != first.value.members {
+                return wrong(node, "would be of cluster \(proof.clusterID), \(first.key) of \(first.value.clusterID)")
+            }
+            if proof.revision != first.value.revision {
+                return FleetError(
+                    .notOneCluster,
+                    "\(node) would begin at revision \(proof.revision), \(first.key) at \(first.value.revision): the tools of "
+                        + "only one of them bump revisions",
+                    hint: "install the same etcdutl on all members, or restore with --no-bump-revision")
+            }
+        }
+        return nil
+    }
 
     /// Each may have another leader: it was elected anew between two proofs, and of one set of members there is one at a
     /// time. But each has to have one.
@@ -36,12 +60,21 @@ struct ProofCheck: Sendable, Equatable {
             guard let leader = proof.leader, members.contains(leader) else {
                 return wrong(member.node, "has no leader")
             }
-            if proof.revision != revision {
+            if let revision, proof.revision != revision, proof.revision != bumped {
                 return wrong(member.node, "hashed up to revision \(proof.revision), not to the snapshot's \(revision)")
             }
             guard let first else {
                 first = (member.node, proof)
                 continue
+            }
+            if revision == nil,
+                (proof.revision, proof.compactRevision) != (first.proof.revision, first.proof.compactRevision)
+            {
+                continue
+            }
+            if proof.revision != first.proof.revision {
+                return wrong(
+                    member.node, "hashed up to revision \(proof.revision), \(first.node) up to \(first.proof.revision)")
             }
             if proof.compactRevision != first.proof.compactRevision {
                 return FleetError(

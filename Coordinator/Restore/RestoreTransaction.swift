@@ -120,7 +120,14 @@ struct RestoreTransaction: Sendable, Equatable {
             }
         }
         let late = waiting(for: phase)
-        if late.isEmpty { return phase == .verify ? check.objection(members.compactMapValues(\.proof)) : nil }
+        if late.isEmpty {
+            let proofs = members.compactMapValues(\.proof)
+            switch phase {
+            case .prepare: return check.objection(planned: proofs)
+            case .verify: return check.objection(proofs)
+            default: return nil
+            }
+        }
         guard overdue == phase else { return nil }
         return FleetError(
             .timedOut, "\(late.joined(separator: ", ")) did not end \(phase.rawValue) in time",

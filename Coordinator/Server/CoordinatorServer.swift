@@ -175,10 +175,10 @@ final class CoordinatorServer: Sendable {
             if let closed = effect.closed {
                 log.info("job \(closed.id) \(closed.state.rawValue)", ["job": closed.id, "cluster": closed.cluster])
                 await feed.publish(closed: closed)
-                if closed.kind == "backup", closed.state != .succeeded {
+                if closed.kind == "backup" || closed.kind == "restore", closed.state != .succeeded {
                     do throws(FleetError) { try await vault.discardIncoming(ofEnded: closed.id) } catch {
                         log.with("job", closed.id).error(
-                            "what arrived of the failed backup could not be removed", error)
+                            "what arrived of the failed job's snapshot could not be removed", error)
                     }
                 }
             }

@@ -68,6 +68,7 @@ extension CoordinatorServer {
         case ControlMethod.status: try await stream.finish(try await status())
         default:
             if try await serveStore(stream, actor) { return }
+            if try await serveUndo(stream, actor) { return }
             if try await serveRetention(stream, actor) { return }
             if try await serveContent(stream, actor) { return }
             throw FleetError(
@@ -145,13 +146,15 @@ extension CoordinatorServer {
         }
         let agents = try await agents(request.cluster)
         try await catalogue.checkIdle(request.cluster)
-        _ = try AgentChoice.choose(agents, cluster: request.cluster)
+        let able = try AgentChoice.choose(agents, cluster: request.cluster)
         let record = try await snapshot(request).record
         let members = try RestoreMembers.find(agents, record, cluster: request.cluster)
-        let order = RestoreOrder(
+        var order = RestoreOrder(
             snapshot: record.id, dryRun: request.dryRun,
             options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
         )
+        if request.withoutSafetySnapshot != true { order.safetyNode = able.node }
+        order.bumpsRevisions = request.withoutBump != true
         let lifetime = configuration.jobLifetime
         let job =
             members.count == 1

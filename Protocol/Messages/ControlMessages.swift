@@ -113,6 +113,10 @@ public struct RestoreRequest: Codable, Sendable {
     public var fromOtherCluster: Bool
     /// Seconds that each wait of the switch may take on the node.
     public var waitSeconds: Int
+    /// Restore without saving first what is there. nil: no.
+    public var withoutSafetySnapshot: Bool?
+    /// Leave revisions as the snapshot has them. nil: no.
+    public var withoutBump: Bool?
 
     public init(cluster: String, at: String, dryRun: Bool, fromOtherCluster: Bool, waitSeconds: Int) {
         self.cluster = cluster

@@ -33,12 +33,16 @@ public enum Operation: Codable, Sendable, Equatable {
     case backup(Backup)
     case restore(Restore)
     case drill(Drill)
+    case undo(Undo)
+    case cleanup(Cleanup)
 
     public var kind: String {
         switch self {
         case .backup: "backup"
         case .restore: "restore"
         case .drill: "drill"
+        case .undo: "undo"
+        case .cleanup: "cleanup"
         }
     }
 
@@ -59,6 +63,10 @@ public enum Operation: Codable, Sendable, Equatable {
         public static let waitRange = 10...3600
         /// All members, where there are several; nil for a cluster of one.
         public var group: RestoreGroup?
+        /// What is there is saved first; nil where nobody wants that.
+        public var safety: SafetySnapshot?
+        /// How far revisions go ahead of the snapshot's, the same on all members; nil where nobody wants that.
+        public var bump: RevisionBump?
 
         public init(snapshot: SnapshotRecord, dryRun: Bool, waitSeconds: Int, group: RestoreGroup? = nil) {
             self.snapshot = snapshot
@@ -160,11 +168,16 @@ public struct RestorePlan: Codable, Sendable, Equatable {
         /// nil: the file does not exist before (a drop-in that is added).
         public var before: String?
         public var after: String
+        /// The file goes: a drop-in that a restore had added. `after` is empty then.
+        public var isRemoved: Bool?
+        /// nil: there is no file afterwards.
+        public var result: String? { isRemoved == true ? nil : after }
 
-        public init(path: String, before: String?, after: String) {
+        public init(path: String, before: String?, after: String?) {
             self.path = path
             self.before = before
-            self.after = after
+            self.after = after ?? ""
+            if after == nil { isRemoved = true }
         }
     }
 
@@ -201,6 +214,19 @@ public struct RestorePlan: Codable, Sendable, Equatable {
     public var holdingDirectory: String?
     public var changes: [FileChange]
     public var steps: [Step]
+    /// What the old data says it is, read off it: what an undo has to find there again. nil where it says nothing.
+    public var oldMemberID: String?
+    public var oldClusterID: String?
+    /// What etcd was at when the plan was made; nil where it did not answer.
+    public var liveRevision: Int64?
+    /// The directories that are kept, whole: a volume's where etcd's data is below one.
+    public var oldDirectories: [String]?
+    /// Of an undo: this node's job of the restore that is undone.
+    public var undoes: String?
+    /// What this node saves before anything is touched, if etcd answers.
+    public var safetySnapshot: String?
+    /// What becomes of revisions, and what follows for those who watch: one line for people.
+    public var revisions: String?
 
     public init(
         cluster: String, node: String, snapshot: String, topology: Topology, oldDataDir: String, newDataDir: String,

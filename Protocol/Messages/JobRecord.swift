@@ -57,7 +57,7 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var id: String
     public var cluster: String
     public var node: String
-    /// "backup", "restore" or "drill".
+    /// "backup", "restore", "drill", "undo" or "cleanup".
     public var kind: String
     /// The snapshot that a backup makes, or a restore or drill reads.
     public var snapshot: String
@@ -88,6 +88,12 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var decision: RestoreDecision?
     /// Of a member's job: how far it has come.
     public var reached: RestorePhase?
+    /// The restore that this job undoes.
+    public var undoes: String?
+    /// The restore whose old directories this job removes.
+    public var cleans: String?
+    /// Of a restore that was committed: what can still be done with what it left. nil in listings.
+    public var aftermath: RestoreAftermath?
 
     public init(
         id: String, cluster: String, node: String, kind: String, snapshot: String, dryRun: Bool, state: JobState,

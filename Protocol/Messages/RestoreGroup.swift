@@ -7,11 +7,14 @@ public struct RestoreGroup: Codable, Sendable, Equatable {
         /// etcd's name of the member.
         public var name: String
         public var peerURLs: [String]
+        /// Where nothing is restored anew: the id that it has already, lower-case hexadecimal.
+        public var id: String?
 
-        public init(node: String, name: String, peerURLs: [String]) {
+        public init(node: String, name: String, peerURLs: [String], id: String? = nil) {
             self.node = node
             self.name = name
             self.peerURLs = peerURLs
+            self.id = id
         }
     }
 
@@ -19,11 +22,17 @@ public struct RestoreGroup: Codable, Sendable, Equatable {
     public var restore: String
     /// In the order of their names, the same on every node.
     public var members: [Member]
+    /// As the members' ids.
+    public var cluster: String?
 
-    public init(restore: String, members: [Member]) {
+    public init(restore: String, members: [Member], cluster: String? = nil) {
         self.restore = restore
         self.members = members
+        self.cluster = cluster
     }
+
+    /// The members go back to data that they had, and to its ids.
+    public var isKnown: Bool { cluster != nil }
 
     /// New with each restore: old members can't join by mistake.
     public var token: String { "fleet-restore-\(restore)" }
@@ -33,11 +42,13 @@ public struct RestoreGroup: Codable, Sendable, Equatable {
     }
 
     public var memberIDs: [UInt64] { members.map { memberID($0) } }
-    public var clusterID: UInt64 { MemberIdentity.cluster(members: memberIDs) }
+    public var clusterID: UInt64 { Self.id(cluster) ?? MemberIdentity.cluster(members: memberIDs) }
 
     public func memberID(_ member: Member) -> UInt64 {
-        MemberIdentity.member(peerURLs: member.peerURLs, token: token)
+        Self.id(member.id) ?? MemberIdentity.member(peerURLs: member.peerURLs, token: token)
     }
+
+    private static func id(_ text: String?) -> UInt64? { text.flatMap { UInt64($0, radix: 16) } }
 
     /// Whether it can be written as etcd's `--initial-cluster`, and means one member for each entry.
     public var isValid: Bool {
@@ -50,6 +61,7 @@ public struct RestoreGroup: Codable, Sendable, Equatable {
             && members.map(\.name).allSatisfy(isPlain) && urls.allSatisfy(isPlain)
             && Set(members.map(\.name)).count == members.count && Set(members.map(\.node)).count == members.count
             && Set(urls).count == urls.count
+            && ([cluster] + members.map(\.id)).allSatisfy { isKnown ? Self.id($0) != nil : $0 == nil }
     }
 }
 

@@ -91,6 +91,9 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
     public var verification: SnapshotVerification?
     /// nil for one that an agent of the fleet saved. Otherwise `node` and `job` are empty.
     public var imported: SnapshotImport?
+    /// The restore that it was saved before: the data that this restore replaced. It is no backup of a healthy cluster, so
+    /// neither `latest` nor a time finds it, and it is pinned when it comes.
+    public var beforeRestore: String?
 
     public init(
         id: String, cluster: String, node: String, job: String, storedAt: Timestamp, size: Int64, sha256: String,

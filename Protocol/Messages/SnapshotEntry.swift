@@ -37,8 +37,10 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
         self.drill = drill
     }
 
-    /// "verified, pinned"
-    public var state: String { condition.rawValue + (pinned ? ", pinned" : "") }
+    /// "verified, pinned, before restore 20261124-065510-k3f9"
+    public var state: String {
+        condition.rawValue + (pinned ? ", pinned" : "") + (record.beforeRestore.map { ", before restore \($0)" } ?? "")
+    }
 
     private enum CodingKeys: String, CodingKey { case condition, problem, pinned, drill }
 

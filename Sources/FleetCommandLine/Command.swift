@@ -64,10 +64,12 @@ public struct Command: Sendable {
     public var subcommands: [Command]
     public var run: Run?
 
-    /// A command that does something.
+    /// A command that does something. With `subcommands` their names come first: an argument that is called like one of them
+    /// stands behind "--".
     public init(
         _ name: String, _ summary: String, discussion: String = "", arguments: [Argument] = [], options: [Option] = [],
-        examples: [Example] = [], exitStatuses: [(ExitStatus, String)] = [], run: @escaping Run
+        examples: [Example] = [], exitStatuses: [(ExitStatus, String)] = [], subcommands: [Command] = [],
+        run: @escaping Run
     ) {
         self.name = name
         self.summary = summary
@@ -76,7 +78,7 @@ public struct Command: Sendable {
         self.options = options
         self.examples = examples
         self.exitStatuses = exitStatuses
-        subcommands = []
+        self.subcommands = subcommands
         self.run = run
     }
 
@@ -130,6 +132,7 @@ public struct Invocation: Sendable {
     public func value(_ option: String) -> String? { values[option]?.last }
     public func values(_ option: String) -> [String] { values[option] ?? [] }
     public func has(_ option: String) -> Bool { switches.contains(option) }
+    func isGiven(_ option: String) -> Bool { has(option) || values[option] != nil }
     /// The values of an argument: one for a required one.
     public func arguments(_ name: String) -> [String] { positional[name] ?? [] }
     public func argument(_ name: String) -> String? { positional[name]?.first }

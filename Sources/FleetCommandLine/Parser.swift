@@ -25,6 +25,15 @@ enum Parser {
                     inherited += command.options
                     command = next
                     path.append(word)
+                } else if !onlyArguments, positional.isEmpty,
+                    let next = command.subcommands.first(where: { $0.name == word })
+                {
+                    // Its options are its own: one that stands before the name would be lost.
+                    if let lost = command.options.first(where: { invocation.isGiven($0.name) }) {
+                        throw usage("--\(lost.name) comes behind '\(word)'", path + [word])
+                    }
+                    command = next
+                    path.append(word)
                 } else {
                     positional.append(word)
                 }

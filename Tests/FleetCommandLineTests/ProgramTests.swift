@@ -46,6 +46,40 @@ final class Recorder: Sendable {
         return (status.code, recorder.output, recorder.errors)
     }
 
+    /// As with `restore CLUSTER` and `restore undo JOB`.
+    @Test func aCommandWithCommandsBelowIt() async {
+        let both = Command(
+            "tool", "does things",
+            subcommands: [
+                Command(
+                    "make", "makes it", arguments: [.init("NAME", "it")], options: [.init("force", "at any price")],
+                    subcommands: [
+                        Command(
+                            "undo", "unmakes it", arguments: [.init("JOB", "which")],
+                            options: [.init("yes", "do not ask")]
+                        ) { call in
+                            call.terminal.print("undo \(call.argument("JOB")!) \(call.has("yes"))")
+                            return .success
+                        }
+                    ]
+                ) { call in
+                    call.terminal.print("make \(call.argument("NAME")!)")
+                    return .success
+                }
+            ])
+        func run(_ words: String...) async -> (Int32, String) {
+            let recorder = Recorder()
+            let status = await Program.run(words, both, version: "1", terminal: recorder.terminal())
+            return (status.code, recorder.output)
+        }
+        #expect(await run("make", "a") == (0, "make a\n"))
+        #expect(await run("make", "undo", "j", "--yes") == (0, "undo j true\n"))
+        #expect(await run("make", "--", "undo") == (0, "make undo\n"), "one that is called so")
+        #expect(await run("make", "--force", "undo", "j").0 == 2, "an option that would be lost")
+        #expect(await run("make", "undo", "j", "--force").0 == 2)
+        #expect(await run("make", "--help").1.contains("unmakes it"))
+    }
+
     @Test func optionsAnywhereAndInAllForms() async {
         let expected = "a b+c json true x+y s 900\n"
         #expect(

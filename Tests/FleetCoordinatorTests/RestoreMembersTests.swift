@@ -91,7 +91,7 @@ struct RestoreMembersTests {
                     MemberProof(
                         memberID: String(check.group.memberID($0), radix: 16),
                         clusterID: String(check.group.clusterID, radix: 16), leader: ids[1], members: ids,
-                        revision: check.revision, hashKV: 7, compactRevision: -1)
+                        revision: check.revision ?? 50, hashKV: 7, compactRevision: -1)
                 )
             })
     }

@@ -158,6 +158,6 @@ struct SimulatedAgent {
         return MemberProof(
             memberID: String(check.group.memberID(member), radix: 16),
             clusterID: String(check.group.clusterID, radix: 16), leader: ids[0], members: ids,
-            revision: check.revision, hashKV: node.etcd == .new ? 7 : 8, compactRevision: 0)
+            revision: check.revision ?? 0, hashKV: node.etcd == .new ? 7 : 8, compactRevision: 0)
     }
 }

@@ -82,3 +82,28 @@ PYTHON
     fi
     printf '%s\n' "$target"
 }
+
+# etcd, etcdctl and etcdutl 3.5.16 in a directory, from Debian 13's packages: they bump revisions, which neither of the
+# others can. The mirror is this machine's own, with lists of its own, so that nothing else changes; prints the directory.
+etcd3516_directory() {
+    local target=$1 staging mirror options
+    if [ ! -x "$target/etcdutl" ]; then
+        say "fetching etcd 3.5.16"
+        mkdir -p "$(dirname "$target")"
+        staging=$(mktemp -d "$target.XXXXXX")
+        mkdir -p "$staging/lists/partial" "$staging/cache/archives/partial" "$staging/root"
+        # The first one that is the archive itself, not that of security updates.
+        mirror=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | sort -u | head -n 1)
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$staging/sources.list"
+        options=(-qq -o "Dir::State::Lists=$staging/lists" -o "Dir::Cache=$staging/cache" -o APT::Sandbox::User=root
+            -o "Dir::Etc::SourceList=$staging/sources.list" -o Dir::Etc::SourceParts=/dev/null)
+        apt-get "${options[@]}" update >&2 \
+            && (cd "$staging" && apt-get "${options[@]}" download etcd-server etcd-client >&2) \
+            || die "apt could not download Debian 13's etcd" "check the network, or put etcd 3.5.16's programs into $target"
+        for package in "$staging"/*.deb; do dpkg-deb -x "$package" "$staging/root"; done
+        # Named only when whole, so that a killed run leaves nothing that looks complete.
+        rm -rf "$target" && mv "$staging/root/usr/bin" "$target"
+        rm -rf "$staging"
+    fi
+    printf '%s\n' "$target"
+}

@@ -49,6 +49,8 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
     terminal.print("kind       \(job.kind)\(job.dryRun ? " (dry run)" : "")")
     terminal.print("cluster    \(job.cluster), \(job.members == nil ? "node" : "nodes") \(job.node)")
     if let restore = job.restore { terminal.print("restore    \(restore), of which this is one member's part") }
+    if let undone = job.undoes { terminal.print("undoes     \(undone)") }
+    if let cleaned = job.cleans { terminal.print("cleans up  \(cleaned)") }
     terminal.print("snapshot   \(job.snapshot)")
     terminal.print("state      \(job.state.paint(terminal)(job.state.rawValue))")
     terminal.print("asked for  \(job.created.short) by \(job.requestedBy)")
@@ -59,6 +61,9 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
     if let error = job.error {
         terminal.print("error      \(Terminal.clean(error.message)) (\(error.code))")
         if let hint = error.hint { terminal.print("hint       \(Terminal.clean(hint))") }
+    }
+    for line in job.aftermath.map({ RestoreReport.lines($0, job: job.id) }) ?? [] {
+        terminal.print("undo       \(Terminal.clean(line))")
     }
     for member in job.members ?? [] {
         terminal.print("member     \(RestoreReport.line(member, terminal))")

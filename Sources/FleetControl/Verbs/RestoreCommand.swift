@@ -7,7 +7,7 @@ let restoreCommand = Command(
     discussion: """
         Everything that can fail is tried before anything is stopped. The snapshot is restored into a new directory, then
         etcd is switched to it and checked. If that fails, the old configuration and the old data serve again. The old
-        data directory is never changed and never deleted.
+        data directory is never changed, and deleted only by 'restore cleanup'. Until then 'restore undo' goes back to it.
 
         A cluster of several members is restored as one: each step is done on all nodes before the next is begun on any,
         and until the restored members are proven to be one cluster with the same data, any failure puts the old data
@@ -15,6 +15,14 @@ let restoreCommand = Command(
 
         --at takes a snapshot's id or a unique beginning of it, 'latest', or a time: then it is the newest snapshot that
         was saved at or before it. A time is written like 2026-11-24T06:00Z; without a zone it is UTC.
+
+        Before anything else, one member saves what is there as a snapshot, as a backup does: pinned, marked with this
+        restore, and found by its id only, never as 'latest' or by a time. If that fails, nothing is touched; if etcd does not
+        answer, the restore says so and goes on. --no-safety-snapshot leaves it out.
+
+        Revisions go on far above all that the cluster ever had (and count as compacted below), where the node's tool can do
+        that: from 3.4.27, 3.5.10 and 3.6 on. So clients that watch list again instead of going back in time. The plan says
+        by how much and why, or that the tool can't and what follows. --no-bump-revision leaves it out.
 
         Once it has begun, it goes on by itself: interrupting this command only stops watching. 'fleetctl job show'
         tells what became of it.
@@ -25,6 +33,8 @@ let restoreCommand = Command(
         .init("dry-run", "show the exact plan, with the diff of each file, and change nothing"),
         .init("yes", short: "y", "do not ask"),
         .init("from-other-cluster", "allow a snapshot that was taken of another cluster"),
+        .init("no-safety-snapshot", "do not save first what is there"),
+        .init("no-bump-revision", "leave revisions as the snapshot has them"),
         .init(
             "wait", value: "DURATION",
             "how long each wait on a node may take (default 2m); of several members, one that is silent for twice that takes all back"
@@ -39,7 +49,7 @@ let restoreCommand = Command(
         (.rolledBack, "it failed after the switch had begun; the old data serves again"),
         (.stuck, "it stands half-way and needs a person; the error says where and what to do"),
         (.declined, "the question was not answered with yes"),
-    ]
+    ], subcommands: [restoreUndoCommand, restoreCleanupCommand]
 ) { call in
     guard let at = call.value("at") else {
         throw FleetError(
@@ -54,11 +64,19 @@ let restoreCommand = Command(
         cluster: call.argument("CLUSTER")!, at: at, dryRun: call.has("dry-run"),
         fromOtherCluster: call.has("from-other-cluster"),
         waitSeconds: Int(wait.seconds))
+    if call.has("no-safety-snapshot") { request.withoutSafetySnapshot = true }
+    if call.has("no-bump-revision") { request.withoutBump = true }
     let preview: RestorePreview = try await control.ask(ControlMethod.previewRestore, request)
     // What was shown is what is restored, whatever is stored in between.
     request.at = preview.snapshot.record.id
     let terminal = call.terminal
-    if !Output.isJSON(call) { RestoreReport.describe(preview, terminal) }
+    if !Output.isJSON(call) {
+        RestoreReport.describe(preview, terminal)
+        terminal.note(
+            call.has("no-safety-snapshot")
+                ? "CAUTION   what is there is not saved first (--no-safety-snapshot)"
+                : "first     what is there is saved as a snapshot, if etcd answers")
+    }
     if !request.dryRun, !call.has("yes") {
         guard terminal.confirms("Replace the present data of \(request.cluster)?") else {
             terminal.note("nothing was done; answer y on a terminal, or give --yes")
@@ -66,31 +84,5 @@ let restoreCommand = Command(
         }
     }
     let job: JobRecord = try await control.call(ControlMethod.startRestore, request)
-    if !Output.isJSON(call) { terminal.note("job \(job.id)") }
-    Interruption.says(
-        request.dryRun
-            ? "the plan is still made; see 'fleetctl job show \(job.id)'"
-            : "the restore goes on by itself; see 'fleetctl job show \(job.id)'")
-    let nodes = JobWatch.nodes(job)
-    let ended = try await JobWatch.follow(job.id, control) { event in
-        guard !Output.isJSON(call), !request.dryRun else { return }
-        if let line = JobWatch.line(event, nodes) { terminal.note(Terminal.clean(line)) }
-        // On a terminal the transfer is drawn in place, and the next line takes its place.
-        if event.kind == .progress, terminal.errorIsTerminal {
-            let node = nodes[event.job].map { "\($0)  " } ?? ""
-            terminal.noteRaw("\r\u{1b}[K          \(node)\(Terminal.clean(event.detail ?? ""))\r")
-        }
-    }
-    Interruption.isOver()
-    if Output.isJSON(call) {
-        try Output.json(ended, call)
-    } else {
-        RestoreReport.print(ended, terminal, dryRun: request.dryRun)
-    }
-    switch ended.state {
-    case .succeeded: return .success
-    case .rolledBack: return .rolledBack
-    case .stuck: return .stuck
-    default: return .failure
-    }
+    return try await RestoreFollow.toItsEnd(job, "restore", control, call)
 }

@@ -13,7 +13,7 @@ enum RestorePlanText {
             lines += identity(plans)
         } else {
             lines += [
-                "plan for \(first.cluster): \(plans.count) members, restored as one",
+                "plan for \(first.cluster): \(plans.count) members, \(first.undoes == nil ? "restored" : "taken back") as one",
                 "  All wait for each other at each '--'. What fails before the last of them takes all back.",
             ]
             lines += identity(plans)
@@ -53,18 +53,27 @@ enum RestorePlanText {
 
     private static func identity(_ plans: [RestorePlan]) -> [String] {
         var lines = plans[0].initialCluster.map { ["  members   \($0)"] } ?? []
-        lines.append("  token     \(plans[0].clusterToken)")
+        if plans[0].undoes == nil { lines.append("  token     \(plans[0].clusterToken)") }
+        for group in Alike.groups(plans.filter { $0.revisions != nil }, by: \.revisions) {
+            let place = group.count == plans.count ? "" : " (on \(names(group)))"
+            lines.append("  begins at \(group[0].revisions ?? "")\(place)")
+        }
         guard let cluster = plans[0].clusterID else { return lines }
         let members = plans.map { plan in
             (plans.count > 1 ? "\(plan.node) " : "member ") + (plan.memberID ?? "unknown")
         }
-        lines.append("  new ids   cluster \(cluster), \(members.joined(separator: ", "))")
+        lines.append(
+            "  \(plans[0].undoes == nil ? "new ids " : "ids then")  cluster \(cluster), \(members.joined(separator: ", "))"
+        )
         return lines
     }
 
     private static func directories(_ alike: [RestorePlan]) -> [String] {
         let plan = alike[0]
-        var lines = ["  old data  \(plan.oldDataDir)", "  new data  \(plan.newDataDir)"]
+        var lines =
+            plan.undoes == nil
+            ? ["  old data  \(plan.oldDataDir)", "  new data  \(plan.newDataDir)"]
+            : ["  back to   \(plan.newDataDir)", "  keeps     \(plan.oldDataDir), with what was written since"]
         if let old = plan.oldWalDir, let new = plan.newWalDir { lines.append("  WAL       \(old) -> \(new)") }
         for plan in alike {
             let place = alike.count > 1 ? " on \(plan.node)" : ""

@@ -43,7 +43,7 @@ enum RestoreReport {
             for line in RestorePlanText.lines(plans) { terminal.print(Terminal.clean(line)) }
         }
         // Of a plan that all have made, each would only say so again.
-        if !dryRun || job.state != .succeeded {
+        if !dryRun || job.state != .succeeded || job.cleans != nil {
             for member in job.members ?? [] { terminal.print(line(member, terminal)) }
         }
         if job.state == .succeeded {
@@ -63,6 +63,32 @@ enum RestoreReport {
         return "\(member.node)  \(state)  \(Terminal.clean(standing(member)))"
     }
 
+    /// What can still be done with what a restore has left.
+    static func lines(_ aftermath: RestoreAftermath, job: String) -> [String] {
+        let kept = aftermath.nodes.filter { $0.cleanedUp == nil }
+        let cleaned = aftermath.nodes.filter { $0.cleanedUp != nil }
+        let at = aftermath.at.map { " at \($0.short)" } ?? ""
+        func places(_ nodes: [RestoreAftermath.Node]) -> String {
+            Alike.groups(nodes, by: \.directories).map { group in
+                "\(group[0].directories.joined(separator: ", ")) on \(group.map(\.node).joined(separator: ", "))"
+            }.joined(separator: "; ")
+        }
+        var lines: [String] = []
+        switch aftermath.state {
+        case .undoable: lines.append("can be undone: fleetctl restore undo \(job)")
+        case .undone: return ["undone by \(aftermath.by ?? "")\(at)"]
+        case .overtaken:
+            lines.append("can't be undone any more: \(aftermath.by ?? "") has switched the cluster since, or may have")
+        case .cleanedUp: lines.append("can't be undone any more: old data was cleaned up")
+        case .final: break
+        }
+        if !cleaned.isEmpty { lines.append("cleaned up on \(cleaned.map(\.node).joined(separator: ", "))\(at)") }
+        if !kept.isEmpty {
+            lines.append("old data kept in \(places(kept)); sign it off: fleetctl restore cleanup \(job)")
+        }
+        return lines
+    }
+
     private static func standing(_ member: JobRecord) -> String {
         if !member.state.isOpen { return member.outcome?.summary ?? member.error?.message ?? "" }
         let last = member.events.last { $0.kind != .note }
@@ -76,7 +102,13 @@ enum RestoreReport {
     private static func summary(_ job: JobRecord, _ dryRun: Bool) -> String {
         guard let members = job.members else { return job.outcome?.summary ?? (job.state == .succeeded ? "done" : "") }
         switch job.state {
+        case .succeeded where job.cleans != nil: return "\(dryRun ? "looked" : "cleaned up") on \(job.node)"
+        case .failed where job.cleans != nil: return "not all nodes are cleaned up"
         case .succeeded where dryRun: return "planned on all \(members.count) members; nothing was changed"
+        case .succeeded where job.undoes != nil:
+            return "undone on all \(members.count) members: the data from before \(job.undoes ?? "") is in force again"
+        case .rolledBack where job.undoes != nil:
+            return "the restored configuration and the restored data are in force again on all members"
         case .succeeded: return "restored \(job.snapshot) on all \(members.count) members"
         case .rolledBack: return "the old configuration and the old data are in force again on all members"
         case .failed: return "nothing was changed on any member"

@@ -1,0 +1,39 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// The cleanup of what a restore left on this node, as a job: looked at and removed in one go, since it can be done again.
+struct CleanupRun: Sendable {
+    let paths: AgentPaths
+    let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
+    var processes: @Sendable () throws(FleetError) -> [EtcdProcess] = { () throws(FleetError) in
+        try ProcessTable.etcds()
+    }
+
+    func run(_ cleanup: FleetProtocol.Operation.Cleanup) async -> JobOutcome {
+        let (paths, discover, processes) = (self.paths, self.discover, self.processes)
+        do throws(FleetError) {
+            let result = try await onDisk { () throws(FleetError) in
+                let done = try UndoPlanner.committed(
+                    try UndoPlanner.journal(paths, cleanup.restored), cleanup.restored)
+                // Without knowing what is in force nothing is removed: an error of discovery is one here.
+                let found = try discover()
+                return try OldDirectories(done: done, restored: cleanup.restored)
+                    .remove(found, try processes(), dryRun: cleanup.dryRun)
+            }
+            return JobOutcome(result: .succeeded, summary: Self.words(result, cleanup.dryRun))
+        } catch {
+            return JobOutcome(
+                result: .failed, error: error, summary: "not cleaned up: \(error.message)")
+        }
+    }
+
+    static func words(_ result: OldDirectories.Result, _ dryRun: Bool) -> String {
+        var parts: [String] = []
+        let removed = result.removed.map { "\($0.path) (\($0.size) bytes)" }
+        if !removed.isEmpty {
+            parts.append((dryRun ? "would remove " : "removed ") + removed.joined(separator: ", "))
+        }
+        if !result.gone.isEmpty { parts.append("\(result.gone.joined(separator: ", ")) was gone already") }
+        return parts.joined(separator: "; ")
+    }
+}

@@ -1,0 +1,133 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// Removes what a committed restore has left behind, once somebody signed it off. This is the one place that deletes data of
+/// an etcd that ever served, so it asks the node itself each time: a directory goes only if the journal names it as old, no
+/// etcd that is configured or runs here has anything to do with it, and its path leads there without a symbolic link.
+struct OldDirectories: Sendable {
+    /// Of the restore, or of the undo.
+    let done: RestoreWork
+    let restored: String
+
+    struct Result: Sendable, Equatable {
+        /// Removed, or in a dry run: would be.
+        var removed: [(path: String, size: Int64)] = []
+        var gone: [String] = []
+
+        static func == (a: Self, b: Self) -> Bool {
+            a.gone == b.gone && a.removed.map(\.path) == b.removed.map(\.path)
+        }
+    }
+
+    /// All are looked at before the first is touched.
+    ///
+    /// - Throws: `in-force`, `symbolic-link`, `mount-point`; what can't be removed, naming what is still there.
+    func remove(_ found: DiscoveredEtcd, _ processes: [EtcdProcess], dryRun: Bool) throws(FleetError) -> Result {
+        var result = Result()
+        var present: [String] = []
+        for directory in done.directories.map(\.old) {
+            try checkPath(directory)
+            try checkUse(directory, found, processes)
+            // Moved aside first, so that half of it is never taken for the old data.
+            for path in [directory, aside(directory)] where try FileSystem.status(path, following: false) != nil {
+                try checkMounts(path)
+                present.append(path)
+                result.removed.append((path, try FileSystem.treeSize(path)))
+            }
+            if !present.contains(where: { $0 == directory || $0 == aside(directory) }) { result.gone.append(directory) }
+        }
+        guard !dryRun else { return result }
+        for (index, path) in present.enumerated() {
+            do throws(FleetError) {
+                if !path.hasSuffix(mark) { try empty(path) }
+                try FileSystem.removeTree(path)
+                if !path.hasSuffix(mark) { try FileSystem.removeTree(aside(path)) }
+            } catch {
+                throw FleetError(
+                    error.code,
+                    "still on this node: \(present[index...].joined(separator: ", ")): \(error.message)",
+                    hint: "\(error.hint ?? "correct the cause"), then run the cleanup again")
+            }
+        }
+        return result
+    }
+
+    /// What is in it goes by one rename each, and the directory itself stays in its place: an overlay file system, which has
+    /// a part of it in its lower layer, can't rename that.
+    private func empty(_ path: String) throws(FleetError) {
+        let aside = aside(path)
+        try FileSystem.removeTree(aside)
+        try FileSystem.makeDirectories(aside)
+        guard try FileSystem.status(path, following: false)?.kind == .directory else { return }
+        for name in try FileSystem.list(path) { try FileSystem.rename("\(path)/\(name)", to: "\(aside)/\(name)") }
+    }
+
+    private var mark: String { ".removed-by-\(restored)" }
+    private func aside(_ path: String) -> String { path + mark }
+
+    private func checkPath(_ path: String) throws(FleetError) {
+        var place = path
+        while place != "/" {
+            if try FileSystem.status(place, following: false)?.kind == .symbolicLink {
+                throw FleetError(
+                    .symbolicLink, "\(place) is a symbolic link, and nothing is removed through one",
+                    hint: "see where it leads, then remove \(path) by hand")
+            }
+            place = FileSystem.parent(of: place)
+        }
+    }
+
+    /// In force, or above or below what is.
+    private func checkUse(
+        _ path: String, _ found: DiscoveredEtcd, _ processes: [EtcdProcess]
+    ) throws(FleetError) {
+        func refuse(_ by: String) -> FleetError {
+            FleetError(
+                .inForce, "\(path) is in force: \(by)",
+                hint: "nothing was removed; see 'fleetctl cluster show' for where etcd's data is")
+        }
+        let target = try FileSystem.status(path)
+        for directory in [found.dataDir, found.walDir].compactMap(\.self) {
+            let used = try found.files.resolve(directory.path)
+            let isInside = remainder(of: used, below: path) ?? remainder(of: path, below: used)
+            if isInside != nil { throw refuse("\(directory.origin) names \(directory.path)") }
+            if isAbove(target, used, root: "") { throw refuse("\(directory.origin) leads there") }
+        }
+        for process in processes {
+            guard let inner = process.openDataDir else { continue }
+            if isAbove(target, inner, root: "/proc/\(process.pid)/root") {
+                throw refuse("process \(process.pid) has a database open in it")
+            }
+        }
+    }
+
+    /// By what it is, not by what it is called: a container has names of its own, and a mount gives a second one.
+    private func isAbove(_ target: FileSystem.Status?, _ path: String, root: String) -> Bool {
+        guard let target else { return false }
+        var place = path
+        for _ in 0..<64 {
+            if let status = try? FileSystem.status(root + place),
+                (status.device, status.inode) == (target.device, target.inode)
+            {
+                return true
+            }
+            if place == "/" { return false }
+            place = FileSystem.parent(of: place)
+        }
+        return false
+    }
+
+    private func checkMounts(_ path: String) throws(FleetError) {
+        for line in try FileSystem.readText("/proc/self/mountinfo").split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            // Field 5 is the mount point (proc(5)); blanks in it are written "\040".
+            guard fields.count > 4 else { continue }
+            let point = String(fields[4]).replacing("\\040", with: " ")
+            guard remainder(of: point, below: path) == nil else {
+                throw FleetError(
+                    .mountPoint, "\(point) is a mount point, and nothing is removed across one",
+                    hint: "unmount it, then run the cleanup again")
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// Saves what a restore is about to replace, through the path of a backup. A cluster that does not answer has nothing that
+/// could be saved, and is what restores are for; any other failure stops the restore while nothing is touched.
+struct SafetySave: Sendable {
+    let steps: RestoreSteps
+    let port: any CoordinatorPort
+
+    /// - Returns: what was saved, or why nothing was.
+    func run() async throws(FleetError) -> String? {
+        let (work, paths, steps) = (steps.work, steps.paths, self.steps)
+        guard let snapshot = work.safety else { return nil }
+        let saver = SnapshotSaver(paths: paths, instance: work.instance)
+        do throws(FleetError) {
+            try await onDisk { () throws(FleetError) in try steps.client().checkHealth() }
+        } catch {
+            return "etcd does not answer, so what is there was not saved: \(error.message)"
+        }
+        do throws(FleetError) {
+            let saved = try await onDisk { () throws(FleetError) in
+                try saver.save(job: work.job, try saver.preflight())
+            }
+            do throws(FleetError) {
+                try await port.upload(job: work.job, snapshot: snapshot, facts: saved.facts, file: saved.file)
+            } catch {
+                // Stored by an earlier run of this agent that was killed before it could say so.
+                guard error.code == .alreadyExists else { throw error }
+            }
+            // The snapshot that is to be restored comes to the same place.
+            try await onDisk { () throws(FleetError) in try FileSystem.removeTree(paths.spool(work.job)) }
+            return "saved what is there as \(snapshot), at revision \(saved.facts.status.revision)"
+        } catch {
+            throw FleetError(
+                error.code, "what is there could not be saved: \(error.message)",
+                hint: "nothing was changed; \(error.hint ?? "correct the cause"), or restore with --no-safety-snapshot",
+                retryable: error.isRetryable)
+        }
+    }
+}

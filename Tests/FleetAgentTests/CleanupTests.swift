@@ -1,0 +1,131 @@
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetAgent
+
+/// The one thing that deletes an etcd's data: what it must never touch, on real directories.
+@Suite struct CleanupTests {
+    private struct Node {
+        let tree: NodeTree
+        var done: RestoreWork
+        var old: String { done.directories[0].old }
+        var new: String { done.directories[0].new }
+
+        init() throws {
+            tree = try NodeTree(Layouts.kubespray)
+            let restore = FleetProtocol.Operation.Restore(
+                snapshot: RestorePlannerTests.record, dryRun: false, waitSeconds: 60)
+            done = try RestorePlanner.plan(
+                try tree.discover(), restore,
+                job: Job(
+                    id: "j1", node: "n", cluster: "c", counter: 1, issued: .now(), expires: .now(),
+                    operation: .restore(restore)))
+            let root = tree.root
+            done.directories = done.directories.map { .init(old: root + $0.old, new: root + $0.new) }
+            for path in [old, new] { try FileSystem.makeDirectories(path + "/member/snap") }
+            try FileSystem.writeDurably(old + "/member/snap/db", Array("old".utf8))
+        }
+
+        /// As discovery finds it, etcd's data being in `path`.
+        func found(in path: String) throws -> DiscoveredEtcd {
+            var found = try tree.discover()
+            found.dataDir.path = path
+            found.files = NodeFiles()
+            return found
+        }
+
+        func remove(
+            inForce path: String? = nil, _ processes: [EtcdProcess] = [], dryRun: Bool = false
+        ) throws -> OldDirectories.Result {
+            try OldDirectories(done: done, restored: "j1").remove(
+                try found(in: path ?? new), processes, dryRun: dryRun)
+        }
+
+        func refusal(inForce path: String? = nil, _ processes: [EtcdProcess] = []) -> FleetError.Code? {
+            do {
+                _ = try remove(inForce: path, processes)
+                return nil
+            } catch { return FleetError(error).code }
+        }
+    }
+
+    @Test func theOldDirectoryGoesAndNothingElse() throws {
+        let node = try Node()
+        let planned = try node.remove(dryRun: true)
+        #expect(planned.removed.map(\.path) == [node.old] && planned.removed[0].size == 3)
+        #expect(FileSystem.exists(node.old + "/member/snap/db"), "a dry run removes nothing")
+        #expect(try node.remove().removed.map(\.path) == [node.old])
+        #expect(!FileSystem.exists(node.old) && FileSystem.exists(node.new + "/member/snap"))
+        #expect(try FileSystem.list(FileSystem.parent(of: node.old)) == [FileSystem.name(of: node.new)])
+        let again = try node.remove()
+        #expect(again.gone == [node.old] && again.removed.isEmpty)
+    }
+
+    /// A cleanup that was cut off had moved it aside: the next one goes on with that.
+    @Test func halfOfItIsNeverTakenForTheOldData() throws {
+        let node = try Node()
+        let aside = node.old + ".removed-by-j1"
+        try FileSystem.rename(node.old, to: aside)
+        try FileSystem.removeTree(aside + "/member/snap")
+        #expect(try node.remove().removed.map(\.path) == [aside])
+        #expect(!FileSystem.exists(aside))
+        // Somebody put one there again.
+        try FileSystem.makeDirectories(node.old)
+        try FileSystem.makeDirectories(aside)
+        #expect(try node.remove().removed.map(\.path) == [node.old, aside])
+        #expect(!FileSystem.exists(node.old) && !FileSystem.exists(aside))
+    }
+
+    @Test func whatIsInForceStays() throws {
+        let node = try Node()
+        for path in [node.old, node.old + "/below", FileSystem.parent(of: node.old)] {
+            #expect(node.refusal(inForce: path) == .inForce, "\(path)")
+        }
+        // Under another name: by a link that the configuration goes through.
+        let link = node.tree.root + "/link"
+        _ = try Subprocess.check("/bin/ln", ["-s", node.old, link])
+        #expect(node.refusal(inForce: link) == .inForce)
+        #expect(FileSystem.exists(node.old + "/member/snap/db"))
+    }
+
+    @Test(.enabled(if: RealEtcd.isInstalled)) func whatAnEtcdWorksInStays() throws {
+        var node = try Node()
+        let etcd = try RealEtcd()
+        node.done.directories[0].old = etcd.dataDir
+        #expect(node.refusal(try ProcessTable.etcds()) == .inForce)
+        #expect(FileSystem.exists(etcd.dataDir + "/member/snap/db"))
+    }
+
+    @Test func nothingGoesThroughALink() throws {
+        var node = try Node()
+        let link = node.tree.root + "/link"
+        _ = try Subprocess.check("/bin/ln", ["-s", node.old, link])
+        let old = node.old
+        node.done.directories[0].old = link
+        #expect(node.refusal() == .symbolicLink)
+        _ = try Subprocess.check("/bin/ln", ["-s", FileSystem.parent(of: old), link + "2"])
+        node.done.directories[0].old = link + "2/" + FileSystem.name(of: old)
+        #expect(node.refusal() == .symbolicLink)
+        #expect(FileSystem.exists(old + "/member/snap/db"))
+    }
+
+    @Test func onlyWhatAJournalNames() async throws {
+        let node = try Node()
+        let paths = AgentPaths(state: node.tree.root + "/state")
+        let found = try node.found(in: node.new)
+        let run = CleanupRun(paths: paths, discover: { () throws(FleetError) in found }, processes: { [] })
+        let none = await run.run(.init(restored: "j1", dryRun: false))
+        #expect(none.result == .failed && none.error?.code == .notRestoredHere)
+        try FileSystem.makeDirectories(paths.job("j1"))
+        let journal = try Journal<RestoreEntry>(paths.journal("j1"))
+        try journal.append(.planned(node.done, boot: BootIdentity(bootID: "b", firstProcessStart: 1)))
+        #expect(await run.run(.init(restored: "j1", dryRun: false)).error?.code == .notRestoredHere)
+        try journal.append(.concluded(.succeeded))
+        let unknown = CleanupRun(paths: paths, discover: { () throws(FleetError) in throw FleetError(.noEtcd, "none") })
+        #expect(await unknown.run(.init(restored: "j1", dryRun: false)).error?.code == .noEtcd)
+        #expect(FileSystem.exists(node.old), "where nothing tells what is in force, nothing goes")
+        let removed = await run.run(.init(restored: "j1", dryRun: false))
+        #expect(removed.result == .succeeded && removed.summary.contains("removed \(node.old)"))
+    }
+}

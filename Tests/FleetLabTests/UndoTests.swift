@@ -1,0 +1,173 @@
+import FleetSystem
+import Testing
+
+/// Back behind a restore on real nodes, and the old data signed off.
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(20)))
+struct UndoTests {
+    @Test(arguments: [
+        ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"], ["--kind", "external", "--layout", "rpm"],
+    ])
+    func oneMemberGoesBack(_ kind: [String]) async throws {
+        try await LabFleet.with { fleet in
+            try await fleet.addCluster("one", kind)
+            let old = try await fleet.dataDirectory("one")
+            try await fleet.etcdctl("one", "put", "/state", "saved")
+            try await fleet.fleetctl("backup", "one")
+            try await fleet.etcdctl("one", "put", "/state", "old")
+            try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "60s")
+            let restore = try await fleet.lastJob("one")
+            #expect(try await fleet.value("one", "/state") == "saved")
+            let restored = try await fleet.dataDirectory("one")
+            try await fleet.etcdctl("one", "put", "/since", "restore")
+
+            let planned = try await fleet.fleetctl("restore", "undo", restore, "--dry-run")
+            #expect(planned.output.contains("back to   \(old)") && planned.output.contains("nothing was changed"))
+            #expect(try await fleet.value("one", "/state") == "saved", "a dry run changes nothing")
+            #expect(try await fleet.fleetctl("job", "show", restore).output.contains("can be undone"))
+
+            let undone = try await fleet.fleetctl("restore", "undo", restore, "--yes", "--wait", "60s")
+            #expect(undone.output.contains("undone: \(old) is in force again"), "\(undone.output)")
+            #expect(try await fleet.value("one", "/state") == "old")
+            #expect(try await fleet.value("one", "/since") == nil)
+            #expect(try await fleet.dataDirectory("one") == old)
+            #expect(try await fleet.exec("one", "ls", "\(restored)/member").contains("wal"), "it is kept")
+
+            let undo = try await fleet.lastJob("one")
+            #expect(try await fleet.fleetctl("job", "show", restore).output.contains("undone by \(undo)"))
+            let wrong = try await fleet.tryFleetctl("restore", "cleanup", restore, "--yes")
+            #expect(wrong.status == 1 && wrong.errors.contains("in force again"), "\(wrong.errors)")
+            try await fleet.fleetctl("restore", "cleanup", undo, "--yes")
+            #expect(try await fleet.exec("one", "sh", "-c", "ls -d \(restored)* || true").isEmpty)
+            #expect(try await fleet.value("one", "/state") == "old")
+
+            // It is backed up under its old id, and can be restored again.
+            try await fleet.fleetctl("backup", "one")
+            try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "60s")
+            #expect(try await fleet.value("one", "/state") == "old")
+            #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
+        }
+    }
+
+    @Test(arguments: [
+        ["--kind", "stacked"],
+        ["--kind", "external", "--layout", "kubespray,rpm,config-file", "--wal-dir", "/var/lib/etcd-wal/wal"],
+    ])
+    func allMembersGoBackAsOne(_ kind: [String]) async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", kind)
+            var old: [String: String] = [:]
+            for node in nodes { old[node] = try await fleet.dataDirectory(node) }
+            try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            let restore = try await fleet.lastJob("ha")
+            try await fleet.expectAll(nodes, "/state", "saved")
+            let undone = try await fleet.fleetctl("restore", "undo", restore, "--yes", "--wait", "60s")
+            #expect(undone.output.contains("undone on all 3 members"), "\(undone.output)")
+            try await fleet.expectAll(nodes, "/state", "old")
+            for node in nodes { #expect(try await fleet.dataDirectory(node) == old[node]) }
+
+            // Again, and signed off this time; one node is away meanwhile.
+            try await fleet.waitForAgent("ha", count: 3)
+            try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            let second = try await fleet.lastJob("ha")
+            try await fleet.exec(nodes[2], "systemctl", "stop", "fleet-agent")
+            try await fleet.eventually("the coordinator knows") {
+                try await fleet.fleetctl("agent", "list", "ha", "-o", "json").output.contains(#""connected" : false"#)
+            }
+            let part = try await fleet.tryFleetctl("restore", "cleanup", second, "--yes")
+            #expect(part.status == 3 && part.errors.contains("still on \(nodes[2])"), "\(part.output)\(part.errors)")
+            try await fleet.exec(nodes[2], "systemctl", "start", "fleet-agent")
+            try await fleet.waitForAgent("ha", count: 3)
+            try await fleet.fleetctl("restore", "cleanup", second, "--yes")
+            for node in nodes {
+                #expect(try await fleet.exec(node, "sh", "-c", "ls -d \(old[node]!)/member || true").isEmpty)
+            }
+            try await fleet.expectAll(nodes, "/state", "saved")
+            let late = try await fleet.tryFleetctl("restore", "undo", second, "--yes")
+            #expect(late.status == 1 && late.errors.contains("cleaned up on"), "\(late.errors)")
+        }
+    }
+
+    /// The old data of one member was removed by hand: nothing is touched on any.
+    @Test func whatIsGoneIsSaidBeforeAnythingBegins() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "debian"])
+            let old = try await fleet.dataDirectory(nodes[1])
+            try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            let restore = try await fleet.lastJob("ha")
+            try await fleet.exec(nodes[1], "rm", "-rf", old)
+            let result = try await fleet.tryFleetctl("restore", "undo", restore, "--yes", "--wait", "30s")
+            #expect(result.status == 1, "\(result.output)\(result.errors)")
+            #expect(result.errors.contains("\(nodes[1]): \(old) is gone"), "\(result.errors)")
+            #expect(result.output.contains("nothing was changed on any member"), "\(result.output)")
+            try await fleet.expectAll(nodes, "/state", "saved")
+        }
+    }
+
+    /// Where one member does not start on its old data, all serve the restored data again.
+    @Test func anUndoThatFailsIsTakenBack() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "kubespray"])
+            try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            let restore = try await fleet.lastJob("ha")
+            try await fleet.exec(nodes[2], "mkdir", "-p", "/etc/systemd/system/etcd.service.d")
+            try await fleet.exec(
+                nodes[2], "sh", "-c",
+                "printf '[Service]\\nExecStartPre=/bin/sh -c \"grep -q restore- /etc/etcd.env\"\\n' >/etc/systemd/system/etcd.service.d/refuse.conf"
+            )
+            try await fleet.exec(nodes[2], "systemctl", "daemon-reload")
+            let result = try await fleet.tryFleetctl("restore", "undo", restore, "--yes", "--wait", "15s")
+            #expect(result.status == 4, "\(result.output)\(result.errors)")
+            #expect(result.output.contains("the restored data are in force again"), "\(result.output)")
+            try await fleet.expectAll(nodes, "/state", "saved")
+            #expect(try await fleet.fleetctl("job", "show", restore).output.contains("can be undone"))
+        }
+    }
+}
+
+extension LabFleet {
+    /// The newest job of a cluster that is no dry run.
+    func lastJob(_ cluster: String) async throws -> String {
+        let lines = try await fleetctl("job", "list", cluster).output.split(separator: "\n").dropFirst()
+        let line = lines.first { !$0.contains("(dry run)") && ($0.contains(" restore ") || $0.contains(" undo ")) }
+        return line?.split(separator: " ").first.map(String.init) ?? ""
+    }
+}
+
+/// What a restore replaces, saved before it.
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(20)))
+struct SafetySnapshotTests {
+    @Test func whatWasReplacedCanBeRestored() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "debian"])
+            let planned = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--dry-run")
+            #expect(planned.output.ranges(of: "safety-snapshot: save what is there").count == 1, "\(planned.output)")
+            try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            let restore = try await fleet.lastJob("ha")
+            let list = try await fleet.fleetctl("snapshot", "list", "ha").output
+            let line = try #require(list.split(separator: "\n").first { $0.contains("before restore \(restore)") })
+            #expect(line.contains("verified, pinned"))
+            let safety = String(line.split(separator: " ")[0])
+            #expect(
+                try await fleet.fleetctl("job", "show", restore).output.contains("saved what is there as \(safety)"))
+            try await fleet.expectAll(nodes, "/state", "saved")
+
+            try await fleet.waitForAgent("ha", count: 3)
+            try await fleet.fleetctl(
+                "restore", "ha", "--at", safety, "--yes", "--wait", "60s", "--no-safety-snapshot")
+            try await fleet.expectAll(nodes, "/state", "old")
+            let after = try await fleet.fleetctl("snapshot", "list", "ha").output
+            #expect(after.ranges(of: "before restore").count == 1, "\(after)")
+        }
+    }
+
+    /// No quorum, so nothing can be saved: the restore says so and goes on.
+    @Test func aDeadClusterIsRestoredAllTheSame() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "kubespray"])
+            for node in nodes { try await fleet.exec(node, "systemctl", "stop", "etcd") }
+            let result = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            #expect(result.errors.contains("etcd does not answer, so what is there was not saved"), "\(result.errors)")
+            try await fleet.expectAll(nodes, "/state", "saved")
+        }
+    }
+}
