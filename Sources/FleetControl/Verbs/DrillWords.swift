@@ -42,7 +42,7 @@ enum DrillWords {
             let compacted = figures.compactRevision.map { "compacted to \($0)" } ?? "never compacted"
             rows.append(
                 (
-                    "drilled etcd says",
+                    "scratch etcd",
                     "revision \(figures.revision), \(figures.liveKeys) live, hashkv \(figures.hashKV) at revision "
                         + "\(figures.hashRevision), \(compacted); \(figures.sample.keys) keys read back"
                 ))
