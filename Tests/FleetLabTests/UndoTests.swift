@@ -1,4 +1,5 @@
 import FleetSystem
+import Glibc
 import Testing
 
 /// Back behind a restore on real nodes, and the old data signed off.
@@ -168,6 +169,38 @@ struct SafetySnapshotTests {
             let result = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
             #expect(result.errors.contains("etcd does not answer, so what is there was not saved"), "\(result.errors)")
             try await fleet.expectAll(nodes, "/state", "saved")
+        }
+    }
+}
+
+private let bumpingEtcd = getenv("ETCD3516_DIR").map { String(cString: $0) }
+
+/// Revisions on nodes whose etcd and tools can bump them (ETCD3516_DIR).
+@Suite(.serialized, .enabled(if: Lab.isAvailable && bumpingEtcd != nil), .timeLimit(.minutes(10)))
+struct RevisionLabTests {
+    @Test func aWatcherOfThreeMembersIsToldToListAgain() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.makeMembers("ha", ["--kind", "external", "--layout", "kubespray"])
+            for node in nodes {
+                for program in ["etcd", "etcdctl", "etcdutl"] {
+                    try await fleet.exec(node, "sh", "-c", "rm -f $(command -v \(program))")
+                    try await Lab.check(
+                        "push", fleet.lab, node, "\(bumpingEtcd!)/\(program)", "/usr/local/bin/\(program)", "--mode",
+                        "0755")
+                }
+                try await fleet.exec(node, "systemctl", "restart", "etcd")
+            }
+            try await fleet.etcdctl("ha", "put", "/registry/pods/a", "saved")
+            try await fleet.fleetctl("backup", "ha")
+            for round in 0..<5 { try await fleet.etcdctl("ha", "put", "/registry/pods/a", "\(round)") }
+            async let watched = Lab.run(["watch", fleet.lab, "ha", "--until", "compacted", "--seconds", "120"])
+            try await Task.sleep(for: .seconds(3))
+            let planned = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--dry-run")
+            #expect(planned.output.ranges(of: "bumped by 1000000000").count == 1, "\(planned.output)")
+            try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            try await fleet.expectAll(nodes, "/registry/pods/a", "saved")
+            let saw = try await watched
+            #expect(saw.succeeded && saw.outputText.contains("\"compacted\""), "\(saw.outputText)\(saw.complaint)")
         }
     }
 }
