@@ -115,16 +115,22 @@ extension Catalogue {
         _ id: String, _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String,
         restore: String? = nil, undoes: String? = nil, cleans: String? = nil, lifetime: Duration, by actor: String
     ) throws(FleetError) {
-        let isBackup: Bool = if case .backup = operation { true } else { false }
+        // An undo and a cleanup are rows of that kind: they need a restore's care of the node.
+        let kind: JobMachine.Kind =
+            switch operation {
+            case .backup: .backup
+            case .drill: .drill
+            case .restore, .undo, .cleanup: .restore
+            }
         try db.run(
             """
             INSERT INTO jobs (id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by, created,
                 restore, undoes, cleans)
             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
-            """, id, cluster, node, isBackup ? "backup" : "restore", snapshot, dryRun, try JSON.text(operation), actor,
+            """, id, cluster, node, kind.rawValue, snapshot, dryRun, try JSON.text(operation), actor,
             now,
             restore, undoes, cleans)
-        if !isBackup {
+        if kind == .restore {
             try db.run(
                 "INSERT INTO restores (job, cluster, snapshot, dry_run) VALUES (?, ?, ?, ?)", id, cluster, snapshot,
                 dryRun)

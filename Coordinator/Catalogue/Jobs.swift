@@ -45,7 +45,7 @@ extension Catalogue {
             }
             return event
         }
-        if record.kind != "backup" { record.steps = try restoreSteps(first) }
+        if !["backup", "drill"].contains(record.kind) { record.steps = try restoreSteps(first) }
         record.aftermath = try aftermath(of: record)
         return record
     }

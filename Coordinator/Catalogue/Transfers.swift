@@ -40,7 +40,7 @@ extension Catalogue {
     func checkFetch(_ request: FetchRequest, from node: NodeName) throws(FleetError) {
         try checkOwner(request.job, node)
         let job = try job(request.job)
-        guard job.kind != "backup", job.snapshot == request.snapshot, job.state.isOpen else {
+        guard ["restore", "drill"].contains(job.kind), job.snapshot == request.snapshot, job.state.isOpen else {
             throw FleetError(.notFound, "job \(job.id) does not need \(Names.quote(request.snapshot)) now")
         }
     }
