@@ -3,7 +3,7 @@ import Testing
 
 /// Faults in the middle of a backup: agent, coordinator and connection fail in the save and in the stream. What did not
 /// arrive whole is no snapshot, and nothing is left of it on the node.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct BackupFaultTests {
     // MARK: the stream is cut
 

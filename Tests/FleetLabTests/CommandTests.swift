@@ -2,7 +2,7 @@ import FleetSystem
 import Testing
 
 /// What people type, right and wrong, against a real fleet of two clusters.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct CommandTests {
     @Test func twoClusters() async throws {
         try await LabFleet.with { fleet in

@@ -3,7 +3,7 @@ import Testing
 
 /// `kill -9` of the agent at every step of a restore, before and after the step's work: afterwards etcd serves the
 /// restored data or the old data, fleetctl says which, and nothing was deleted.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct CrashTests {
     static let prepare = ["fetch", "check-snapshot", "preflight", "restore-data"]
 

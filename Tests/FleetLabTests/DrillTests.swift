@@ -2,7 +2,7 @@ import FleetSystem
 import Testing
 
 /// Drills on real nodes: a verifier that is nothing but a host with etcd's programs, and the snapshots of other clusters.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(10)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct DrillTests {
     @Test func everyClustersBackupIsProven() async throws {
         try await LabFleet.with { fleet in

@@ -3,7 +3,7 @@ import Testing
 
 /// Faults of the node around a restore and a backup: a kubelet or an etcd that does not start, files that others change, full
 /// disks, damaged bytes. Each ends in a clear error or in success, with nothing lost and nothing half done.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct FaultTests {
     // MARK: rollback
 

@@ -3,7 +3,7 @@ import Testing
 
 /// A kubelet that does not notice that a manifest has changed, only that one goes or comes: the agent moves etcd's
 /// manifest out and back, on the way to the restored data and on the way back, and says so.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct KubeletTests {
     private static let middleOfAPush = "move-manifest-out:after"
     private static let note = "the kubelet did not notice the changed manifest: it was moved out and back"

@@ -3,7 +3,7 @@ import Testing
 
 /// What dies while three members are restored as one: afterwards all members serve the restored data or all the old, and
 /// fleetctl says which.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct MemberCrashTests {
     /// `kill -9` of one agent where it tells that it has ended a phase, before and after it has told.
     @Test(arguments: [["--kind", "external", "--layout", "debian"], ["--kind", "stacked"]])

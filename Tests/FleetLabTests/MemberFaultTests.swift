@@ -3,7 +3,7 @@ import Testing
 
 /// What does not react or can't be reached while three members are restored as one: afterwards all members serve the
 /// restored data or all the old, and fleetctl says which.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct MemberFaultTests {
     /// It is pushed before that is given up, and the node says what is wrong rather than that it is late.
     @Test func oneKubeletThatDoesNotReact() async throws {

@@ -2,7 +2,7 @@ import FleetSystem
 import Testing
 
 /// Clusters of three members restored as one: afterwards all serve the restored data, or all the old.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct MembersTests {
     @Test(arguments: [
         ["--kind", "external", "--layout", "debian"], ["--kind", "external", "--layout", "kubespray"],

@@ -4,7 +4,7 @@ import Testing
 /// The coordinator and the network fail while an agent, alive, is at a step of a restore. Once the snapshot is on the
 /// node the restore needs nobody: it goes on, and the coordinator learns of it afterwards. Before that it waits, with
 /// nothing touched, for as long as an hour.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct OutageTests {
     static let external =
         CrashTests.prepare + ["stop-etcd", "switch-files", "start-etcd", "verify", "finish"]

@@ -2,7 +2,7 @@ import FleetSystem
 import Testing
 
 /// The nights when the coordinator's host is lost, with the very commands of Coordinator/RECOVERY.md.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct RecoveryTests {
     private static let document =
         "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")

@@ -2,7 +2,7 @@ import FleetSystem
 import Testing
 
 /// The main job on real nodes: a backup, damage, a restore, for every layout that the lab knows.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(30)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct RestoreTests {
     @Test(arguments: [
         ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"],

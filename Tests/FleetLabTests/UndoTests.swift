@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// Back behind a restore on real nodes, and the old data signed off.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(20)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct UndoTests {
     @Test(arguments: [
         ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"], ["--kind", "external", "--layout", "rpm"],
@@ -135,7 +135,7 @@ extension LabFleet {
 }
 
 /// What a restore replaces, saved before it.
-@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(20)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct SafetySnapshotTests {
     @Test func whatWasReplacedCanBeRestored() async throws {
         try await LabFleet.with { fleet in
@@ -176,7 +176,7 @@ struct SafetySnapshotTests {
 private let bumpingEtcd = getenv("ETCD3516_DIR").map { String(cString: $0) }
 
 /// Revisions on nodes whose etcd and tools can bump them (ETCD3516_DIR).
-@Suite(.serialized, .enabled(if: Lab.isAvailable && bumpingEtcd != nil), .timeLimit(.minutes(10)))
+@Suite(.serialized, .enabled(if: Lab.isAvailable && bumpingEtcd != nil), .timeLimit(.minutes(45)))
 struct RevisionLabTests {
     @Test func aWatcherOfThreeMembersIsToldToListAgain() async throws {
         try await LabFleet.with { fleet in
