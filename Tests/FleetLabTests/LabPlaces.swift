@@ -1,5 +1,5 @@
-/// How many labs are up at once (a test that waits for its turn needs a time limit that bears it): with all of them, a machine of two cores boots nodes for minutes, and what has to react
-/// within a time is late.
+/// How many labs are up at once: with all of them, a machine of two cores boots nodes for minutes, and what has to react
+/// within a time is late. A test that waits for its turn needs a time limit that bears it.
 actor LabPlaces {
     static let shared = LabPlaces(count: 5)
 
