@@ -76,12 +76,21 @@ struct EtcdClient: Sendable {
         // It exits 1 when unhealthy; the answer itself says why.
         let outcome = try run(["endpoint", "health"], .seconds(20))
         let health = try? JSON.decode([Answers.Health].self, from: outcome.output).first
-        guard outcome.succeeded, health?.health == true else {
+        guard (outcome.succeeded && health?.health == true) || servesBesideAlarm() else {
             throw FleetError(
                 .unhealthy, "etcd at \(endpoint) is not healthy: \(health?.error ?? outcome.complaint)",
                 hint: "see etcd's own log; a member without a quorum or with an alarm can't be served from",
                 retryable: true)
         }
+    }
+
+    /// From 3.5 on etcdctl calls a member unhealthy for any alarm. With NOSPACE it refuses writes and serves all else; it is
+    /// in many a snapshot, and the reason for many a restore.
+    private func servesBesideAlarm() -> Bool {
+        guard let alarms = try? alarms(), !alarms.isEmpty, alarms.allSatisfy({ $0.kind == .noSpace }) else {
+            return false
+        }
+        return (try? call(["get", "health", "--keys-only"])) != nil
     }
 
     func members() throws(FleetError) -> [Member] {

@@ -15,6 +15,7 @@ struct CleanupRun: Sendable {
             let result = try await onDisk { () throws(FleetError) in
                 let done = try UndoPlanner.committed(
                     try UndoPlanner.journal(paths, cleanup.restored), cleanup.restored)
+                try Self.checkLater(paths, done, cleanup.restored)
                 // Without knowing what is in force nothing is removed: an error of discovery is one here.
                 let found = try discover()
                 return try OldDirectories(done: done, restored: cleanup.restored)
@@ -24,6 +25,19 @@ struct CleanupRun: Sendable {
         } catch {
             return JobOutcome(
                 result: .failed, error: error, summary: "not cleaned up: \(error.message)")
+        }
+    }
+
+    /// What an older restore left may have been in force again since, and be the old data of a later one.
+    private static func checkLater(_ paths: AgentPaths, _ done: RestoreWork, _ restored: String) throws(FleetError) {
+        let old = Set(done.directories.map(\.old))
+        for job in try FileSystem.list(paths.jobs) where job > restored {
+            guard let later = try? UndoPlanner.committed(try UndoPlanner.journal(paths, job), job),
+                let shared = later.directories.map(\.old).first(where: old.contains)
+            else { continue }
+            throw FleetError(
+                .inForce, "\(shared) is what the later restore \(job) keeps to go back to",
+                hint: "nothing was removed; sign that one off instead: fleetctl restore cleanup \(job)")
         }
     }
 

@@ -31,6 +31,7 @@ struct OldDirectories: Sendable {
             // Moved aside first, so that half of it is never taken for the old data.
             for path in [directory, aside(directory)] where try FileSystem.status(path, following: false) != nil {
                 try checkMounts(path)
+                if path == directory { try checkContents(path) }
                 present.append(path)
                 result.removed.append((path, try FileSystem.treeSize(path)))
             }
@@ -75,6 +76,36 @@ struct OldDirectories: Sendable {
             }
             place = FileSystem.parent(of: place)
         }
+    }
+
+    /// A volume may hold more than etcd's data, and people save snapshots where etcd can write: what etcd did not make there
+    /// is not removed with it.
+    private func checkContents(_ path: String) throws(FleetError) {
+        let data = [(done.plan.oldDataDir, false)] + (done.plan.oldWalDir.map { [($0, true)] } ?? [])
+        var places = [path]
+        for (place, _) in data where remainder(of: place, below: path).map({ !$0.isEmpty }) ?? false {
+            places.append(place)
+        }
+        for place in places {
+            guard try FileSystem.status(place, following: false)?.kind == .directory else { continue }
+            let strange = try FileSystem.list(place).filter { name in
+                !data.contains { directory, isWal in
+                    let entry = "\(place)/\(name)"
+                    if directory == place { return isWal ? Self.isWal(name) : name == "member" }
+                    return entry == directory || remainder(of: directory, below: entry) != nil
+                }
+            }
+            guard strange.isEmpty else {
+                throw FleetError(
+                    .notEtcds,
+                    "\(place) holds what etcd did not make: \(strange.sorted().prefix(5).joined(separator: ", "))",
+                    hint: "nothing was removed; move that away if it is of use, then run the cleanup again")
+            }
+        }
+    }
+
+    private static func isWal(_ name: String) -> Bool {
+        name.hasSuffix(".wal") || name.hasSuffix(".tmp") || name.hasSuffix(".broken")
     }
 
     /// In force, or above or below what is.

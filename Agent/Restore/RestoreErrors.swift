@@ -22,6 +22,8 @@ extension FleetError.Code {
     public static let oldDataGone: Self = "old-data-gone"
     /// A directory that is to be removed is one that etcd is configured for, or works in.
     public static let inForce: Self = "in-force"
+    /// Something that etcd did not make is where its old data is.
+    public static let notEtcds: Self = "not-etcds"
     public static let symbolicLink: Self = "symbolic-link"
     public static let mountPoint: Self = "mount-point"
     /// The journal of a restore can't be read any more.

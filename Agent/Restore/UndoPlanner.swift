@@ -49,6 +49,9 @@ enum UndoPlanner {
             holdingDirectory: work.holdingDirectory.isEmpty ? nil : work.holdingDirectory, changes: changes, steps: [])
         (plan.oldMemberID, plan.oldClusterID) = (done.plan.memberID, done.plan.clusterID)
         plan.liveRevision = done.plan.liveRevision
+        plan.revisions =
+            "revisions are those of before the restore again: watchers would see them go back; restart the clients of this etcd "
+            + "that this node does not"
         plan.oldDirectories = work.directories.map(\.old)
         plan.undoes = undo.restored
         work.plan = plan

@@ -61,7 +61,7 @@ extension Catalogue {
     }
 
     /// etcd's cluster id that `cluster` should have, where `id` is not it. nil: `id` is the first one, or is known, or
-    /// a restore that succeeded since the last snapshot explains that there is a new one.
+    /// a restore that succeeded since the last snapshot, and did not tell which id it made, explains that there is a new one.
     ///
     /// Decided once, before a snapshot is committed, and kept in its record: a catalogue that is rebuilt has no history.
     func expectedIdentity(_ id: String, cluster: String) throws(FleetError) -> String? {
@@ -71,6 +71,8 @@ extension Catalogue {
         let isExplained: Bool? = try db.first(
             """
             SELECT EXISTS (SELECT 1 FROM jobs WHERE cluster = ?1 AND kind = 'restore' AND NOT dry_run
+                AND NOT EXISTS (SELECT 1 FROM restores r WHERE r.job = jobs.id
+                    AND json_extract(r.plan, '$.clusterID') IS NOT NULL)
                 AND cleans IS NULL AND state = 'succeeded' AND finished >= (SELECT coalesce(max(stored), 0) FROM snapshots
                     WHERE cluster = ?1 AND condition <> 'foreign' AND json_extract(record, '$.imported') IS NULL
                         AND coalesce(json_extract(record, '$.verification.totalFindings'), 0) = 0)) AS explained

@@ -68,7 +68,17 @@ extension Catalogue {
             WHERE cluster = ? AND condition IN ('verified', 'missing')
             """, cluster
         ) { row throws(FleetError) in try row["known"] }
-        return RevisionBump(lastKnown: max(known ?? own, own), snapshot: own)
+        // A restore that was undone since, or whose etcd died before it was backed up, went as far.
+        let reached: [Int64] = try db.all(
+            """
+            SELECT json_extract(operation, '$.restore._0.bump.lastKnown') AS known,
+                json_extract(operation, '$.restore._0.bump.snapshot') AS own
+            FROM jobs WHERE cluster = ? AND kind = 'restore' AND NOT dry_run AND known IS NOT NULL
+            """, cluster
+        ) { row throws(FleetError) in
+            RevisionBump(lastKnown: try row["known"], snapshot: try row["own"]).target
+        }
+        return RevisionBump(lastKnown: max(known ?? own, own, reached.max() ?? 0), snapshot: own)
     }
 
     func safety(_ order: RestoreOrder) throws(FleetError) -> SafetySnapshot? {

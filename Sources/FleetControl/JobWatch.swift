@@ -4,6 +4,9 @@ internal import FleetSystem
 
 /// Follows a job to its end.
 enum JobWatch {
+    /// Bytes; nine members with their plans are far below it.
+    private static let recordLimit = 64 << 20
+
     /// Calls `each` for every event, those of the past included, and returns the job as it ended. A lost connection is
     /// taken up again: the job goes on without us.
     static func follow(
@@ -16,6 +19,8 @@ enum JobWatch {
             do throws(FleetError) {
                 let stream = try await control.connected().open(
                     ControlMethod.watchJob, try JSON.encode(NameRequest(name: id)), ends: true)
+                // A record may be longer than a frame: then it comes in pieces, of which the end has the last.
+                var record: [UInt8] = []
                 while true {
                     switch try await stream.receive() {
                     case .message(let bytes):
@@ -28,8 +33,13 @@ enum JobWatch {
                         guard event.sequence > seen[event.job, default: 0] else { continue }
                         seen[event.job] = event.sequence
                         each(event)
-                    case .end(let body): return try JSON.decode(JobRecord.self, from: body)
-                    case .data: throw FleetError(.protocolViolation, "bytes in a job's events")
+                    case .data(let piece):
+                        guard record.count + piece.count <= Self.recordLimit else {
+                            throw FleetError(
+                                .protocolViolation, "a job's record of more than \(Self.recordLimit) bytes")
+                        }
+                        record += piece
+                    case .end(let last): return try JSON.decode(JobRecord.self, from: record + last)
                     }
                 }
             } catch {

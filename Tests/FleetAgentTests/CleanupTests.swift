@@ -23,6 +23,7 @@ import Testing
                     operation: .restore(restore)))
             let root = tree.root
             done.directories = done.directories.map { .init(old: root + $0.old, new: root + $0.new) }
+            done.plan.oldDataDir = root + done.plan.oldDataDir
             for path in [old, new] { try FileSystem.makeDirectories(path + "/member/snap") }
             try FileSystem.writeDurably(old + "/member/snap/db", Array("old".utf8))
         }
@@ -34,6 +35,9 @@ import Testing
             found.files = NodeFiles()
             return found
         }
+
+        /// etcd's own data is there, and something of somebody else beside it.
+        func addSnapshotBeside() throws { try FileSystem.writeDurably(old + "/snap.db", Array("by hand".utf8)) }
 
         func remove(
             inForce path: String? = nil, _ processes: [EtcdProcess] = [], dryRun: Bool = false
@@ -48,6 +52,19 @@ import Testing
                 return nil
             } catch { return FleetError(error).code }
         }
+    }
+
+    /// kubectl exec etcd -- etcdctl snapshot save /var/lib/etcd/snap.db: it is the only place that can be written there.
+    @Test func whatEtcdDidNotMakeStays() throws {
+        let node = try Node()
+        try node.addSnapshotBeside()
+        for dryRun in [true, false] {
+            #expect { try node.remove(dryRun: dryRun) } throws: { error in
+                (error as? FleetError)?.code == .notEtcds && (error as? FleetError)?.message.contains("snap.db") == true
+            }
+        }
+        #expect(try FileSystem.read(node.old + "/snap.db") == Array("by hand".utf8))
+        #expect(FileSystem.exists(node.old + "/member/snap/db"))
     }
 
     @Test func theOldDirectoryGoesAndNothingElse() throws {

@@ -7,9 +7,9 @@ import Testing
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct OutageTests {
     static let external =
-        CrashTests.prepare + ["stop-etcd", "switch-files", "start-etcd", "verify", "finish"]
+        ["safety-snapshot"] + CrashTests.prepare + ["stop-etcd", "switch-files", "start-etcd", "verify", "finish"]
     static let stacked =
-        CrashTests.prepare + [
+        ["safety-snapshot"] + CrashTests.prepare + [
             "stop-control-plane", "switch-files", "start-etcd", "verify", "start-control-plane", "finish",
         ]
 

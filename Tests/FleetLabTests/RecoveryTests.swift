@@ -98,7 +98,7 @@ struct RecoveryTests {
             // The store alone, and the paper.
             try await lose(fleet, keeping: "store")
             let alone = try await follow("`keys/` is lost", fleet)
-            #expect(alone.contains("the authority is new") && alone.contains("2 snapshots are in the"), "\(alone)")
+            #expect(alone.contains("the authority is new") && alone.contains("3 snapshots are in the"), "\(alone)")
             #expect(try await fleet.attempt("hub", "ls", "\(Self.directory)/recovery.txt").status != 0)
             try await start(fleet)
             try await enrolAgain("one", fleet)
