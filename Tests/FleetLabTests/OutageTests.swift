@@ -38,7 +38,8 @@ struct OutageTests {
     /// The cable is out from the beginning of the step until the restore has ended on the node.
     @Test func cablePulledAtEveryStep() async throws {
         try await restoring(["--kind", "external", "--layout", "kubespray"]) { fleet, snapshot in
-            for step in Self.external {
+            // What is saved first has to reach the coordinator before anything is touched.
+            for step in Self.external where step != "safety-snapshot" {
                 let point = step == "fetch" ? "fetch:after" : "\(step):before"
                 try await fleet.etcdctl("one", "put", "/state", step)
                 try await fleet.hold("one", at: [point])
@@ -90,7 +91,8 @@ struct OutageTests {
             try await fleet.etcdctl("one", "put", "/state", "old")
             let data = try await fleet.dataDirectory("one")
             try await fleet.slowDown("hub", megabitsASecond: 16)
-            async let restoring = fleet.tryFleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "30s")
+            async let restoring = fleet.tryFleetctl(
+                "restore", "one", "--at", "latest", "--yes", "--wait", "30s", "--no-safety-snapshot")
 
             try await fleet.fetched("one", more: 2 << 20)
             try await fleet.killCoordinator()
