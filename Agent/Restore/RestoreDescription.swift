@@ -60,7 +60,7 @@ extension RestoreWork {
     var success: String {
         guard undoes == nil else {
             return "undone: \(plan.newDataDir) is in force again; what was written since the restore is kept in "
-                + "\(plan.oldDataDir)\(kubeadmNote)"
+                + "\(plan.oldDataDir); it begins at \(plan.revisions ?? "its own revisions")\(kubeadmNote)"
         }
         return success(of: snapshot)
     }

@@ -50,7 +50,7 @@ enum UndoPlanner {
         (plan.oldMemberID, plan.oldClusterID) = (done.plan.memberID, done.plan.clusterID)
         plan.liveRevision = done.plan.liveRevision
         plan.revisions =
-            "revisions are those of before the restore again: watchers would see them go back; restart the clients of this etcd "
+            "the revisions of before the restore: watchers would see them go back; restart the clients of this etcd "
             + "that this node does not"
         plan.oldDirectories = work.directories.map(\.old)
         plan.undoes = undo.restored
