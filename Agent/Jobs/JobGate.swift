@@ -2,8 +2,8 @@ internal import FleetCrypto
 internal import FleetProtocol
 internal import FleetSystem
 
-/// Decides whether an envelope is a job, or a decision about one, for this node and now. Nothing of it is looked at before its signature is known
-/// to be good, and what is decoded is the bytes that were signed. That it comes for the first time, `JobCounter` sees to.
+/// Decides whether an envelope is a job for this node and now, or a decision about one. Nothing of it is looked at before
+/// its signature is known to be good, and what is decoded is the bytes that were signed. That it comes for the first time, `JobCounter` sees to.
 struct JobGate: Sendable {
     var node: String
     var cluster: String
@@ -13,7 +13,12 @@ struct JobGate: Sendable {
     /// - Throws: `bad-signature`, `wrong-node`, `expired-job`, `malformed`.
     func open(_ envelope: Envelope, now: Timestamp) throws(FleetError) -> Job {
         let job = try envelope.job(verifiedBy: key)
-        try check(job.id, node: job.node, cluster: job.cluster, expires: job.expires, now)
+        try check(job.id, node: job.node, cluster: job.cluster)
+        guard now <= job.expires else {
+            throw FleetError(
+                .expiredJob, "job \(job.id) expired at \(job.expires)",
+                hint: "start it again; if this repeats, compare the clocks of the node and the coordinator")
+        }
         // What a job says is used in file names and waits.
         let isValid =
             switch job.operation {
@@ -40,28 +45,21 @@ struct JobGate: Sendable {
         try envelope.job(verifiedBy: key).operation
     }
 
-    /// - Throws: as for a job.
-    func openDecision(_ envelope: Envelope, now: Timestamp) throws(FleetError) -> JobDecision {
+    /// - Throws: as for a job, without its time.
+    func openDecision(_ envelope: Envelope) throws(FleetError) -> JobDecision {
         let decision = try envelope.decision(verifiedBy: key)
-        try check(decision.job, node: decision.node, cluster: decision.cluster, expires: decision.expires, now)
+        try check(decision.job, node: decision.node, cluster: decision.cluster)
         guard Identifier.isValid(decision.job) else {
             throw FleetError(.malformed, "the decision names no job", hint: "upgrade the coordinator")
         }
         return decision
     }
 
-    private func check(
-        _ job: String, node theirs: String, cluster theirCluster: String, expires: Timestamp, _ now: Timestamp
-    ) throws(FleetError) {
+    private func check(_ job: String, node theirs: String, cluster theirCluster: String) throws(FleetError) {
         guard theirs == node, theirCluster == cluster else {
             throw FleetError(
                 .wrongNode, "job \(job) is for node \(theirs) of \(theirCluster), not for \(node) of \(cluster)",
                 hint: "see that no two nodes were enrolled from one image")
-        }
-        guard now <= expires else {
-            throw FleetError(
-                .expiredJob, "job \(job) expired at \(expires)",
-                hint: "start it again; if this repeats, compare the clocks of the node and the coordinator")
         }
     }
 }

@@ -93,7 +93,7 @@ actor JobRunner {
     ///
     /// - Throws: the refusal; `busy` for a job that is just being accepted.
     func decide(_ envelope: Envelope) async throws(FleetError) -> DecideReply {
-        let decision = try gate.openDecision(envelope, now: .now())
+        let decision = try gate.openDecision(envelope)
         let (paths, counter, id) = (self.paths, self.counter, decision.job)
         let isOnDisk = try await onDisk { () throws(FleetError) in
             try FileSystem.makeDirectories(paths.jobs)

@@ -38,11 +38,11 @@ final class Journal<Record: Codable & Sendable>: Sendable {
     /// The records of a journal that is not to be continued.
     static func records(_ path: String) throws(FleetError) -> [Record] { try read(path).records }
 
-    /// What is whole in a damaged journal, and how many bytes are not.
+    /// What is whole in a damaged journal, and how many lines are not.
     static func salvage(_ path: String) throws(FleetError) -> (records: [Record], lost: Int) {
         var result: (records: [Record], lost: Int) = ([], 0)
         for line in try FileSystem.read(path, limit: limit).split(separator: UInt8(ascii: "\n")) {
-            if let record = decode(line) { result.records.append(record) } else { result.lost += line.count }
+            if let record = decode(line) { result.records.append(record) } else { result.lost += 1 }
         }
         return result
     }

@@ -22,7 +22,8 @@ struct NodeName: Hashable, Sendable, CustomStringConvertible {
     var description: String { "\(cluster)/\(node)" }
 }
 
-/// What one job may tell: an agent that went wild must not fill the coordinator's disk.
+/// What one job may tell: an agent that went wild must not fill the coordinator's disk. What a decision or an end waits for
+/// has room of its own, behind however many events of an agent that was killed again and again.
 enum EventLimits {
     static let count = 10_000
     /// Of one event as JSON.
@@ -30,4 +31,9 @@ enum EventLimits {
     /// The last one may carry a restore's plan with the files that it changes; no frame holds more.
     static let outcomeBytes = 256 << 10
     static let totalBytes = 8 << 20
+}
+
+extension JobEvent {
+    /// Without it a job would never come to its end.
+    var isWanted: Bool { kind == .reached || kind == .held || kind == .outcome }
 }

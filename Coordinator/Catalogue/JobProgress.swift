@@ -23,7 +23,7 @@ extension Catalogue {
     /// - Throws: `not-found` for a job that is not this node's, `malformed`.
     func receive(_ event: JobEvent, from node: NodeName) throws(FleetError) -> JobEffect {
         try checkOwner(event.job, node)
-        guard (1...EventLimits.count).contains(event.sequence) else {
+        guard event.sequence > 0, event.isWanted || event.sequence <= EventLimits.count else {
             throw FleetError(.malformed, "an event of job \(event.job) has the number \(event.sequence)")
         }
         let known: Bool? = try db.first(
@@ -40,7 +40,7 @@ extension Catalogue {
             try db.first("SELECT coalesce(sum(length(event)), 0) AS total FROM job_events WHERE job = ?", event.job) {
                 row throws(FleetError) in try row["total"]
             } ?? 0
-        guard size <= limit, before + size <= EventLimits.totalBytes else {
+        guard size <= limit, before + size <= EventLimits.totalBytes * (event.isWanted ? 2 : 1) else {
             throw FleetError(
                 .malformed, "event \(event.sequence) of job \(event.job) has \(size) bytes, behind \(before) of others")
         }
@@ -81,8 +81,15 @@ extension Catalogue {
             effects.append(try advance(job.id, .tick(isConnected: connected.contains(name))))
         }
         // An agent may have been unable to take a decision: its disk was full, say.
-        for id in try openRestores() { effects.append(JobEffect(decide: try memberJobs(id).map(\.id))) }
+        for id in try undecidedRestores() { effects.append(JobEffect(decide: try memberJobs(id).map(\.id))) }
         return effects.filter { $0 != JobEffect() }
+    }
+
+    /// Inside a transaction: what was open on an agent that is revoked is over, and nobody waits for it.
+    func revoked(_ node: NodeName) throws(FleetError) -> [JobEffect] {
+        try openJobs(where: "cluster = ? AND node = ?", node.cluster, node.node).map { job throws(FleetError) in
+            try advanceInside(job.id, .revoked)
+        }
     }
 
     func owner(_ id: String) throws(FleetError) -> NodeName {
@@ -102,47 +109,51 @@ extension Catalogue {
     // MARK: the machine and its rows
 
     private func advance(_ id: String, _ input: JobMachine.Input) throws(FleetError) -> JobEffect {
-        try db.transaction { () throws(FleetError) in
-            var before = try machine(id)
-            if before.kind == .drill, case .event(let event, isNew: true) = input {
-                before.objection = try objection(to: event)
-            }
-            var machine = before
-            let commands = machine.handle(input, at: now)
-            if machine != before { try save(machine, id, started: before.state) }
-            var effect = JobEffect()
-            var closed: (state: JobState, error: FleetError?)?
-            for command in commands {
-                switch command {
-                case .deliver:
-                    if try isRecalled(id) { effect.decide = [id] } else { effect.deliver = try message(id) }
-                case .renew:
-                    try renew(id, machine)
-                    effect.deliver = try message(id)
-                case .record(let event): try insert(event, kind: machine.kind)
-                case .close(let state, let error):
-                    try close(id, machine, error)
-                    effect.closed = try job(id)
-                    closed = (state, error)
-                }
-            }
-            if let part = try part(id) {
-                if part.isAlone {
-                    if closed != nil { try concludeAlone(part.restore, &effect) }
-                } else {
-                    let event: JobEvent? = if case .event(let event, isNew: true) = input { event } else { nil }
-                    let news = RestoreWords.records(node: part.node, event: event, closed: closed)
-                    if !news.isEmpty { try advance(restore: part.restore, news, &effect) }
-                }
-            }
-            return effect
+        try db.transaction { () throws(FleetError) in try advanceInside(id, input) }
+    }
+
+    /// Inside a transaction.
+    private func advanceInside(_ id: String, _ input: JobMachine.Input) throws(FleetError) -> JobEffect {
+        var before = try machine(id)
+        if before.kind == .drill, case .event(let event, isNew: true) = input {
+            before.objection = try objection(to: event)
         }
+        var machine = before
+        let commands = machine.handle(input, at: now)
+        if machine != before { try save(machine, id, started: before.state) }
+        var effect = JobEffect()
+        var closed: (state: JobState, error: FleetError?)?
+        for command in commands {
+            switch command {
+            case .deliver:
+                if try isRecalled(id) { effect.decide = [id] } else { effect.deliver = try message(id) }
+            case .renew:
+                try renew(id, machine)
+                effect.deliver = try message(id)
+            case .record(let event): try insert(event, kind: machine.kind)
+            case .close(let state, let error):
+                try close(id, machine, error)
+                effect.closed = try job(id)
+                closed = (state, error)
+            }
+        }
+        if let part = try part(id) {
+            if part.isAlone {
+                if closed != nil { try concludeAlone(part.restore, &effect) }
+            } else {
+                let event: JobEvent? = if case .event(let event, isNew: true) = input { event } else { nil }
+                let news = RestoreWords.records(node: part.node, event: event, closed: closed)
+                if !news.isEmpty { try advance(restore: part.restore, news, &effect) }
+            }
+        }
+        return effect
     }
 
     private func machine(_ id: String) throws(FleetError) -> JobMachine {
         let found = try db.first(
             """
-            SELECT j.kind, j.state, j.created, j.last_heard, j.agents_word, a.number, a.counter, a.issued, a.expires,
+            SELECT CASE WHEN j.cleans IS NULL THEN j.kind ELSE 'cleanup' END AS kind, j.state, j.created, j.last_heard,
+                j.agents_word, a.number, a.counter, a.issued, a.expires,
                 EXISTS (SELECT 1 FROM snapshots s WHERE s.id = j.snapshot AND s.job = j.id
                     AND s.condition IN ('verified', 'foreign')) AS stored
             FROM jobs j JOIN job_attempts a ON a.job = j.id WHERE j.id = ? ORDER BY a.number DESC LIMIT 1

@@ -51,6 +51,10 @@ extension Catalogue {
             (record.undoes, record.cleans) = (undoes, cleans)
             if !dryRun, cleans == nil {
                 record.decision = transaction.decision
+                if case .wait(let phase?) = transaction.next() {
+                    record.waitsFor = transaction.waiting(for: phase)
+                    record.deadline = try self.deadline(id, phase)
+                }
                 if detailed { record.events = try self.decisions(id) }
             }
             return record
@@ -58,9 +62,10 @@ extension Catalogue {
     }
 
     private func decisions(_ id: String) throws(FleetError) -> [JobEvent] {
-        try restoreRecords(id).compactMap { sequence, time, record in
+        let plan = try restorePlan(id)
+        return try restoreRecords(id).compactMap { sequence, time, record in
             guard case .decided(let decision) = record else { return nil }
-            return RestoreWords.event(decision, restore: id, sequence: sequence, time: time)
+            return RestoreWords.event(decision, plan, restore: id, sequence: sequence, time: time)
         }
     }
 }

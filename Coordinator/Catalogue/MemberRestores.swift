@@ -89,12 +89,8 @@ extension Catalogue {
         var effects: [JobEffect] = []
         for id in try openRestores() {
             let transaction = try transaction(id)
-            guard case .wait(let phase?) = transaction.next(),
-                let limit = PhaseLimit.limit(phase, wait: try restorePlan(id).waitSeconds)
+            guard case .wait(let phase?) = transaction.next(), let deadline = try deadline(id, phase), now >= deadline
             else { continue }
-            // While the coordinator was away nobody could tell it anything.
-            let began = max(try began(id, phase), opened)
-            guard now >= began.adding(limit) else { continue }
             effects.append(
                 try db.transaction { () throws(FleetError) in
                     var effect = JobEffect()
@@ -105,8 +101,15 @@ extension Catalogue {
         return effects
     }
 
+    /// When a phase is over that not all members have ended by then; nil for the last, which is waited for.
+    func deadline(_ id: String, _ phase: RestorePhase) throws(FleetError) -> Timestamp? {
+        guard let limit = PhaseLimit.limit(phase, of: try restorePlan(id)) else { return nil }
+        // While the coordinator was away nobody could tell it anything.
+        return max(try began(id, phase), opened).adding(limit)
+    }
+
     /// What a member is to be told now, with a counter of its own; nil when it knows. Nothing is signed before this.
-    func nextDecision(_ job: String, lifetime: Duration) throws(FleetError) -> JobDecision? {
+    func nextDecision(_ job: String) throws(FleetError) -> JobDecision? {
         guard let part = try part(job), !part.isAlone else { return nil }
         let transaction = try transaction(part.restore)
         guard transaction.isToBeTold(part.node) else { return nil }
@@ -114,8 +117,7 @@ extension Catalogue {
         return try db.transaction { () throws(FleetError) in
             let counter = try raiseCounter(NodeName(cluster: cluster, node: part.node))
             return JobDecision(
-                job: job, node: part.node, cluster: cluster, counter: counter, expires: now.adding(lifetime),
-                decision: transaction.decision)
+                job: job, node: part.node, cluster: cluster, counter: counter, decision: transaction.decision)
         }
     }
 
@@ -132,6 +134,18 @@ extension Catalogue {
         try db.all("SELECT id FROM member_restores WHERE finished IS NULL AND NOT dry_run AND cleans IS NULL") {
             row throws(FleetError) in try row["id"]
         }
+    }
+
+    /// Restores of which a member may wait for a decision: the open ones, and of each cluster the last one if it is stuck.
+    /// One that no member asks about costs a look a tick, and no more.
+    func undecidedRestores() throws(FleetError) -> [String] {
+        try db.all(
+            """
+            SELECT id FROM member_restores m WHERE NOT dry_run AND cleans IS NULL AND (finished IS NULL OR state = 'stuck'
+                AND NOT EXISTS (SELECT 1 FROM member_restores l WHERE l.cluster = m.cluster AND l.created > m.created
+                    AND NOT l.dry_run AND l.cleans IS NULL))
+            """
+        ) { row throws(FleetError) in try row["id"] }
     }
 
     func restorePlan(_ id: String) throws(FleetError) -> Operation.Restore {
@@ -188,7 +202,7 @@ extension Catalogue {
             "INSERT INTO restore_records (restore, sequence, time, record) VALUES (?, ?, ?, ?)", id, sequence, now,
             try JSON.text(record))
         guard case .decided(let decision) = record else { return }
-        let event = RestoreWords.event(decision, restore: id, sequence: sequence, time: now)
+        let event = RestoreWords.event(decision, try restorePlan(id), restore: id, sequence: sequence, time: now)
         effect.news.append(event)
         effect.decide = try memberJobs(id).map(\.id)
         var act = Act("restore.decide", by: "coordinator", cluster: try restoreCluster(id), subject: id)
@@ -201,11 +215,12 @@ extension Catalogue {
         _ id: String, _ state: JobState, _ error: FleetError?, _ effect: inout JobEffect
     ) throws(FleetError) {
         let before = try memberRestore(id)
-        guard before.state != state else { return }
+        // Who is stuck may change, or why: the one that is named is the one to look at.
+        guard before.state != state || before.error != error else { return }
         try db.run(
-            "UPDATE member_restores SET state = ?, error = ?, finished = coalesce(finished, ?) WHERE id = ?",
+            "UPDATE member_restores SET state = ?, error = ?, finished = ? WHERE id = ?",
             state.rawValue, try error.map { value throws(FleetError) in try JSON.text(value) }, now, id)
-        var act = Act("restore.end", by: "coordinator", cluster: before.cluster, subject: id)
+        var act = Act("\(before.kind).end", by: "coordinator", cluster: before.cluster, subject: id)
         act.detail = ["state": state.rawValue, "nodes": before.node]
         act.detail["code"] = error?.code.rawValue
         act.detail["error"] = error?.message

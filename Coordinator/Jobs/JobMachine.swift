@@ -13,7 +13,7 @@ import FleetSystem
 /// - No job stays open for ever: `tick` closes what was not heard of for as long as `Limits` says.
 /// - What comes twice changes nothing the second time.
 struct JobMachine: Sendable, Equatable {
-    enum Kind: String, Sendable { case backup, restore, drill }
+    enum Kind: String, Sendable { case backup, restore, drill, cleanup }
 
     /// How long the coordinator waits before it says that it does not know.
     struct Limits: Sendable, Equatable {
@@ -26,8 +26,9 @@ struct JobMachine: Sendable, Equatable {
 
         static func limits(_ kind: Kind) -> Limits {
             switch kind {
-            case .backup: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
-            case .drill: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
+            case .backup, .drill: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
+            // Nothing that runs is touched by it, and its cluster can't be backed up until it is over.
+            case .cleanup: Limits(silence: .seconds(600), longest: .seconds(24 * 3600), attempts: 3)
             // A restore that waits for a machine to be repaired is still the same restore.
             case .restore: Limits(silence: .seconds(24 * 3600), longest: .seconds(7 * 24 * 3600), attempts: 1)
             }
@@ -48,6 +49,8 @@ struct JobMachine: Sendable, Equatable {
         case transferring
         /// Time has passed, or the coordinator has started again; `isConnected` says whether the agent is there.
         case tick(isConnected: Bool)
+        /// The agent may not connect any more, so nothing more will be heard of it.
+        case revoked
     }
 
     enum Command: Sendable, Equatable {
@@ -105,6 +108,9 @@ struct JobMachine: Sendable, Equatable {
             accept(at: now)
             return []
         case .tick(let isConnected): return tick(isConnected, at: now)
+        case .revoked:
+            guard state.isOpen else { return [] }
+            return storedAnyway() ?? close(kind == .restore ? .lost : .failed, Self.revoked(kind))
         }
     }
 
@@ -158,7 +164,7 @@ struct JobMachine: Sendable, Equatable {
             return close(.lost, Self.forgotten(kind))
         case .running:
             if let stored = storedAnyway() { return stored }
-            // Nothing of a backup or a drill is left on a node, so this one has failed for certain.
+            // Done again, all but a restore do no harm, so this one may be said to have failed.
             return close(kind == .restore ? .lost : .failed, Self.forgotten(kind))
         default: return []
         }
@@ -227,10 +233,17 @@ extension JobMachine {
             hint: advice(kind), retryable: kind != .restore)
     }
 
+    private static func revoked(_ kind: Kind) -> FleetError {
+        FleetError(
+            .jobLost, "the agent was revoked before it told how the job ended",
+            hint: kind == .restore ? "let no etcd run on that node as it is now: where it stands is not known" : nil)
+    }
+
     private static func advice(_ kind: Kind) -> String {
         switch kind {
         case .backup: "a backup changes nothing on the node: run it again"
         case .drill: "a drill changes nothing on the node: run it again"
+        case .cleanup: "no running etcd is touched by it: run it again"
         case .restore: "look at the node before anything else: its agent keeps a journal of what it did"
         }
     }

@@ -131,7 +131,9 @@ struct RestoreTransaction: Sendable, Equatable {
         guard overdue == phase else { return nil }
         return FleetError(
             .timedOut, "\(late.joined(separator: ", ")) did not end \(phase.rawValue) in time",
-            hint: "see that the agent runs there and that the node is reachable")
+            hint: phase == .prepare
+                ? "its part is cut off where it is: a slow line, or a slow disk there; nothing was stopped"
+                : "see that the agent runs there and that the node is reachable")
     }
 
     /// A person is asked for while a member is stuck; when that member goes on, so does the verdict.

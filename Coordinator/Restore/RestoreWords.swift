@@ -29,14 +29,20 @@ enum RestoreWords {
         }
     }
 
-    static func event(_ decision: RestoreDecision, restore: String, sequence: Int, time: Timestamp) -> JobEvent {
+    static func event(
+        _ decision: RestoreDecision, _ plan: FleetProtocol.Operation.Restore, restore: String, sequence: Int,
+        time: Timestamp
+    ) -> JobEvent {
         switch decision {
         case .proceed(let phase):
-            JobEvent(
-                job: restore, sequence: sequence, time: time, kind: .decided, detail: "all members: \(words(phase))",
+            let limit = PhaseLimit.limit(phase, of: plan)
+            return JobEvent(
+                job: restore, sequence: sequence, time: time, kind: .decided,
+                detail: "all members: \(words(phase))"
+                    + (limit.map { " (within \(Int($0.seconds)) s, else it is taken back)" } ?? ""),
                 phase: phase)
         case .recall(let reason):
-            JobEvent(
+            return JobEvent(
                 job: restore, sequence: sequence, time: time, kind: .decided,
                 detail: "all members: take everything back, because \(reason.message)", error: reason)
         }

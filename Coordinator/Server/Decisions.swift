@@ -14,7 +14,7 @@ extension CoordinatorServer {
         do throws(FleetError) {
             let node = try await catalogue.owner(job)
             guard let connection = await sessions.connection(node),
-                let decision = try await catalogue.nextDecision(job, lifetime: configuration.jobLifetime)
+                let decision = try await catalogue.nextDecision(job)
             else { return }
             let request = DecideRequest(envelope: try keys.signer.sign(decision))
             let reply: DecideReply

@@ -86,6 +86,9 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var members: [JobRecord]?
     /// Of such a restore: what all members were told last.
     public var decision: RestoreDecision?
+    /// Of such a restore: the nodes that it waits for, and until when before it is taken back.
+    public var waitsFor: [String]?
+    public var deadline: Timestamp?
     /// Of a member's job: how far it has come.
     public var reached: RestorePhase?
     /// The restore that this job undoes.

@@ -33,7 +33,8 @@ public enum RestoreDecision: Codable, Sendable, Equatable {
     case recall(FleetError)
 }
 
-/// The signed form of a decision: like a job it is for one node, for a time, and once.
+/// The signed form of a decision: like a job it is for one node, and once. Unlike a job it does not expire: none that was
+/// decided is ever wrong later, and a node whose clock is wrong after a reboot must learn it all the same.
 public struct JobDecision: Codable, Sendable, Equatable {
     /// The member's own job.
     public var job: String
@@ -41,17 +42,15 @@ public struct JobDecision: Codable, Sendable, Equatable {
     public var cluster: String
     /// From the same row of counters as jobs.
     public var counter: UInt64
-    public var expires: Timestamp
     public var decision: RestoreDecision
 
     public init(
-        job: String, node: String, cluster: String, counter: UInt64, expires: Timestamp, decision: RestoreDecision
+        job: String, node: String, cluster: String, counter: UInt64, decision: RestoreDecision
     ) {
         self.job = job
         self.node = node
         self.cluster = cluster
         self.counter = counter
-        self.expires = expires
         self.decision = decision
     }
 }

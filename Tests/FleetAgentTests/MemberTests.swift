@@ -154,12 +154,11 @@ import Testing
         }
 
         func decision(
-            _ counter: UInt64, job: String = "j1", node: String = "n",
-            expires: Timestamp = .now().adding(.seconds(60)), key other: PrivateKey? = nil
+            _ counter: UInt64, job: String = "j1", node: String = "n", key other: PrivateKey? = nil
         ) throws -> Envelope {
             try JobSigner(key: other ?? key).sign(
                 JobDecision(
-                    job: job, node: node, cluster: "c", counter: counter, expires: expires,
+                    job: job, node: node, cluster: "c", counter: counter,
                     decision: .recall(FleetError(.timedOut, "test"))))
         }
 
@@ -180,7 +179,7 @@ import Testing
         }
     }
 
-    @Test func aDecisionIsForThisNodeNowAndOnce() async throws {
+    @Test func aDecisionIsForThisNodeAndOnce() async throws {
         let node = try Node()
         #expect(await node.refusal(try node.decision(1, key: .generateEd25519())) == .badSignature)
         // Signed by the right key, but as something else.
@@ -189,7 +188,6 @@ import Testing
         dressed.payloadType = Envelope.decisionType
         #expect(await node.refusal(dressed) == .badSignature)
         #expect(await node.refusal(try node.decision(1, node: "m")) == .wrongNode)
-        #expect(await node.refusal(try node.decision(1, expires: .now().adding(.seconds(-1)))) == .expiredJob)
         #expect(await node.refusal(try node.decision(1, job: "../x")) == .malformed)
         #expect(try await node.runner.lastCounter() == 0)
         #expect(await node.refusal(try node.decision(7)) == nil)
@@ -215,7 +213,7 @@ import Testing
 
     @Test func onlyTheNewestDecisionCounts() async {
         func decision(_ counter: UInt64, _ decision: RestoreDecision) -> JobDecision {
-            JobDecision(job: "j", node: "n", cluster: "c", counter: counter, expires: .now(), decision: decision)
+            JobDecision(job: "j", node: "n", cluster: "c", counter: counter, decision: decision)
         }
         let box = DecisionBox()
         #expect(await box.take() == nil)
@@ -246,8 +244,7 @@ import Testing
             counter += 1
             await box.offer(
                 JobDecision(
-                    job: "j1", node: "n", cluster: "c", counter: counter, expires: .now(),
-                    decision: answers.removeFirst()))
+                    job: "j1", node: "n", cluster: "c", counter: counter, decision: answers.removeFirst()))
             return true
         }
     }

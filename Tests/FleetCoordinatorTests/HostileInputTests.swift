@@ -68,9 +68,13 @@ struct HostileInputTests {
         // A plan with the files that it changes may be long; there is only one.
         #expect(await send(3, .outcome, bytes: 200_000) == nil)
         #expect(await send(4, .outcome, bytes: 1 << 20) == .malformed)
+        // What a decision or an end waits for is taken behind however many others.
+        #expect(await send(10_002, .held) == nil)
         for sequence in 10..<500 where await send(sequence, bytes: 60_000) != nil {
             #expect(sequence > 100)
-            return
+            #expect(await send(10_003, .outcome, bytes: 200_000) == nil)
+            for more in 10_004..<10_100 where await send(more, .outcome, bytes: 200_000) != nil { return }
+            break
         }
         Issue.record("the events of one job take as much as they like")
     }

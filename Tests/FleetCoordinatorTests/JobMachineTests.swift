@@ -119,6 +119,19 @@ struct JobMachineTests {
         Row(kind: .restore, from: .running, input: .tick(isConnected: false), after: .seconds(7200), to: .running),
         Row(kind: .restore, from: .running, input: .tick(isConnected: true), after: never, to: .lost, command: "close"),
         Row(from: .failed, input: .tick(isConnected: false), after: never, to: .failed),
+        // A node that is off must not keep its cluster from being backed up for long.
+        Row(kind: .cleanup, from: .running, input: .tick(isConnected: false), after: .seconds(599), to: .running),
+        Row(
+            kind: .cleanup, from: .running, input: .tick(isConnected: false), after: .seconds(600), to: .lost,
+            command: "close"),
+        Row(kind: .cleanup, from: .running, input: unknown, to: .failed, command: "close"),
+        // Nothing more will be heard.
+        Row(from: .queued, input: .revoked, to: .failed, command: "close"),
+        Row(from: .running, input: .revoked, to: .failed, command: "close"),
+        Row(from: .running, input: .revoked, isStored: true, to: .succeeded, command: "close"),
+        Row(kind: .restore, from: .running, input: .revoked, to: .lost, command: "close"),
+        Row(kind: .restore, from: .delivered, input: .revoked, to: .lost, command: "close"),
+        Row(kind: .restore, from: .rolledBack, input: .revoked, to: .rolledBack),
         Row(from: .running, input: .transferring, to: .running),
         Row(from: .expired, input: .transferring, to: .expired),
     ]

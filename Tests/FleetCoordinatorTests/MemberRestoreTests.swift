@@ -95,7 +95,7 @@ struct MemberRestoreTests {
 
         func decision(_ restore: JobRecord, _ name: String) async throws -> RestoreDecision? {
             let job = restore.members!.first { $0.node == name }!.id
-            return try await catalogue.nextDecision(job, lifetime: .seconds(60))?.decision
+            return try await catalogue.nextDecision(job)?.decision
         }
     }
 
@@ -159,7 +159,7 @@ struct MemberRestoreTests {
         let id = restore.members![0].id
         var last = try await fleet.catalogue.message(id).counter
         for _ in 0..<3 {
-            let next = try #require(try await fleet.catalogue.nextDecision(id, lifetime: .seconds(60))).counter
+            let next = try #require(try await fleet.catalogue.nextDecision(id)).counter
             #expect(next > last)
             last = next
             try await fleet.restart()
@@ -221,7 +221,7 @@ struct MemberRestoreTests {
         let restore = try await fleet.start(wait: 30)
         try await fleet.accepted(restore)
         _ = try await fleet.all(restore, reach: .prepare)
-        let limit = PhaseLimit.limit(.quiesce, wait: 30)!
+        let limit = PhaseLimit.limit(.quiesce, of: try await fleet.catalogue.restorePlan(restore.id))!
         try await fleet.tell(restore, "n1", .reached, phase: .quiesce)
         fleet.clock.advance(limit - .seconds(1))
         #expect(try await fleet.catalogue.overdueRestores().isEmpty)
@@ -240,8 +240,83 @@ struct MemberRestoreTests {
     }
 
     /// Half a wait until a kubelet is pushed, the push with half a minute at the least, and a wait until etcd runs.
-    @Test(arguments: [10, 15, 60, 3600]) func aKubeletThatIsPushedIsNotLate(wait: Int) {
-        #expect(PhaseLimit.limit(.start, wait: wait)! > .seconds(wait / 2 + max(wait, 30) + wait))
+    @Test(arguments: [10, 15, 60, 3600]) func whatANodeDoesInTimeIsNotLate(wait: Int) {
+        var restore = FleetProtocol.Operation.Restore(
+            snapshot: Fixture.record("s1"), dryRun: false, waitSeconds: wait,
+            group: RestoreMembers.group((1...5).map { RestoreMembersTests.agent($0) }, restore: "r"))
+        #expect(PhaseLimit.limit(.start, of: restore)! > .seconds(wait / 2 + max(wait, 30) + wait))
+        // An etcd without its quorum takes what systemd gives it, and the leader lets the others go first.
+        #expect(PhaseLimit.limit(.stop, of: restore)! > .seconds(5 + max(wait, 100) + wait))
+        // 8 GB to each of five from one coordinator at 100 Mbit/s, with the safety snapshot of one before that.
+        restore.snapshot.size = 8_000_000_000
+        #expect(PhaseLimit.limit(.prepare, of: restore)! > .seconds(6 * 8_000_000_000 / 12_500_000))
+        #expect(PhaseLimit.limit(.commit, of: restore) == nil)
+    }
+
+    @Test func itSaysForWhomItWaitsAndUntilWhen() async throws {
+        let fleet = try await Fleet()
+        let restore = try await fleet.start(wait: 30)
+        try await fleet.accepted(restore)
+        _ = try await fleet.all(restore, reach: .prepare)
+        try await fleet.tell(restore, "n1", .reached, phase: .quiesce)
+        let now = try await fleet.catalogue.job(restore.id)
+        #expect(now.waitsFor == ["n2", "n3"])
+        #expect(now.deadline == fleet.clock.now.adding(.seconds(75)))
+        #expect(now.events.last?.detail?.hasSuffix("(within 75 s, else it is taken back)") == true)
+    }
+
+    /// The node is gone for good: revoking its agent says so, and the cluster is free for what comes next.
+    @Test func aMemberThatIsRevokedIsNotWaitedFor() async throws {
+        let fleet = try await Fleet()
+        let restore = try await fleet.start()
+        try await fleet.accepted(restore)
+        _ = try await fleet.all(restore, reach: .prepare)
+        let effects = try await fleet.catalogue.revoke(.agent(cluster: "a", node: "n3"), by: "root").effects
+        #expect(effects.map(\.decide.count) == [3])
+        #expect(try await fleet.decision(restore, "n1") != nil)
+        for name in ["n1", "n2"] { _ = try await fleet.end(restore, name, .rolledBack) }
+        let ended = try await fleet.catalogue.job(restore.id)
+        #expect(ended.state == .stuck && ended.finished != nil)
+        #expect(ended.error?.message == "n3: the agent was revoked before it told how the job ended")
+        #expect(try await fleet.catalogue.jobs(JobFilter(openOnly: true)).isEmpty)
+        _ = try await fleet.catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(1), by: "root")
+    }
+
+    /// One word to a member that comes back may be refused there, because its disk is full, say.
+    @Test func aMemberThatIsBackIsToldAgainUntilAnotherRestore() async throws {
+        let fleet = try await Fleet()
+        let restore = try await fleet.start()
+        try await fleet.accepted(restore)
+        _ = try await fleet.all(restore, reach: .prepare)
+        _ = try await fleet.tell(restore, "n1", .held, phase: .quiesce, error: FleetError(.noSpace, "full"))
+        for name in ["n1", "n2"] { _ = try await fleet.end(restore, name, .rolledBack) }
+        fleet.clock.advance(.seconds(8 * 24 * 3600))
+        _ = try await fleet.catalogue.tick(connected: [])
+        #expect(try await fleet.catalogue.job(restore.id).state == .stuck)
+        func told() async throws -> [String] { try await fleet.catalogue.tick(connected: []).flatMap(\.decide) }
+        #expect(try await told() == restore.members!.map(\.id))
+        #expect(try await fleet.decision(restore, "n3") == .recall(FleetError(.noSpace, "n1: full")))
+        fleet.clock.advance(.seconds(1))
+        let next = try await fleet.start()
+        #expect(try await told() == next.members!.map(\.id))
+    }
+
+    /// Two are stuck, and one of them is helped: then the other is the one to look at.
+    @Test func theErrorNamesWhoIsStuckNow() async throws {
+        let fleet = try await Fleet()
+        let restore = try await fleet.start()
+        try await fleet.accepted(restore)
+        _ = try await fleet.all(restore, reach: .prepare)
+        _ = try await fleet.tell(restore, "n3", .held, phase: .quiesce, error: FleetError(.noSpace, "full"))
+        for name in ["n1", "n2"] { _ = try await fleet.end(restore, name, .stuck) }
+        _ = try await fleet.end(restore, "n3", .rolledBack)
+        #expect(try await fleet.catalogue.job(restore.id).error?.message == "n1: test")
+        _ = try await fleet.end(restore, "n1", .rolledBack)
+        #expect(try await fleet.catalogue.job(restore.id).error?.message == "n2: test")
+        fleet.clock.advance(.seconds(60))
+        _ = try await fleet.end(restore, "n2", .rolledBack)
+        let ended = try await fleet.catalogue.job(restore.id)
+        #expect(ended.state == .rolledBack && ended.finished == fleet.clock.now)
     }
 
     /// It was given up for lost and comes back: it is told what was decided all the same, and the verdict follows.

@@ -133,8 +133,7 @@ private struct FaultMatrix {
         case .cableLong:
             try await fleet.pullCable(node)
             try await release()
-            // The coordinator's patience with a phase is a few waits.
-            try await Task.sleep(for: .seconds(5 * wait))
+            try await outlastTheDeadline()
             try await fleet.plugCable(node)
         case .powerCut:
             try await Lab.check("power-off", fleet.lab, node)
@@ -159,6 +158,17 @@ private struct FaultMatrix {
             try await fleet.exec(node, "sh", "-c", "echo '# somebody was here' >>/etc/etcd.env")
             try await release()
         case .startRefused: try await release()
+        }
+    }
+
+    /// Until all others are told to go back. The first phase has an hour, and behind the commit nobody is recalled: there
+    /// some while is enough.
+    private func outlastTheDeadline() async throws {
+        for second in 0..<(9 * wait) {
+            try await Task.sleep(for: .seconds(1))
+            let jobs = try await fleet.fleetctl("job", "list", "ha", "--limit", "1", "-o", "json").output
+            // To stop is the one phase that has more time than this.
+            if jobs.contains("\"recall\"") || second > 5 * wait && !jobs.contains("\"stop\"") { return }
         }
     }
 
