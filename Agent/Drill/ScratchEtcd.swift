@@ -44,7 +44,7 @@ final class ScratchEtcd: Sendable {
 
     var pid: Int32? { handle.pid }
 
-    /// - Throws: `drill-failed` when it ends, or is not healthy in time.
+    /// - Throws: `drill-failed` when it ends by itself; `timed-out` and `child-killed`, which the snapshot is not to blame for.
     func waitUntilHealthy(_ client: EtcdClient, within limit: Duration) throws(FleetError) {
         let deadline = ContinuousClock.now + limit
         var last = "it was never asked"
@@ -54,7 +54,7 @@ final class ScratchEtcd: Sendable {
             usleep(100_000)
         }
         throw FleetError(
-            .drillFailed, "the restored etcd was not healthy within \(Int(limit.seconds)) s: \(last)",
+            .timedOut, "the restored etcd was not healthy within \(Int(limit.seconds)) s: \(last)",
             hint: "give it more time or memory, or drill on a faster host")
     }
 
@@ -73,12 +73,12 @@ final class ScratchEtcd: Sendable {
         switch end {
         case .failure(let error): return error.during("the restored etcd")
         case .success(let outcome):
+            if outcome.signal == SIGKILL { return .killed("the restored etcd") }
             let how = outcome.status.map { "exit status \($0)" } ?? "signal \(outcome.signal ?? 0)"
             return FleetError(
                 .drillFailed, "the restored etcd ended with \(how): \(outcome.complaint)",
-                hint: outcome.signal == SIGKILL
-                    ? "the kernel may have ended it at its memory limit; see the kernel's log on that node"
-                    : "drill another snapshot; if that ends too, restore this one by hand elsewhere and look at etcd's log"
+                hint:
+                    "drill another snapshot; if that ends too, restore this one by hand elsewhere and look at etcd's log"
             )
         }
     }
@@ -109,4 +109,18 @@ final class ScratchEtcd: Sendable {
 extension FleetError.Code {
     /// The snapshot did not come to serve.
     static let drillFailed: Self = "drill-failed"
+    /// The drill broke off for reasons of its node.
+    static let drillInconclusive: Self = "drill-inconclusive"
+    /// Somebody else ended a program, the kernel most of all.
+    static let childKilled: Self = "child-killed"
+}
+
+extension FleetError {
+    static func killed(_ what: String) -> FleetError {
+        FleetError(
+            .childKilled, "\(what) was killed",
+            hint:
+                "the kernel may have ended it at its memory limit: see the kernel's log on that node, or drill elsewhere"
+        )
+    }
 }

@@ -1,5 +1,6 @@
 internal import FleetProtocol
 internal import FleetSystem
+private import Glibc
 
 /// The commands on snapshot files, which need no etcd.
 struct SnapshotTool: Sendable {
@@ -50,9 +51,11 @@ struct SnapshotTool: Sendable {
         let outcome = try Subprocess.run(
             words[0], Array(words.dropFirst()), environment: environment,
             deadline: deadline ?? Self.deadline(size))
+        guard outcome.signal != SIGKILL else { throw .killed("\(tool) snapshot restore") }
         guard outcome.succeeded else {
             throw FleetError(
-                .childFailed, "\(tool) snapshot restore failed: \(outcome.complaint)",
+                outcome.complaint.lowercased().contains("no space left on device") ? .noSpace : .childFailed,
+                "\(tool) snapshot restore failed: \(outcome.complaint)",
                 hint: "the running etcd was not touched; correct what the tool says and restore again")
         }
     }

@@ -73,11 +73,17 @@ struct DrillRun: Sendable {
             outcome = JobOutcome(
                 result: .succeeded,
                 summary: "etcd \(report.etcd) served it: revision \(figures.revision), \(figures.liveKeys) keys")
-        } catch {
+        } catch  where error.code == .drillFailed {
             outcome = JobOutcome(result: .failed, error: error, summary: "it did not restore: \(error.message)")
+        } catch {
+            // Its report would be the snapshot's verdict.
+            let reason = FleetError(
+                .drillInconclusive, "the drill broke off, which says nothing of the snapshot: \(error.message)",
+                hint: error.hint ?? "drill it again, or on another node with --on")
+            outcome = JobOutcome(result: .failed, error: reason, summary: "broke off: \(error.message)")
         }
         report.seconds = seconds(since: clock)
-        outcome.drill = report
+        if outcome.error?.code != .drillInconclusive { outcome.drill = report }
         if let etcd { _ = try? await onDisk { () throws(FleetError) in etcd.stop() } }
         return outcome
     }

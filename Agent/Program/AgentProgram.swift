@@ -10,7 +10,7 @@ public enum AgentProgram {
             .init("fleet-agent discover", "what is known of this node's etcd, and where it was found"),
             .init("fleet-agent enroll -", "join the fleet; the token comes from 'fleetctl agent token CLUSTER'"),
         ],
-        subcommands: [discoverCommand, enrollCommand, runCommand])
+        subcommands: [discoverCommand, enrollCommand, runCommand, decideCommand])
 
     static let stateOption = Command.Option(
         "state", value: "DIR", "where keys, journals and tools are kept (default \(AgentPaths.standardState))")

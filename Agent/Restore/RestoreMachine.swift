@@ -49,7 +49,7 @@ struct RestoreMachine: Sendable, Equatable {
     /// Something of the running cluster was touched, whether or not it is back by now.
     private var hasSwitched = false
     /// The phase up to which it may go.
-    private var released: RestorePhase
+    private(set) var released: RestorePhase
     private let isMember: Bool
 
     /// - Parameter isMember: of several that are restored together.
@@ -115,6 +115,9 @@ struct RestoreMachine: Sendable, Equatable {
             course = .ended(verdict, reason)
         }
     }
+
+    /// As one of several members it was told that there is no way back.
+    var isCommitted: Bool { isMember && released == .commit }
 
     /// Whether there is no way back any more. As one of several that is so from the coordinator's word on, though a step
     /// before it may have to be done again after a reboot.

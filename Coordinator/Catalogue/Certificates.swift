@@ -9,6 +9,11 @@ extension FleetError.Code {
     static let certificateExpired: Self = "certificate-expired"
 }
 
+/// A certificate of a node or of a person: which of the two is not known where it is refused.
+let newCertificate =
+    "a person logs in again ('fleetctl login -', token from 'fleetctl operator token NAME'); a node enrols again "
+    + "('fleet-agent enroll --force -', token from 'fleetctl agent token CLUSTER')"
+
 extension Catalogue {
     /// Who a client certificate belongs to. The handshake has proven that our authority signed it; this says that it
     /// is one that was given out, and still stands.
@@ -26,17 +31,17 @@ extension Catalogue {
             return (grant: grant, notAfter: notAfter, revoked: revoked)
         }
         guard let found else {
-            throw FleetError(.certificateUnknown, "this certificate is not known here", hint: "enrol again")
+            throw FleetError(.certificateUnknown, "this certificate is not known here", hint: newCertificate)
         }
         if let revoked = found.revoked {
             throw FleetError(
                 .certificateRevoked, "this certificate was revoked at \(revoked)",
-                hint: "if that was a mistake, enrol again with a new token")
+                hint: "if that was a mistake: \(newCertificate)")
         }
         guard now < found.notAfter else {
             throw FleetError(
                 .certificateExpired, "this certificate expired at \(found.notAfter)",
-                hint: "enrol again with a new token")
+                hint: newCertificate)
         }
         return found.grant
     }

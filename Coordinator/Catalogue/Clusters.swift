@@ -53,7 +53,8 @@ extension Catalogue {
     private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {
         let sql = """
             SELECT c.name, c.created,
-                (SELECT count(*) FROM agents a WHERE a.cluster = c.name) AS agents,
+                (SELECT count(*) FROM agents a WHERE a.cluster = c.name AND EXISTS (SELECT 1 FROM certificates k
+                    WHERE k.cluster = a.cluster AND k.node = a.node AND k.revoked IS NULL)) AS agents,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name
                     AND s.condition IN ('damaged', 'missing')) AS unusable,

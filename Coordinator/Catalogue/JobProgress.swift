@@ -73,6 +73,19 @@ extension Catalogue {
         return effects
     }
 
+    /// Of what an agent says that it is at, the jobs that are not known here: the catalogue is another than they were made
+    /// by.
+    func unknown(_ request: RegisterRequest) throws(FleetError) -> [String] {
+        var unknown: [String] = []
+        for id in request.activeJobs {
+            let known: Bool? = try db.first("SELECT 1 AS known FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+                try row["known"]
+            }
+            if known == nil { unknown.append(id) }
+        }
+        return unknown
+    }
+
     /// Closes what has waited for too long: called every minute or so, and once at start, when nobody is connected.
     func tick(connected: Set<NodeName>) throws(FleetError) -> [JobEffect] {
         var effects: [JobEffect] = []

@@ -114,7 +114,7 @@ final class CoordinatorServer: Sendable {
                 guard certificate.names(grant) else {
                     throw FleetError(
                         .certificateUnknown, "this certificate names another holder than the inventory does",
-                        hint: "enrol again with a new token")
+                        hint: newCertificate)
                 }
                 switch grant {
                 case .agent(let cluster, let node):

@@ -163,6 +163,25 @@ import Testing
         #expect(!FileSystem.exists(paths.spool("d1")))
     }
 
+    /// Its node ran out of memory, say: that is not the snapshot's fault, and must not stand beside it for ever.
+    @Test(.enabled(if: programs35 != nil), arguments: ["etcd", "etcdutl"])
+    func whatIsKilledSaysNothingOfTheSnapshot(_ killed: String) async throws {
+        let programs = Self.programs35!
+        let saved = try save(programs, keys: 3)
+        defer { try? FileSystem.removeTree(saved.directory) }
+        let here = saved.directory + "/programs"
+        try FileSystem.makeDirectories(here)
+        for name in ["etcd", "etcdctl", "etcdutl"] {
+            let death = "case \"$*\" in *version*) exec \(programs)/\(name) \"$@\";; *) kill -9 $$;; esac"
+            let script = "#!/bin/sh\n\(name == killed ? death : "exec \(programs)/\(name) \"$@\"")\n"
+            try FileSystem.writeDurably("\(here)/\(name)", script.utf8, mode: 0o755)
+        }
+        let (outcome, _, paths) = try await run(saved, programs: here, order: order(saved.record))
+        #expect(outcome.result == .failed && outcome.error?.code == .drillInconclusive, "\(outcome)")
+        #expect(outcome.error?.message.contains("was killed") == true && outcome.drill == nil)
+        #expect(!FileSystem.exists(paths.spool("d1")))
+    }
+
     /// The agent was killed in the middle, and nothing ended its etcd with it: the next start finds both.
     @Test(.enabled(if: RealEtcd.isInstalled)) func leavesNothingBehindAfterItsNextStart() async throws {
         let saved = try save("/usr/bin", keys: 3)

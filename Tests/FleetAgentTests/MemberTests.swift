@@ -28,6 +28,12 @@ import Testing
         return try RestorePlanner.plan(try tree.discover(), restore, job: job)
     }
 
+    /// Of this member among others.
+    static func work(_ tree: NodeTree) throws -> RestoreWork {
+        let tests = MemberTests()
+        return try tests.plan(tree, tests.group("cp1", "https://10.0.0.11:2380"))
+    }
+
     private func code(_ body: () throws -> Void) -> FleetError.Code? {
         do {
             try body()

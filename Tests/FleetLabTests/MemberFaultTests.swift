@@ -38,7 +38,7 @@ struct MemberFaultTests {
             try await fleet.eventually("the agent died") { try await !fleet.isActive(nodes[2], "fleet-agent") }
             try await Lab.check("link", fleet.lab, nodes[2], "down")
             try await fleet.disarmCrash(nodes[2])
-            try await fleet.eventually("the others are back", within: .seconds(150)) {
+            try await fleet.eventually("the others are back", within: .seconds(240)) {
                 let served = [try await fleet.value(nodes[0], "/state"), try await fleet.value(nodes[1], "/state")]
                 return served == ["old", "old"]
             }

@@ -56,6 +56,47 @@ struct RecoveryTests {
         try await fleet.waitForAgent(node)
     }
 
+    /// All members wait with etcd off, and whoever was to decide is gone with its catalogue.
+    @Test func membersThatWaitForALostCoordinator() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "kubespray"])
+            let snapshot = try await fleet.latestSnapshot("ha")
+            try await fleet.armCrash(nodes[1], "gate-stop:before")
+            // Whoever watches gives up by hand; the restore goes on without.
+            async let watching = fleet.attempt(
+                "hub", "timeout", "30", "fleetctl", "restore", "ha", "--at", snapshot, "--yes", "--wait", "60s")
+            try await fleet.eventually("the agent died") { try await !fleet.isActive(nodes[1], "fleet-agent") }
+            try await lose(fleet, keeping: "keys store")
+            try await fleet.disarmCrash(nodes[1])
+            _ = try await watching
+            _ = try await follow("`keys/` is there", fleet)
+            try await start(fleet)
+
+            let look = try await commands(after: "**A restore was under way.**", fleet)
+            for node in nodes {
+                #expect(try await !fleet.isActive(node, "etcd"))
+                var shown = ""
+                for command in look { shown += try await fleet.exec(node, "sh", "-c", command) }
+                #expect(shown.contains("has ended stop; waits for the others"), "\(node): \(shown)")
+                let refused = try await fleet.attempt(node, "fleet-agent", "decide", "commit", "--yes")
+                #expect(refused.status == 1 && refused.errors.contains("can't be committed here"), "\(refused.errors)")
+            }
+            for node in nodes {
+                try await fleet.exec(node, "fleet-agent", "decide", "recall", "--yes")
+                let token = try await fleet.fleetctl("agent", "token", "ha").output.trimmed
+                let enrolled = try await Lab.run(
+                    ["exec", fleet.lab, node, "--", "fleet-agent", "enroll", "--force", "-"], input: token + "\n")
+                #expect(enrolled.succeeded, "\(enrolled.complaint)")
+                try await fleet.exec(node, "systemctl", "start", "fleet-agent")
+            }
+            try await fleet.waitForAgent("ha", count: 3)
+            try await fleet.expectAll(nodes, "/state", "old")
+            try await fleet.eventually("it can be backed up again") {
+                try await fleet.tryFleetctl("backup", "ha").status == 0
+            }
+        }
+    }
+
     @Test func aNewCoordinator() async throws {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", ["--kind", "external", "--layout", "debian"])

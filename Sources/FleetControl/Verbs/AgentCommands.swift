@@ -41,7 +41,8 @@ let agentCommand = Command(
             for agent in agents {
                 table.add(
                     [
-                        agent.cluster, agent.node, agent.connected ? "yes" : "no", agent.lastSeen?.ago() ?? "never",
+                        agent.cluster, agent.node, agent.standing,
+                        agent.connected ? "now" : agent.lastSeen?.ago() ?? "never",
                         agent.instance?.version ?? (agent.discoveryError.map { $0.code.rawValue } ?? ""),
                         agent.instance?.topology.rawValue
                             ?? (agent.isVerifier
@@ -137,3 +138,8 @@ let operatorCommand = Command(
             return .success
         },
     ])
+
+extension AgentRecord {
+    /// "yes", "no" or "revoked".
+    fileprivate var standing: String { connected ? "yes" : certificate?.revoked != nil ? "revoked" : "no" }
+}

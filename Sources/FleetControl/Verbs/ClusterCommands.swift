@@ -102,7 +102,7 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
     for agent in detail.agents {
         terminal.print("")
         terminal.print(
-            "agent            \(agent.node), \(agent.connected ? "connected" : "not connected"), version \(agent.version ?? "unknown")"
+            "agent            \(agent.node), \(connection(agent)), version \(agent.version ?? "unknown")"
         )
         if let error = agent.discoveryError {
             terminal.print("  no etcd found  \(Terminal.clean(error.message))")
@@ -116,4 +116,9 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
         terminal.print("  endpoint       \(Terminal.clean(etcd.endpoint))")
         terminal.print("  defined in     \(Terminal.clean(etcd.manifest ?? etcd.unit ?? ""))")
     }
+}
+
+private func connection(_ agent: AgentRecord) -> String {
+    if let revoked = agent.certificate?.revoked { return "revoked at \(revoked.short)" }
+    return agent.connected ? "connected" : "not connected"
 }

@@ -24,8 +24,8 @@ let restoreCommand = Command(
         that: from 3.4.27, 3.5.10 and 3.6 on. So clients that watch list again instead of going back in time. The plan says
         by how much and why, or that the tool can't and what follows. --no-bump-revision leaves it out.
 
-        Once it has begun, it goes on by itself: interrupting this command only stops watching. 'fleetctl job show'
-        tells what became of it.
+        Once it has begun, it goes on by itself: interrupting this command (which then ends by the signal, 130 in a shell)
+        only stops watching. 'fleetctl job show' tells what became of it, for whom it waits and until when.
         """,
     arguments: [.init("CLUSTER", "the cluster to restore")],
     options: [
