@@ -110,7 +110,9 @@ struct JobMachine: Sendable, Equatable {
         case .tick(let isConnected): return tick(isConnected, at: now)
         case .revoked:
             guard state.isOpen else { return [] }
-            return storedAnyway() ?? close(kind == .restore ? .lost : .failed, Self.revoked(kind))
+            // What was never sent was never begun.
+            let isUnknown = kind == .restore && state != .queued
+            return storedAnyway() ?? close(isUnknown ? .lost : .failed, Self.revoked(isUnknown))
         }
     }
 
@@ -233,10 +235,10 @@ extension JobMachine {
             hint: advice(kind), retryable: kind != .restore)
     }
 
-    private static func revoked(_ kind: Kind) -> FleetError {
+    private static func revoked(_ isUnknown: Bool) -> FleetError {
         FleetError(
             .jobLost, "the agent was revoked before it told how the job ended",
-            hint: kind == .restore ? "let no etcd run on that node as it is now: where it stands is not known" : nil)
+            hint: isUnknown ? "let no etcd run on that node as it is now: where it stands is not known" : nil)
     }
 
     private static func advice(_ kind: Kind) -> String {

@@ -131,6 +131,7 @@ struct JobMachineTests {
         Row(from: .running, input: .revoked, isStored: true, to: .succeeded, command: "close"),
         Row(kind: .restore, from: .running, input: .revoked, to: .lost, command: "close"),
         Row(kind: .restore, from: .delivered, input: .revoked, to: .lost, command: "close"),
+        Row(kind: .restore, from: .queued, input: .revoked, to: .failed, command: "close"),
         Row(kind: .restore, from: .rolledBack, input: .revoked, to: .rolledBack),
         Row(from: .running, input: .transferring, to: .running),
         Row(from: .expired, input: .transferring, to: .expired),
