@@ -59,7 +59,7 @@ import Testing
 
         /// One thing that may happen next. `faults`: also what should not.
         mutating func step(faults: Bool) {
-            switch pick(faults ? 12 : 8) {
+            switch pick(faults ? 13 : 8) {
             case 0, 1:
                 guard coordinatorIsUp else { break }
                 if case .write(let record) = transaction.next() { write(record) }
@@ -97,6 +97,13 @@ import Testing
                 if coordinatorIsUp { if chance(20) { coordinatorIsUp = false } } else { restartCoordinator() }
             case 10:
                 if !messages.isEmpty { messages.remove(at: pick(messages.count)) }
+            case 11:
+                // Given up for lost, by silence or because its agent was revoked. It may come back all the same.
+                let name = TransactionSimulationTests.nodes[pick(3)]
+                let hasEnded = records.contains { if case .ended(name, _) = $0 { true } else { false } }
+                if coordinatorIsUp, chance(1), !hasEnded {
+                    write(.ended(node: name, .stuck(FleetError(.timedOut, "lost"))))
+                }
             default:
                 if coordinatorIsUp, case .wait(let phase?) = transaction.next(), phase < .commit, chance(3) {
                     write(.overdue(phase))
@@ -142,6 +149,7 @@ import Testing
                 let node = agent.node
                 if node.controlPlane, node.etcd == .new, !isCommitted { violation = "written to before the commit" }
                 if isCommitted, !node.newFiles { violation = "committed while a member has its old files" }
+                if isCommitted, node.etcd == .old { violation = "an old etcd runs behind the commit" }
                 if node.newFiles, !node.hasNewData { violation = "switched to data that is not there" }
             }
         }
