@@ -43,12 +43,13 @@ extension RestoreSteps {
     }
 
     /// On the way back.
-    func returnControlPlane() throws(FleetError) -> String? {
+    func returnControlPlane() throws(FleetError) -> StepReport {
         try returnManifests()
-        let note =
-            work.wasHealthy ? try asFarAsItGoes { () throws(FleetError) in try waitForControlPlane() } : nil
+        let report =
+            work.wasHealthy
+            ? try asFarAsItGoes { () throws(FleetError) in try waitForControlPlane() } : StepReport()
         try removeHoldingDirectory()
-        return note
+        return report
     }
 
     func returnManifests() throws(FleetError) {

@@ -65,6 +65,15 @@ extension RestoreWork {
         return success(of: snapshot)
     }
 
+    /// One line for the outcome of what went back.
+    func takenBack(_ remarks: [String], _ unhealthy: [String]) -> String {
+        let force =
+            hasOldData
+            ? "the \(configurationBefore) and \(plan.oldDataDir) are in force again"
+            : "the \(configurationBefore) is in force again; \(oldData)"
+        return (["rolled back: " + force] + remarks).joined(separator: "; ")
+    }
+
     /// What a rollback puts back.
     var configurationBefore: String { undoes == nil ? "old configuration" : "restored configuration" }
 
@@ -84,7 +93,11 @@ extension RestoreWork {
 
     /// A restore may follow the loss of the directory; then there is nothing that could be kept.
     var oldData: String {
-        FileSystem.exists(plan.oldDataDir)
-            ? "old data kept in \(plan.oldDataDir)" : "\(plan.oldDataDir) was gone before"
+        if hasOldData { return "old data kept in \(plan.oldDataDir)" }
+        return FileSystem.exists(plan.oldDataDir)
+            ? "\(plan.oldDataDir) held no data before" : "\(plan.oldDataDir) was gone before"
     }
+
+    /// What is there now may have been made on the way: a kubelet makes the directory of a volume, and etcd its data.
+    private var hasOldData: Bool { hadOldData ?? FileSystem.exists(plan.oldDataDir + "/member") }
 }

@@ -87,6 +87,7 @@ enum RestorePlanner {
         work.plan.initialCluster = work.initialCluster
         (work.safety, work.plan.safetySnapshot) = (safety, safety)
         work.bump = restore.bump
+        work.hadOldData = try found.files.exists(instance.dataDir + "/member")
         work.plan.oldDirectories = directories.map(\.old)
         let place: (String) throws(FleetError) -> String = { path throws(FleetError) in
             found.files.onDisk(try found.files.resolve(path))

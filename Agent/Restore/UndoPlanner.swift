@@ -30,6 +30,7 @@ enum UndoPlanner {
         (work.memberID, work.clusterID) = (old.member, old.cluster)
         work.directories = done.directories.map { .init(old: $0.new, new: $0.old) }
         work.wasHealthy = found.process != nil
+        work.hadOldData = try found.files.exists(done.plan.newDataDir + "/member")
         work.controlPlane = work.instance.topology == .externalSystemd ? [] : found.manifests.controlPlane
         if case .staticPod(_, let directory, _) = work.launch {
             work.holdingDirectory = normalised("\(FileSystem.parent(of: directory))/fleet-agent/\(job.id)")

@@ -4,7 +4,7 @@ internal import FleetSystem
 /// Whether what serves now is what was meant.
 extension RestoreSteps {
     /// - Throws: `verification-failed` with what differs, `corrupt-alarm`.
-    func verify() throws(FleetError) -> String? {
+    func verify() throws(FleetError) -> StepReport {
         try waitUntilHealthy()
         let client = try client()
         let status = try client.status()
@@ -37,7 +37,7 @@ extension RestoreSteps {
             // It comes with the snapshot and is not a fault of the restore.
             note += "; alarm \(alarm.kind) of member \(hex(alarm.member)) is on: etcdctl alarm disarm"
         }
-        return note
+        return StepReport(note: note)
     }
 
     /// - Returns: for people.

@@ -1,0 +1,73 @@
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetAgent
+
+/// The way back: what was not there before is not made, and what was not seen is not claimed.
+@Suite struct WayBackTests {
+    /// There is no systemd where these tests run, so whatever would start a unit fails here.
+    private func node(wasRunning: Bool?, hasData: Bool) throws -> RestoreStepTests.Node {
+        var node = try RestoreStepTests.Node(waitSeconds: 1)
+        (node.steps.work.wasRunning, node.steps.work.hadOldData, node.steps.work.wasHealthy) = (
+            wasRunning, hasData, false
+        )
+        if hasData { try FileSystem.makeDirectories(node.steps.work.plan.oldDataDir + "/member/snap") }
+        return node
+    }
+
+    @Test(arguments: [true, false]) func whatWasStoppedStaysStopped(_ hasData: Bool) throws {
+        let report = try node(wasRunning: false, hasData: hasData).steps.undo(.stopEtcd)
+        #expect(report.remark?.contains("etcd is stopped, as it was before") == true)
+    }
+
+    /// With initial-cluster-state=new it would begin an empty cluster there and serve that.
+    @Test(arguments: [true, nil]) func withoutDataNothingIsStarted(_ wasRunning: Bool?) throws {
+        let node = try node(wasRunning: wasRunning, hasData: false)
+        let report = try node.steps.undo(.stopEtcd)
+        #expect(report.remark?.contains("etcd was not started") == true)
+        #expect(report.unhealthy == nil)
+        // An empty directory is no data either.
+        try FileSystem.makeDirectories(node.steps.work.plan.oldDataDir)
+        #expect(try node.steps.undo(.stopEtcd).remark?.contains("etcd was not started") == true)
+        // Somebody took the data away from under a running etcd.
+        var healthy = node.steps
+        healthy.work.wasHealthy = true
+        #expect(try healthy.undo(.stopEtcd).unhealthy?.contains("etcd was not started") == true)
+    }
+
+    @Test(arguments: [true, nil]) func whatRanIsStarted(_ wasRunning: Bool?) throws {
+        let node = try node(wasRunning: wasRunning, hasData: true)
+        #expect(throws: FleetError.self) { try node.steps.undo(.stopEtcd) }
+    }
+
+    @Test func theSummarySaysWhatIsThere() throws {
+        var work = try node(wasRunning: true, hasData: true).steps.work
+        work.plan.oldDataDir = "/none/etcd"
+        #expect(work.takenBack([], []) == "rolled back: the old configuration and /none/etcd are in force again")
+        #expect(work.oldData == "old data kept in /none/etcd")
+        work.hadOldData = false
+        let gone = work.takenBack(["etcd is stopped, as it was before"], [])
+        #expect(gone.contains("the old configuration is in force again") && !gone.contains("are in force"))
+        #expect(gone.contains("/none/etcd was gone before") && gone.contains("stopped, as it was before"))
+        #expect(work.oldData == "/none/etcd was gone before")
+    }
+
+    /// Of a journal that an agent of before has begun: nothing is known but what is there.
+    @Test func aJournalOfBefore() throws {
+        let node = try node(wasRunning: nil, hasData: false)
+        var work = node.steps.work
+        work.hadOldData = nil
+        let text = String(decoding: try JSON.encode(RestoreEntry.done(.verify, note: "x")), as: UTF8.self)
+        #expect(!text.contains("remark"))
+        #expect(try JSON.decode(RestoreEntry.self, from: text.utf8) == .done(.verify, note: "x"))
+        let undone = #"{"undone":{"_0":"stop-etcd"}}"#
+        #expect(try JSON.decode(RestoreEntry.self, from: undone.utf8) == .undone(.stopEtcd))
+        let encoded = String(decoding: try JSON.encode(work), as: UTF8.self)
+        #expect(!encoded.contains("wasRunning") && !encoded.contains("hadOldData"))
+        #expect(try JSON.decode(RestoreWork.self, from: encoded.utf8) == work)
+        #expect(work.oldData.contains("was gone before"))
+        try FileSystem.makeDirectories(work.plan.oldDataDir + "/member")
+        #expect(work.oldData.contains("old data kept in"))
+    }
+}
