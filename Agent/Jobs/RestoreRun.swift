@@ -146,19 +146,21 @@ struct RestoreRun: Sendable {
     ) -> JobOutcome {
         switch verdict {
         case .succeeded:
-            JobOutcome(
+            return JobOutcome(
                 result: .succeeded,
                 summary: work.success
                     + (RestoreSteps(work: work, paths: paths).leftovers.map { "; warning: \($0)" } ?? ""),
                 plan: work.plan)
         case .failed:
-            JobOutcome(result: .failed, error: error, summary: "failed before anything was changed", plan: work.plan)
+            return JobOutcome(
+                result: .failed, error: error, summary: "failed before anything was changed", plan: work.plan)
         case .rolledBack:
-            JobOutcome(
+            return JobOutcome(
                 result: .rolledBack, error: error, summary: work.takenBack(machine.remarksBack, machine.unhealthy),
-                plan: work.plan)
+                plan: work.plan,
+                unhealthy: machine.unhealthy.isEmpty ? nil : machine.unhealthy.joined(separator: "; "))
         case .stuck:
-            JobOutcome(result: .stuck, error: error, summary: "stuck: somebody has to look", plan: work.plan)
+            return JobOutcome(result: .stuck, error: error, summary: "stuck: somebody has to look", plan: work.plan)
         }
     }
 

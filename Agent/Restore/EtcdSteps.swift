@@ -50,7 +50,7 @@ extension RestoreSteps {
             _ = try returnEtcdManifest()
             guard work.wasHealthy else { return StepReport() }
             let push = try waitForPod(work.plan.oldDataDir)
-            var report = try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
+            var report = try asFarAsItGoes("etcd") { () throws(FleetError) in try waitUntilHealthy() }
             let notes = [push, report.note].compactMap(\.self)
             report.note = notes.isEmpty ? nil : notes.joined(separator: "; ")
             return report
@@ -70,7 +70,7 @@ extension RestoreSteps {
         }
         try start(name)
         try waitForUnit(name, work.plan.oldDataDir)
-        return try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
+        return try asFarAsItGoes("etcd") { () throws(FleetError) in try waitUntilHealthy() }
     }
 
     /// What somebody had stopped stays stopped. And an etcd without data would be worse than none: in the state "new" it

@@ -71,7 +71,10 @@ extension RestoreWork {
             hasOldData
             ? "the \(configurationBefore) and \(plan.oldDataDir) are in force again"
             : "the \(configurationBefore) is in force again; \(oldData)"
-        return (["rolled back: " + force] + remarks).joined(separator: "; ")
+        // A remark may be the very reason why it is not healthy.
+        let but = unhealthy.filter { !remarks.contains($0) }
+        let seen = but.isEmpty ? force : force + ", but " + but.joined(separator: ", and ")
+        return (["rolled back: " + seen] + remarks).joined(separator: "; ")
     }
 
     /// What a rollback puts back.

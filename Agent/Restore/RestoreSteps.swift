@@ -42,12 +42,17 @@ struct RestoreSteps: Sendable {
 
     /// On the way back. One of several is healthy only with the others, and they may take longer or need a person: that
     /// is told, and this node has done its part.
-    func asFarAsItGoes(_ wait: () throws(FleetError) -> Void) throws(FleetError) -> StepReport {
-        guard work.isMember else {
-            try wait()
-            return StepReport()
+    ///
+    /// - Parameter what: is not healthy when the wait fails; nil where the error names it.
+    func asFarAsItGoes(
+        _ what: String? = nil, _ wait: () throws(FleetError) -> Void
+    ) throws(FleetError) -> StepReport {
+        do throws(FleetError) { try wait() } catch {
+            guard work.isMember else { throw error }
+            let words =
+                what.map { "\($0) was not healthy within \(work.waitSeconds) s: \(error.message)" } ?? error.message
+            return StepReport(note: words, unhealthy: words)
         }
-        do throws(FleetError) { try wait() } catch { return StepReport(note: "not healthy yet: \(error.message)") }
         return StepReport()
     }
 

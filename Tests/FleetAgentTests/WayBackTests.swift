@@ -53,6 +53,42 @@ import Testing
         #expect(work.oldData == "/none/etcd was gone before")
     }
 
+    /// One of several is healthy only with the others: it has done its part, and says what it did not see.
+    @Test func whatWasNotSeenToServeIsSaid() async throws {
+        var node = try node(wasRunning: true, hasData: true)
+        node.steps.work.plan.oldDataDir = "/none/etcd"
+        let path = node.steps.paths.journal("j1")
+        try FileSystem.makeDirectories(FileSystem.parent(of: path))
+        func failing() throws(FleetError) { throw FleetError(.unhealthy, "no leader") }
+        #expect(throws: FleetError.self) { try node.steps.asFarAsItGoes("etcd", failing) }
+        node.steps.work.group = RestoreGroup(restore: "r", members: [])
+        let report = try node.steps.asFarAsItGoes("etcd", failing)
+        #expect(report.unhealthy == "etcd was not healthy within 1 s: no leader" && report.note == report.unhealthy)
+        #expect(try node.steps.asFarAsItGoes("etcd") {} == StepReport())
+
+        // It comes through the journal, and the agent's own end, into the outcome.
+        let journal = try Journal<RestoreEntry>(path)
+        let boot = try BootIdentity.current()
+        for entry: RestoreEntry in [
+            .planned(node.steps.work, boot: boot), .started(.stopEtcd), .failed(.stopEtcd, FleetError(.timedOut, "x")),
+            .decided(.recall(FleetError(.timedOut, "x"))), .undoStarted(.stopEtcd),
+            .undone(.stopEtcd, unhealthy: report.unhealthy), .concluded(.rolledBack),
+        ] { try journal.append(entry) }
+        struct Nobody: CoordinatorPort {
+            func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+            func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        }
+        let run = RestoreRun(
+            paths: node.steps.paths, outbox: Outbox(paths: node.steps.paths), port: Nobody(), faults: .none,
+            discover: { () throws(FleetError) in throw FleetError(.internalError, "not asked") }, log: .silent)
+        let outcome = await run.resume("j1")
+        #expect(outcome.result == .rolledBack && outcome.unhealthy == report.unhealthy)
+        #expect(
+            outcome.summary
+                == "rolled back: the old configuration and /none/etcd are in force again, but etcd was not healthy within "
+                + "1 s: no leader")
+    }
+
     /// Of a journal that an agent of before has begun: nothing is known but what is there.
     @Test func aJournalOfBefore() throws {
         let node = try node(wasRunning: nil, hasData: false)
