@@ -21,6 +21,7 @@ enum UndoPlanner {
         let changes = done.plan.changes.map { change in
             RestorePlan.FileChange(path: change.path, before: change.result, after: change.before)
         }
+        try RestorePlanner.checkOneFile(changes, found)
         try RestorePlanner.prove(changes, found, done.plan.oldDataDir, done.plan.oldWalDir)
 
         var work = done
