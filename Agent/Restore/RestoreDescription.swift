@@ -42,7 +42,9 @@ extension RestoreWork {
         case .verify:
             return "check health, the new ids, members, revision, keys and alarms"
                 + (isMember ? "; compare HashKV with the other members" : "")
-        case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
+        case .startControlPlane:
+            return
+                "put the manifests of \(components) back, the apiserver's first, wait for each, then restart the kubelet"
         case .finish where undoes != nil: return "\(plan.oldDataDir) stays as it is\(kubeadmNote)"
         case .finish:
             return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"

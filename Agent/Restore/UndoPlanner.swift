@@ -52,8 +52,7 @@ enum UndoPlanner {
         (plan.oldMemberID, plan.oldClusterID) = (done.plan.memberID, done.plan.clusterID)
         plan.liveRevision = done.plan.liveRevision
         plan.revisions =
-            "the revisions of before the restore: watchers would see them go back; restart the clients of this etcd "
-            + "that this node does not"
+            "the revisions of before the restore: watchers would see them go back; \(work.whatToRestart)"
         plan.oldDirectories = work.directories.map(\.old)
         plan.undoes = undo.restored
         work.plan = plan
