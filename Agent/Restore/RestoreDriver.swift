@@ -27,8 +27,7 @@ struct RestoreDriver: Sendable {
             if let decision = await decisions.take() { try await write(.decided(decision), &machine) }
             switch machine.next() {
             case .end(.stuck, let error):
-                let standing = try await onDisk { () throws(FleetError) in try steps.standing() }
-                return (.stuck, Self.stuck(error, standing))
+                return (.stuck, Self.stuck(error, await standing()))
             case .end(let verdict, let error): return (verdict, error)
             case .wait(let phase, let problem): try await wait(Wait(phase: phase, problem: problem), &waited, &machine)
             case .write(let entry): try await write(entry, &machine)
@@ -109,6 +108,13 @@ struct RestoreDriver: Sendable {
     private func write(_ entry: RestoreEntry, _ machine: inout RestoreMachine) async throws(FleetError) {
         try await onDisk { () throws(FleetError) in try journal.append(entry) }
         machine.apply(entry)
+    }
+
+    /// Where it can't be read, that is no reason to hide why the restore is stuck.
+    private func standing() async -> String {
+        do throws(FleetError) { return try await onDisk { () throws(FleetError) in try steps.standing() } } catch {
+            return "where the node stands could not be read (\(error.message))"
+        }
     }
 
     private static func stuck(_ error: FleetError?, _ standing: String) -> FleetError {

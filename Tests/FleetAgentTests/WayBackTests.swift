@@ -89,6 +89,31 @@ import Testing
                 + "1 s: no leader")
     }
 
+    /// The node can't be looked at, and yet the error that it is stuck with is the one that people need.
+    @Test(.timeLimit(.minutes(1))) func whyItIsStuckIsSaidInAnyCase() async throws {
+        let node = try node(wasRunning: true, hasData: true)
+        // Where a configuration was, a directory is now: reading it fails.
+        let file = node.steps.work.plan.changes[0].path
+        try FileSystem.remove(file)
+        try FileSystem.makeDirectories(file)
+        struct Nobody: CoordinatorPort {
+            func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+            func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        }
+        var machine = RestoreMachine(node.steps.work, BootIdentity(bootID: "b", firstProcessStart: 1))
+        for entry: RestoreEntry in [
+            .started(.stopEtcd), .failed(.stopEtcd, FleetError(.timedOut, "x")), .undoStarted(.stopEtcd),
+            .undoFailed(.stopEtcd, FleetError(.notStarted, "etcd does not start", hint: "see its log")),
+        ] { machine.apply(entry) }
+        let driver = RestoreDriver(
+            journal: try Journal(node.tree.root + "/journal"), steps: node.steps, port: Nobody(), faults: .none,
+            decisions: DecisionBox(), report: { _, _, _, _ in }, waits: { _, _, _ in true })
+        let (verdict, error) = try await driver.run(&machine)
+        #expect(verdict == .stuck && error?.code == .stuck)
+        #expect(error?.message.hasPrefix("etcd does not start; where the node stands could not be read") == true)
+        #expect(error?.hint?.hasPrefix("see its log") == true)
+    }
+
     /// Of a journal that an agent of before has begun: nothing is known but what is there.
     @Test func aJournalOfBefore() throws {
         let node = try node(wasRunning: nil, hasData: false)
