@@ -7,6 +7,8 @@ struct RestoreSteps: Sendable {
     var work: RestoreWork
     var paths: AgentPaths
     var faults = FaultInjection.none
+    /// Where the host's tools of etcd are.
+    var toolDirectories = ToolFinder.directories
 
     func perform(_ step: RestoreStep) throws(FleetError) -> StepReport {
         switch step {
