@@ -111,6 +111,9 @@ struct EtcdClient: Sendable {
         }
     }
 
+    /// All alarms of all members.
+    func disarm() throws(FleetError) { _ = try call(["alarm", "disarm"]) }
+
     /// Keys alive at a revision. One key is asked for; the answer counts all of the range (3.4 has no `--count-only`).
     func keyCount(revision: Int64) throws(FleetError) -> Int64 {
         let output = try call(["get", "", "--prefix", "--keys-only", "--limit=1", "--rev=\(revision)"])

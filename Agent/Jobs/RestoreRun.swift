@@ -148,7 +148,7 @@ struct RestoreRun: Sendable {
         case .succeeded:
             return JobOutcome(
                 result: .succeeded,
-                summary: work.success
+                summary: ([work.success] + machine.remarks).joined(separator: "; ")
                     + (RestoreSteps(work: work, paths: paths).leftovers.map { "; warning: \($0)" } ?? ""),
                 plan: work.plan)
         case .failed:

@@ -40,7 +40,7 @@ extension RestoreWork {
             return "check health, the ids of before, members, revision and alarms"
                 + (isMember ? "; compare HashKV with the other members" : "")
         case .verify:
-            return "check health, the new ids, members, revision, keys and alarms"
+            return "check health, the new ids, members, revision, keys and alarms; disarm NOSPACE"
                 + (isMember ? "; compare HashKV with the other members" : "")
         case .startControlPlane:
             return

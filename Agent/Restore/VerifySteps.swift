@@ -9,8 +9,12 @@ extension RestoreSteps {
         try waitUntilHealthy()
         let client = try client()
         // One answer that shows something else is final; none, because a leader is elected just then, is not.
-        let note = try Waiting.persistently(until: deadline) { () throws(FleetError) in try compare(client) }
-        return StepReport(note: note)
+        let (note, alarms) = try Waiting.persistently(until: deadline) { () throws(FleetError) in
+            (try compare(client), try harmlessAlarms(client))
+        }
+        var report = settle(alarms, client)
+        report.note = [note, report.note].compactMap(\.self).joined(separator: "; ")
+        return report
     }
 
     /// - Returns: for people.
@@ -36,16 +40,17 @@ extension RestoreSteps {
             "the cluster's members are \(members.map(hex).joined(separator: ", ")), the restored ones are "
                 + planned.map(hex).joined(separator: ", "))
         try expect(!status.isLearner, "the member is a learner")
-        var note = work.undoes == nil ? try verifyRestored(status, client) : try verifyUndone(status, client)
-        for alarm in try client.alarms() {
-            guard alarm.kind != .corrupt else {
-                throw FleetError(
-                    .corruptAlarm, "the restored etcd raises the CORRUPT alarm", hint: "restore another snapshot")
-            }
-            // It comes with the snapshot and is not a fault of the restore.
-            note += "; alarm \(alarm.kind) of member \(hex(alarm.member)) is on: etcdctl alarm disarm"
+        return work.undoes == nil ? try verifyRestored(status, client) : try verifyUndone(status, client)
+    }
+
+    /// They come with the snapshot and are not a fault of the restore.
+    private func harmlessAlarms(_ client: EtcdClient) throws(FleetError) -> [EtcdClient.Alarm] {
+        let alarms = try client.alarms()
+        guard !alarms.contains(where: { $0.kind == .corrupt }) else {
+            throw FleetError(
+                .corruptAlarm, "the restored etcd raises the CORRUPT alarm", hint: "restore another snapshot")
         }
-        return note
+        return alarms
     }
 
     /// - Returns: for people.

@@ -78,6 +78,44 @@ import Testing
         #expect(error?.code == .unhealthy && error?.isRetryable == true)
     }
 
+    /// Until etcd raises its alarm: a quota of 1 MB, and values of 100 kB.
+    private func fill(_ etcd: RealEtcd) throws {
+        let value = String(repeating: "x", count: 100_000)
+        for index in 0..<40 {
+            do { try etcd.put("fill-\(index)", value) } catch { return }
+        }
+        Issue.record("etcd took more than its quota")
+    }
+
+    /// It came with the snapshot, and nothing could be written to what was restored.
+    @Test func aStaleAlarmIsDisarmedAndSaid() throws {
+        let etcd = try RealEtcd(flags: ["--quota-backend-bytes=1000000"])
+        var steps = try steps(etcd, waitSeconds: 20)
+        try fill(etcd)
+        let client = try steps.client()
+        #expect(try client.alarms().map(\.kind) == [.noSpace])
+        // The keys at revision 3 are what the snapshot has; a later revision is right.
+        var undo = steps
+        undo.work.undoes = "r"
+        let undone = try undo.perform(.verify)
+        #expect(undone.remark == nil && undone.note?.contains("NOSPACE") == true)
+        #expect(try client.alarms().map(\.kind) == [.noSpace], "an undo leaves the old data as it was")
+
+        let report = try steps.perform(.verify)
+        #expect(try client.alarms().isEmpty)
+        #expect(report.remark?.contains("a NOSPACE alarm from before was disarmed") == true)
+        #expect(report.remark?.contains("--quota-backend-bytes") == true)
+        #expect(report.note?.contains("2 keys") == true && report.note?.contains("disarmed") == true)
+        // Done again, as after a crash or by the next member: there is nothing to do.
+        #expect(try steps.perform(.verify).remark == nil)
+        try client.disarm()
+        // It is still full: etcd raises it again at the next write, and it is disarmed again.
+        #expect(throws: (any Error).self) { try etcd.put("more", String(repeating: "x", count: 100_000)) }
+        #expect(try steps.perform(.verify).remark != nil)
+        steps.work.snapshot.facts.liveKeys = 99
+        #expect(throws: FleetError.self) { try steps.perform(.verify) }
+    }
+
     @Test func hashingMayTakeAsLongAsTheDatabaseIsLarge() throws {
         #expect(EtcdClient.hashDeadline(0) == .seconds(20))
         #expect(EtcdClient.hashDeadline(8_000_000_000) == .seconds(1620))

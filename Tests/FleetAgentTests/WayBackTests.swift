@@ -114,6 +114,18 @@ import Testing
         #expect(error?.hint?.hasPrefix("see its log") == true)
     }
 
+    /// Said once, though a reboot had the step done twice, and not of data that is not in force any more.
+    @Test func theOutcomeSaysWhatAStepDid() throws {
+        let work = try node(wasRunning: true, hasData: true).steps.work
+        let boot = BootIdentity(bootID: "b", firstProcessStart: 1)
+        var machine = RestoreMachine(work, boot)
+        machine.apply(.started(.stopEtcd))
+        for _ in 0..<2 { machine.apply(.done(.verify, note: "n", remark: "disarmed")) }
+        #expect(machine.remarks == ["disarmed"] && machine.remarksBack.isEmpty)
+        machine.apply(.undone(.stopEtcd, remark: "stopped"))
+        #expect(machine.remarks == ["disarmed"] && machine.remarksBack == ["stopped"])
+    }
+
     /// Of a journal that an agent of before has begun: nothing is known but what is there.
     @Test func aJournalOfBefore() throws {
         let node = try node(wasRunning: nil, hasData: false)
