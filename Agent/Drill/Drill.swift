@@ -86,7 +86,7 @@ struct Drill: Sendable {
     /// All at the revision of the snapshot: leases of it may end, and their keys go, while it is looked at.
     func read(_ client: EtcdClient) throws(FleetError) -> DrillReport.Figures {
         let revision = order.snapshot.verification?.hashRevision ?? max(1, order.snapshot.facts.status.revision)
-        let hash = try client.hashKV(revision: revision)
+        let hash = try client.hashKV(revision: revision, deadline: min(EtcdClient.hashDeadline(size), limit))
         let keys = try client.firstKeys(DrillSample.limit, revision: revision)
         return DrillReport.Figures(
             revision: try client.status().revision, liveKeys: try client.keyCount(revision: revision),

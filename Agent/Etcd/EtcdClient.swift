@@ -111,6 +111,9 @@ struct EtcdClient: Sendable {
         }
     }
 
+    /// All alarms of all members.
+    func disarm() throws(FleetError) { _ = try call(["alarm", "disarm"]) }
+
     /// Keys alive at a revision. One key is asked for; the answer counts all of the range (3.4 has no `--count-only`).
     func keyCount(revision: Int64) throws(FleetError) -> Int64 {
         let output = try call(["get", "", "--prefix", "--keys-only", "--limit=1", "--rev=\(revision)"])
@@ -135,14 +138,19 @@ struct EtcdClient: Sendable {
     }
 
     /// The hash of all keys and values up to a revision, for comparing members.
-    func hashKV(revision: Int64) throws(FleetError) -> (hash: UInt32, compactRevision: Int64) {
-        let output = try call(["endpoint", "hashkv", "--rev=\(revision)"])
+    func hashKV(
+        revision: Int64, deadline: Duration
+    ) throws(FleetError) -> (hash: UInt32, compactRevision: Int64) {
+        let output = try call(["endpoint", "hashkv", "--rev=\(revision)"], within: deadline)
         guard let answer = try JSON.decode([Answers.HashedEndpoint].self, from: output).first?.hash else {
             throw FleetError(
                 .unhealthy, "etcd at \(endpoint) tells no hash", hint: "see etcd's own log", retryable: true)
         }
         return (answer.hash ?? 0, answer.compactRevision ?? 0)
     }
+
+    /// etcd reads all of its database for a hash: generous as with a snapshot's tools, a slow disk of 5 MB/s.
+    static func hashDeadline(_ databaseSize: Int64) -> Duration { .seconds(20 + databaseSize / 5_000_000) }
 
     /// Saves to `path`, which must not exist. etcdctl writes to `path`.part first.
     func saveSnapshot(to path: String, deadline: Duration) throws(FleetError) {
@@ -154,8 +162,12 @@ struct EtcdClient: Sendable {
         }
     }
 
-    private func call(_ command: [String], limit: Int = 4 << 20) throws(FleetError) -> [UInt8] {
-        let outcome = try run(command, .seconds(20), limit: limit)
+    private static let patience = Duration.seconds(10)
+
+    private func call(
+        _ command: [String], limit: Int = 4 << 20, within patience: Duration = Self.patience
+    ) throws(FleetError) -> [UInt8] {
+        let outcome = try run(command, patience + .seconds(10), limit: limit, patience)
         guard outcome.succeeded else {
             throw FleetError(
                 .unhealthy, "etcdctl \(command.prefix(2).joined(separator: " ")) at \(endpoint): \(outcome.complaint)",
@@ -165,10 +177,10 @@ struct EtcdClient: Sendable {
     }
 
     private func run(
-        _ command: [String], _ deadline: Duration, limit: Int = 4 << 20
+        _ command: [String], _ deadline: Duration, limit: Int = 4 << 20, _ patience: Duration = Self.patience
     ) throws(FleetError) -> Subprocess.Outcome {
         var arguments = ["--endpoints=\(endpoint)", "--dial-timeout=5s", "--write-out=json"]
-        if command.first != "snapshot" { arguments.append("--command-timeout=10s") }
+        if command.first != "snapshot" { arguments.append("--command-timeout=\(Int(patience.seconds))s") }
         if endpoint.hasPrefix("https:") {
             if let cacert { arguments.append("--cacert=\(cacert)") }
             if let cert { arguments.append("--cert=\(cert)") }

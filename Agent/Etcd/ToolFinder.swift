@@ -13,7 +13,8 @@ enum ToolFinder {
     ///   - dataDir: the one that it must work in, on the host, for its tools to be executed.
     ///   - more: a directory besides the usual ones.
     static func find(
-        pid: Int32?, dataDir: String? = nil, copies: String, more: String? = nil
+        pid: Int32?, dataDir: String? = nil, copies: String, more: String? = nil,
+        in directories: [String] = Self.directories
     ) throws(FleetError) -> EtcdTools {
         if let pid { try copy(from: pid, dataDir: dataDir, to: copies) }
         var tools: [EtcdTool] = []

@@ -34,6 +34,7 @@ extension JobEvent {
         guard var outcome else { return }
         outcome.error = outcome.error?.capped(limit)
         outcome.summary = outcome.summary.capped(limit)
+        outcome.unhealthy = outcome.unhealthy?.capped(limit)
         if let steps = outcome.plan?.steps {
             outcome.plan?.steps = steps.map { step in
                 var step = step

@@ -41,6 +41,10 @@ struct RestoreRun: Sendable {
                     let tool = try? tools.offline(for: EtcdVersion(work.snapshot.facts.etcdVersion))
                     work.settleRevisions(tool)
                 }
+                if case .unit(let name, _) = work.launch {
+                    // A process that was seen runs, whatever systemd can tell of it.
+                    work.wasRunning = found.process != nil || (try? Systemctl.isActive(name)) ?? false
+                }
                 if work.wasHealthy {
                     // An etcd in a loop of crashes has a process now and then too.
                     let client = try RestoreSteps(work: work, paths: paths).client()
@@ -93,7 +97,7 @@ struct RestoreRun: Sendable {
             var machine = RestoreMachine(work, boot)
             for entry in journal.recovered { machine.apply(entry) }
             if case .end(let verdict, let error) = machine.next(), verdict != .stuck {
-                return outcome(verdict, error, work)
+                return outcome(verdict, error, work, machine)
             }
             let resumed = try await onDisk { () throws(FleetError) in
                 let entry = RestoreEntry.resumed(boot: try .current(), expired: Timestamp.now() > work.expires)
@@ -132,27 +136,31 @@ struct RestoreRun: Sendable {
                     return false
                 }
             })
-        let (verdict, error) = try await driver.run(machine)
-        return outcome(verdict, error, work)
+        var machine = machine
+        let (verdict, error) = try await driver.run(&machine)
+        return outcome(verdict, error, work, machine)
     }
 
-    private func outcome(_ verdict: RestoreMachine.Verdict, _ error: FleetError?, _ work: RestoreWork) -> JobOutcome {
+    private func outcome(
+        _ verdict: RestoreMachine.Verdict, _ error: FleetError?, _ work: RestoreWork, _ machine: RestoreMachine
+    ) -> JobOutcome {
         switch verdict {
         case .succeeded:
-            JobOutcome(
+            return JobOutcome(
                 result: .succeeded,
-                summary: work.success
+                summary: ([work.success] + machine.remarks).joined(separator: "; ")
                     + (RestoreSteps(work: work, paths: paths).leftovers.map { "; warning: \($0)" } ?? ""),
                 plan: work.plan)
         case .failed:
-            JobOutcome(result: .failed, error: error, summary: "failed before anything was changed", plan: work.plan)
+            return JobOutcome(
+                result: .failed, error: error, summary: "failed before anything was changed", plan: work.plan)
         case .rolledBack:
-            JobOutcome(
-                result: .rolledBack, error: error,
-                summary: "rolled back: the \(work.configurationBefore) and \(work.plan.oldDataDir) are in force again",
-                plan: work.plan)
+            return JobOutcome(
+                result: .rolledBack, error: error, summary: work.takenBack(machine.remarksBack, machine.unhealthy),
+                plan: work.plan,
+                unhealthy: machine.unhealthy.isEmpty ? nil : machine.unhealthy.joined(separator: "; "))
         case .stuck:
-            JobOutcome(result: .stuck, error: error, summary: "stuck: somebody has to look", plan: work.plan)
+            return JobOutcome(result: .stuck, error: error, summary: "stuck: somebody has to look", plan: work.plan)
         }
     }
 

@@ -3,9 +3,11 @@ internal import FleetTLS
 
 /// The control plane out of the way and back: its manifests leave the kubelet's directory and return to it.
 extension RestoreSteps {
-    private var controlPlaneFiles: [String] {
+    private var controlPlaneFiles: [String] { Self.files(work.controlPlane) }
+
+    private static func files(_ manifests: [ControlPlaneManifest]) -> [String] {
         var seen: Set<String> = []
-        return work.controlPlane.map(\.file).filter { seen.insert($0).inserted }
+        return manifests.map(\.file).filter { seen.insert($0).inserted }
     }
 
     func held(_ file: String) -> String { work.holdingDirectory + "/" + FileSystem.name(of: file) }
@@ -37,22 +39,46 @@ extension RestoreSteps {
 
     /// On the way forward: etcd is as it should be, so nothing is done but this.
     func startControlPlane() throws(FleetError) -> String? {
-        try returnManifests()
-        try waitForControlPlane()
-        return nil
+        if let late = try bringBackControlPlane(waiting: true) { throw late }
+        return restartKubelet()
     }
 
     /// On the way back.
-    func returnControlPlane() throws(FleetError) -> String? {
-        try returnManifests()
-        let note =
-            work.wasHealthy ? try asFarAsItGoes { () throws(FleetError) in try waitForControlPlane() } : nil
+    func returnControlPlane() throws(FleetError) -> StepReport {
+        let late = try bringBackControlPlane(waiting: work.wasHealthy)
+        let report = try asFarAsItGoes { () throws(FleetError) in if let late { throw late } }
         try removeHoldingDirectory()
-        return note
+        return report
     }
 
-    func returnManifests() throws(FleetError) {
-        for file in controlPlaneFiles where FileSystem.exists(held(file)) {
+    /// The apiserver before those that watch it: they are to see what it serves now and nothing else. When it is not ready in
+    /// time they come back all the same: a node that waits for a person is not left with half of its control plane.
+    ///
+    /// - Returns: what was not ready in time.
+    private func bringBackControlPlane(waiting: Bool) throws(FleetError) -> FleetError? {
+        let servers = work.controlPlane.filter { $0.component == "kube-apiserver" }
+        try returnManifests(servers)
+        let late = waiting ? try notReady(servers) : nil
+        try returnManifests(work.controlPlane)
+        if late != nil || !waiting { return late }
+        return try notReady(work.controlPlane)
+    }
+
+    /// What it has cached is of the time before, and its containers outlive it. All serves by now, so what fails here is told
+    /// and changes nothing.
+    func restartKubelet() -> String? {
+        let unit = "kubelet.service"
+        do throws(FleetError) {
+            guard try Systemctl.property("LoadState", of: unit) == "loaded" else {
+                return "this node has no \(unit): restart its kubelet by hand"
+            }
+            try Systemctl.run(["try-restart", unit], seconds: work.waitSeconds)
+            return nil
+        } catch { return "the kubelet could not be restarted, do it by hand: \(error.message)" }
+    }
+
+    private func returnManifests(_ manifests: [ControlPlaneManifest]) throws(FleetError) {
+        for file in Self.files(manifests) where FileSystem.exists(held(file)) {
             guard !FileSystem.exists(file) else {
                 throw FleetError(
                     .changedMeanwhile, "\(file) was written again while it was away",
@@ -92,18 +118,18 @@ extension RestoreSteps {
         }.map(\.component)
     }
 
-    private func waitForControlPlane() throws(FleetError) {
+    /// Waits for them.
+    private func notReady(_ manifests: [ControlPlaneManifest]) throws(FleetError) -> FleetError? {
         var waiting: [String] = []
         let ready = try Waiting.until(work.waitSeconds) { () throws(FleetError) in
             let processes = try ProcessTable.all().map(\.arguments)
-            waiting = work.controlPlane.filter { !$0.isReady(processes) }.map(\.component)
+            waiting = manifests.filter { !$0.isReady(processes) }.map(\.component)
             return waiting.isEmpty
         }
-        guard ready else {
-            throw FleetError(
-                .notStarted, "\(waiting.joined(separator: ", ")) is not ready after \(work.waitSeconds) s",
-                hint: "its manifest is in place; see the kubelet's and its own log")
-        }
+        if ready { return nil }
+        return FleetError(
+            .notStarted, "\(waiting.joined(separator: ", ")) is not ready after \(work.waitSeconds) s",
+            hint: "its manifest is in place; see the kubelet's and its own log")
     }
 }
 

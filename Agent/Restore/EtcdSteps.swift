@@ -45,28 +45,47 @@ extension RestoreSteps {
         _ = try stopEtcd()
     }
 
-    func startOldEtcd() throws(FleetError) -> String? {
+    func startOldEtcd() throws(FleetError) -> StepReport {
         guard case .unit(let name, _) = work.launch else {
             _ = try returnEtcdManifest()
-            guard work.wasHealthy else { return nil }
+            guard work.wasHealthy else { return StepReport() }
             let push = try waitForPod(work.plan.oldDataDir)
-            let health = try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
-            let notes = [push, health].compactMap(\.self)
-            return notes.isEmpty ? nil : notes.joined(separator: "; ")
+            var report = try asFarAsItGoes("etcd") { () throws(FleetError) in try waitUntilHealthy() }
+            let notes = [push, report.note].compactMap(\.self)
+            report.note = notes.isEmpty ? nil : notes.joined(separator: "; ")
+            return report
         }
         // A reboot on the way back may have started the unit before its files were the old ones again.
         let wrong = try ProcessTable.etcds().contains { process in
             process.belongs(to: name) && !LiveDirectory.isSame(process, process.openDataDir, work.plan.oldDataDir)
         }
         if wrong { _ = try stopEtcd() }
+        if let remark = try reasonNotToStart(name) {
+            return StepReport(remark: remark, unhealthy: work.wasHealthy ? remark : nil)
+        }
         guard work.wasHealthy else {
             // It goes on failing as it did before; to wait for it would be to wait for ever.
             try Systemctl.run(["start", "--no-block", name], seconds: work.waitSeconds)
-            return nil
+            return StepReport(remark: "etcd was not healthy before, and was not waited for")
         }
         try start(name)
         try waitForUnit(name, work.plan.oldDataDir)
-        return try asFarAsItGoes { () throws(FleetError) in try waitUntilHealthy() }
+        return try asFarAsItGoes("etcd") { () throws(FleetError) in try waitUntilHealthy() }
+    }
+
+    /// What somebody had stopped stays stopped. And an etcd without data would be worse than none: in the state "new" it
+    /// begins an empty cluster there and serves that as if it were the old one.
+    private func reasonNotToStart(_ unit: String) throws(FleetError) -> String? {
+        if work.wasRunning == false {
+            let runs = try ProcessTable.etcds().contains { $0.belongs(to: unit) }
+            return runs
+                ? "etcd was stopped before, and systemd has started it meanwhile" : "etcd is stopped, as it was before"
+        }
+        guard FileSystem.exists(work.plan.oldDataDir + "/member") else {
+            return
+                "etcd was not started: \(work.plan.oldDataDir) holds no data, and it would begin an empty cluster there"
+        }
+        return nil
     }
 
     /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push.

@@ -27,6 +27,8 @@ extension RestoreSteps {
     func preflight() throws(FleetError) -> String? {
         let certificates = try CertificateCheck.expiries(work.instance, now: .now())
         _ = try offlineTool()
+        // What verifies in the end is not looked for only then.
+        let client = try client()
         if let version = work.instance.version.flatMap({ EtcdVersion($0) }),
             let saved = EtcdVersion(work.snapshot.facts.etcdVersion), !version.isSameMinorOrNewer(than: saved)
         {
@@ -37,7 +39,7 @@ extension RestoreSteps {
         try checkBump()
         try checkSpace()
         try checkHoldingDirectory()
-        if let group = work.group { try checkMembers(group) } else { try checkOneMember() }
+        if let group = work.group { try checkMembers(group, client) } else { try checkOneMember(client) }
         return CertificateCheck.warnings(certificates, now: .now()).first
     }
 
@@ -80,22 +82,26 @@ extension RestoreSteps {
     }
 
     func offlineTool() throws(FleetError) -> EtcdTool {
-        try ToolFinder.find(pid: nil, copies: paths.tools).offline(for: EtcdVersion(work.snapshot.facts.etcdVersion))
+        try tools().offline(for: EtcdVersion(work.snapshot.facts.etcdVersion))
     }
 
+    private func tools() throws(FleetError) -> EtcdTools {
+        try ToolFinder.find(pid: nil, copies: paths.tools, in: toolDirectories)
+    }
+
+    /// - Throws: `no-tool`.
     func client() throws(FleetError) -> EtcdClient {
-        let tools = try ToolFinder.find(pid: nil, copies: paths.tools)
-        return EtcdClient(
-            tool: try tools.client(for: work.instance.version.flatMap { EtcdVersion($0) }), instance: work.instance)
+        EtcdClient(
+            tool: try tools().client(for: work.instance.version.flatMap { EtcdVersion($0) }), instance: work.instance)
     }
 
     /// The files that start a member may name only that one for ever: kubeadm's first control plane does. So the snapshot
     /// and the running etcd are asked, and where neither can tell, nothing is done.
-    private func checkOneMember() throws(FleetError) {
+    private func checkOneMember(_ client: EtcdClient) throws(FleetError) {
         let recorded = work.snapshot.facts.members
         if let recorded { try RestorePlanner.check(members: recorded, "had", work.snapshot) }
         let live: [EtcdClient.Member]
-        do throws(FleetError) { live = try client().members() } catch {
+        do throws(FleetError) { live = try client.members() } catch {
             guard recorded == nil else { return }
             throw FleetError(
                 .severalMembers,
@@ -107,9 +113,9 @@ extension RestoreSteps {
 
     /// A member that is left out would go on with the old data. The running etcd is asked, and where it does not answer,
     /// the snapshot: that one may know members that are gone since, but a guess could split the cluster.
-    private func checkMembers(_ group: RestoreGroup) throws(FleetError) {
+    private func checkMembers(_ group: RestoreGroup, _ client: EtcdClient) throws(FleetError) {
         let live: [EtcdClient.Member]
-        do throws(FleetError) { live = try client().members() } catch {
+        do throws(FleetError) { live = try client.members() } catch {
             guard let recorded = work.snapshot.facts.members, recorded > group.members.count else { return }
             throw FleetError(
                 .severalMembers,

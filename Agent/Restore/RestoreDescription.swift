@@ -40,9 +40,11 @@ extension RestoreWork {
             return "check health, the ids of before, members, revision and alarms"
                 + (isMember ? "; compare HashKV with the other members" : "")
         case .verify:
-            return "check health, the new ids, members, revision, keys and alarms"
+            return "check health, the new ids, members, revision, keys and alarms; disarm NOSPACE"
                 + (isMember ? "; compare HashKV with the other members" : "")
-        case .startControlPlane: return "put the manifests of \(components) back and wait for the apiserver"
+        case .startControlPlane:
+            return
+                "put the manifests of \(components) back, the apiserver's first, wait for each, then restart the kubelet"
         case .finish where undoes != nil: return "\(plan.oldDataDir) stays as it is\(kubeadmNote)"
         case .finish:
             return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"
@@ -65,6 +67,18 @@ extension RestoreWork {
         return success(of: snapshot)
     }
 
+    /// One line for the outcome of what went back.
+    func takenBack(_ remarks: [String], _ unhealthy: [String]) -> String {
+        let force =
+            hasOldData
+            ? "the \(configurationBefore) and \(plan.oldDataDir) are in force again"
+            : "the \(configurationBefore) is in force again; \(oldData)"
+        // A remark may be the very reason why it is not healthy.
+        let but = unhealthy.filter { !remarks.contains($0) }
+        let seen = but.isEmpty ? force : force + ", but " + but.joined(separator: ", and ")
+        return (["rolled back: " + seen] + remarks).joined(separator: "; ")
+    }
+
     /// What a rollback puts back.
     var configurationBefore: String { undoes == nil ? "old configuration" : "restored configuration" }
 
@@ -84,7 +98,11 @@ extension RestoreWork {
 
     /// A restore may follow the loss of the directory; then there is nothing that could be kept.
     var oldData: String {
-        FileSystem.exists(plan.oldDataDir)
-            ? "old data kept in \(plan.oldDataDir)" : "\(plan.oldDataDir) was gone before"
+        if hasOldData { return "old data kept in \(plan.oldDataDir)" }
+        return FileSystem.exists(plan.oldDataDir)
+            ? "\(plan.oldDataDir) held no data before" : "\(plan.oldDataDir) was gone before"
     }
+
+    /// What is there now may have been made on the way: a kubelet makes the directory of a volume, and etcd its data.
+    private var hasOldData: Bool { hadOldData ?? FileSystem.exists(plan.oldDataDir + "/member") }
 }

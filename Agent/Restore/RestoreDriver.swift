@@ -21,24 +21,22 @@ struct RestoreDriver: Sendable {
     }
 
     /// - Returns: the verdict with its cause; for a restore that is stuck, with words for where the node stands.
-    func run(_ machine: RestoreMachine) async throws(FleetError) -> (RestoreMachine.Verdict, FleetError?) {
-        var machine = machine
-        var told: Wait?
+    func run(_ machine: inout RestoreMachine) async throws(FleetError) -> (RestoreMachine.Verdict, FleetError?) {
+        var waited: Wait?
         while true {
             if let decision = await decisions.take() { try await write(.decided(decision), &machine) }
             switch machine.next() {
             case .end(.stuck, let error):
-                let standing = try await onDisk { () throws(FleetError) in try steps.standing() }
-                return (.stuck, Self.stuck(error, standing))
+                return (.stuck, Self.stuck(error, await standing()))
             case .end(let verdict, let error): return (verdict, error)
-            case .wait(let phase, let problem): try await wait(Wait(phase: phase, problem: problem), &told, &machine)
+            case .wait(let phase, let problem): try await wait(Wait(phase: phase, problem: problem), &waited, &machine)
             case .write(let entry): try await write(entry, &machine)
             case .perform(let step):
                 await report(.stepStarted, step, nil, nil)
-                let note: String?
+                let told: StepReport
                 do throws(FleetError) {
                     await faults.passing(step.rawValue, .before)
-                    note = try await perform(step)
+                    told = try await perform(step)
                     await faults.passing(step.rawValue, .after)
                 } catch {
                     try await write(.failed(step, error), &machine)
@@ -46,21 +44,22 @@ struct RestoreDriver: Sendable {
                     continue
                 }
                 // Not a failure of the step when this fails: the step was done, and only the journal can't say so.
-                try await write(.done(step, note: note), &machine)
-                await report(.stepDone, step, note, nil)
+                try await write(.done(step, note: told.note, remark: told.remark), &machine)
+                await report(.stepDone, step, told.note, nil)
             case .undo(let step):
-                let note: String?
+                let told: StepReport
                 do throws(FleetError) {
                     await faults.passing("undo-\(step.rawValue)", .before)
-                    note = try await onDisk { () throws(FleetError) in try steps.undo(step) }
+                    told = try await onDisk { () throws(FleetError) in try steps.undo(step) }
                     await faults.passing("undo-\(step.rawValue)", .after)
                 } catch {
                     try await write(.undoFailed(step, error), &machine)
                     await report(.stepFailed, step, "could not be taken back", error)
                     continue
                 }
-                try await write(.undone(step), &machine)
-                await report(.note, step, "\(step.rawValue) was taken back\(note.map { "; \($0)" } ?? "")", nil)
+                try await write(.undone(step, remark: told.remark, unhealthy: told.unhealthy), &machine)
+                let words = ["\(step.rawValue) was taken back", told.note, told.remark].compactMap(\.self)
+                await report(.note, step, words.joined(separator: "; "), nil)
             }
         }
     }
@@ -85,8 +84,8 @@ struct RestoreDriver: Sendable {
         await decisions.wait(atMost: .seconds(10))
     }
 
-    private func perform(_ step: RestoreStep) async throws(FleetError) -> String? {
-        if step == .safetySnapshot { return try await SafetySave(steps: steps, port: port).run() }
+    private func perform(_ step: RestoreStep) async throws(FleetError) -> StepReport {
+        if step == .safetySnapshot { return StepReport(note: try await SafetySave(steps: steps, port: port).run()) }
         if step == .fetch {
             let (job, record, path) = (steps.work.job, steps.work.snapshot, steps.snapshotPath)
             let spool = steps.paths.spool(job)
@@ -101,7 +100,7 @@ struct RestoreDriver: Sendable {
                 }
             }
             try await port.fetch(job: job, snapshot: record, to: path)
-            return nil
+            return StepReport()
         }
         return try await onDisk { () throws(FleetError) in try steps.perform(step) }
     }
@@ -109,6 +108,13 @@ struct RestoreDriver: Sendable {
     private func write(_ entry: RestoreEntry, _ machine: inout RestoreMachine) async throws(FleetError) {
         try await onDisk { () throws(FleetError) in try journal.append(entry) }
         machine.apply(entry)
+    }
+
+    /// Where it can't be read, that is no reason to hide why the restore is stuck.
+    private func standing() async -> String {
+        do throws(FleetError) { return try await onDisk { () throws(FleetError) in try steps.standing() } } catch {
+            return "where the node stands could not be read (\(error.message))"
+        }
     }
 
     private static func stuck(_ error: FleetError?, _ standing: String) -> FleetError {

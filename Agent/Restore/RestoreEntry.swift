@@ -9,10 +9,10 @@ enum RestoreEntry: Codable, Sendable, Equatable {
     case resumed(boot: BootIdentity, expired: Bool)
     /// Written before the step touches anything.
     case started(RestoreStep)
-    case done(RestoreStep, note: String?)
+    case done(RestoreStep, note: String?, remark: String? = nil)
     case failed(RestoreStep, FleetError)
     case undoStarted(RestoreStep)
-    case undone(RestoreStep)
+    case undone(RestoreStep, remark: String? = nil, unhealthy: String? = nil)
     case undoFailed(RestoreStep, FleetError)
     /// The coordinator's word, in a restore of several members.
     case decided(RestoreDecision)

@@ -51,6 +51,10 @@ struct RestoreMachine: Sendable, Equatable {
     /// The phase up to which it may go.
     private(set) var released: RestorePhase
     private let isMember: Bool
+    /// What the outcome says besides the verdict: of the way forward, and of the way back.
+    private(set) var remarks: [String] = []
+    private(set) var remarksBack: [String] = []
+    private(set) var unhealthy: [String] = []
 
     /// - Parameter isMember: of several that are restored together.
     init(steps: [RestoreStep], boot: BootIdentity, isMember: Bool = false) {
@@ -90,8 +94,9 @@ struct RestoreMachine: Sendable, Equatable {
             // Done again after a reboot, it is in its place already.
             if !begun.contains(step) { begun.append(step) }
             if step.phase != .prepare { hasSwitched = true }
-        case .done:
+        case .done(_, _, let remark):
             isUnderWay = false
+            Self.add(remark, to: &remarks)
             position += 1
         case .failed(let step, let error):
             isUnderWay = false
@@ -101,8 +106,10 @@ struct RestoreMachine: Sendable, Equatable {
                 course = isMember ? .held(error) : .back(because: error)
             }
         case .undoStarted: isUnderWay = true
-        case .undone:
+        case .undone(_, let remark, let notHealthy):
             isUnderWay = false
+            Self.add(remark, to: &remarksBack)
+            Self.add(notHealthy, to: &unhealthy)
             begun.removeLast()
         case .undoFailed(_, let error):
             isUnderWay = false
@@ -118,6 +125,11 @@ struct RestoreMachine: Sendable, Equatable {
 
     /// As one of several members it was told that there is no way back.
     var isCommitted: Bool { isMember && released == .commit }
+
+    /// A step that is done again after a reboot may say the same once more.
+    private static func add(_ remark: String?, to remarks: inout [String]) {
+        if let remark, !remarks.contains(remark) { remarks.append(remark) }
+    }
 
     /// Whether there is no way back any more. As one of several that is so from the coordinator's word on, though a step
     /// before it may have to be done again after a reboot.

@@ -34,6 +34,7 @@ enum RestorePlanner {
                 hint: "look what it is; a new restore makes a directory with another name")
         }
         let files = try changes.result()
+        try checkOneFile(files, found)
         try prove(files, found, data.path, newWalDir)
 
         let member = MemberIdentity.member(peerURLs: instance.peerURLs, token: token)
@@ -87,6 +88,7 @@ enum RestorePlanner {
         work.plan.initialCluster = work.initialCluster
         (work.safety, work.plan.safetySnapshot) = (safety, safety)
         work.bump = restore.bump
+        work.hadOldData = try found.files.exists(instance.dataDir + "/member")
         work.plan.oldDirectories = directories.map(\.old)
         let place: (String) throws(FleetError) -> String = { path throws(FleetError) in
             found.files.onDisk(try found.files.resolve(path))
@@ -165,6 +167,19 @@ enum RestorePlanner {
             return Moved(path: data.path + below, root: data.root)
         }
         return try move(wal, "wal-dir", job, found.files, &changes)
+    }
+
+    /// A file changes in one step, two do not: after a power cut between them systemd would start etcd at the boot, before
+    /// any agent, with the new data and the old log or the other way round, and it would write on in both.
+    static func checkOneFile(
+        _ changes: [RestorePlan.FileChange], _ found: DiscoveredEtcd
+    ) throws(FleetError) {
+        guard changes.count > 1 else { return }
+        throw FleetError(
+            .notEditable,
+            "data-dir comes from \(found.dataDir.origin), wal-dir from \(found.walDir?.origin.description ?? "elsewhere"): "
+                + "they can't be changed in one step (\(changes.map(\.path).joined(separator: ", ")))",
+            hint: "set both in one file, restart etcd, then try again")
     }
 
     /// The node is the member that the coordinator takes it for, and no member that it knows of is left out.

@@ -1,5 +1,15 @@
 internal import FleetProtocol
 
+/// What there is to say of a step, besides that it was done or taken back.
+struct StepReport: Sendable, Equatable {
+    /// For people who follow it.
+    var note: String?
+    /// What the outcome says again.
+    var remark: String?
+    /// On the way back: what was healthy before and could not be seen to be so again.
+    var unhealthy: String?
+}
+
 /// The steps of a restore under the names that events, the journal and the plan use.
 enum RestoreStep: String, Codable, Sendable, CaseIterable {
     case safetySnapshot = "safety-snapshot"

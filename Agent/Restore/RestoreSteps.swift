@@ -7,50 +7,55 @@ struct RestoreSteps: Sendable {
     var work: RestoreWork
     var paths: AgentPaths
     var faults = FaultInjection.none
+    /// Where the host's tools of etcd are.
+    var toolDirectories = ToolFinder.directories
 
-    /// - Returns: a note for the journal and for people, where there is something to say.
-    func perform(_ step: RestoreStep) throws(FleetError) -> String? {
+    func perform(_ step: RestoreStep) throws(FleetError) -> StepReport {
         switch step {
-        case .safetySnapshot, .fetch: nil
-        case .checkSnapshot: try checkSnapshot()
-        case .preflight: work.undoes == nil ? try preflight() : try checkUndo()
-        case .restoreData: try restoreData()
-        case .stopControlPlane: try stopControlPlane()
-        case .stopEtcd: try stopEtcd()
-        case .switchFiles: try switchFiles()
-        case .startEtcd: try startNewEtcd()
+        case .safetySnapshot, .fetch: StepReport()
+        case .checkSnapshot: StepReport(note: try checkSnapshot())
+        case .preflight: StepReport(note: work.undoes == nil ? try preflight() : try checkUndo())
+        case .restoreData: StepReport(note: try restoreData())
+        case .stopControlPlane: StepReport(note: try stopControlPlane())
+        case .stopEtcd: StepReport(note: try stopEtcd())
+        case .switchFiles: StepReport(note: try switchFiles())
+        case .startEtcd: StepReport(note: try startNewEtcd())
         case .verify: try verify()
-        case .startControlPlane: try startControlPlane()
-        case .finish: finish()
+        case .startControlPlane: StepReport(note: try startControlPlane())
+        case .finish: StepReport(note: finish())
         }
     }
 
-    /// - Returns: what people should know of it, besides that the step was taken back.
     @discardableResult
-    func undo(_ step: RestoreStep) throws(FleetError) -> String? {
+    func undo(_ step: RestoreStep) throws(FleetError) -> StepReport {
         switch step {
         case .safetySnapshot, .fetch: try FileSystem.removeTree(paths.spool(work.job))
         case .checkSnapshot, .preflight, .verify: break
         case .restoreData: try removeNewData()
         case .stopControlPlane: return try returnControlPlane()
         case .stopEtcd: return try startOldEtcd()
-        case .switchFiles: return try switchFilesBack()
+        case .switchFiles: return StepReport(note: try switchFilesBack())
         case .startEtcd: try stopNewEtcd()
         // The machine never goes back behind these.
         case .startControlPlane, .finish: break
         }
-        return nil
+        return StepReport()
     }
 
     /// On the way back. One of several is healthy only with the others, and they may take longer or need a person: that
     /// is told, and this node has done its part.
-    func asFarAsItGoes(_ wait: () throws(FleetError) -> Void) throws(FleetError) -> String? {
-        guard work.isMember else {
-            try wait()
-            return nil
+    ///
+    /// - Parameter what: is not healthy when the wait fails; nil where the error names it.
+    func asFarAsItGoes(
+        _ what: String? = nil, _ wait: () throws(FleetError) -> Void
+    ) throws(FleetError) -> StepReport {
+        do throws(FleetError) { try wait() } catch {
+            guard work.isMember else { throw error }
+            let words =
+                what.map { "\($0) was not healthy within \(work.waitSeconds) s: \(error.message)" } ?? error.message
+            return StepReport(note: words, unhealthy: words)
         }
-        do throws(FleetError) { try wait() } catch { return "not healthy yet: \(error.message)" }
-        return nil
+        return StepReport()
     }
 
     /// Everything is restored and serves: what can't be tidied up is told and changes nothing of that.

@@ -37,6 +37,11 @@ struct RestoreWork: Codable, Sendable, Equatable {
     var owner: Owner
     /// etcd was healthy when the restore was begun: then it has to be again after a rollback.
     var wasHealthy: Bool
+    /// Whether the unit ran, or systemd would have started it again, when the restore was begun: what somebody had stopped
+    /// stays stopped on the way back. nil: a static pod, whose manifest was in its place, or a journal of before.
+    var wasRunning: Bool?
+    /// Whether the old directory held a member's data when the restore was begun. nil: a journal of before.
+    var hadOldData: Bool?
     /// Outside the manifests directory, on its file system: manifests that are away, files before they are renamed.
     var holdingDirectory: String
     /// All members that are restored together; nil for a cluster of one.

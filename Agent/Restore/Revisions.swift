@@ -16,7 +16,7 @@ extension RestoreWork {
                 + "so that watchers are told to list again"
             return
         }
-        let follows = "watchers would see revisions go back: restart the clients of this etcd that this node does not"
+        let follows = "watchers would see revisions go back: \(whatToRestart)"
         if bump != nil {
             plan.revisions =
                 "revision \(own), not bumped, since \(tool?.description ?? "the node's tool") can't "
@@ -25,6 +25,16 @@ extension RestoreWork {
             plan.revisions = "revision \(own), not bumped, as was asked for; \(follows)"
         }
         bump = nil
+    }
+
+    /// Where revisions go back, whoever watched holds resource versions from the future and believes in them
+    /// (kubernetes/kubernetes#118501). With the apiservers gone and back that is everybody behind them.
+    var whatToRestart: String {
+        controlPlane.isEmpty
+            ? "restart the clients of this etcd that this node does not; behind a kube-apiserver what watches it, too, the "
+                + "kubelets above all"
+            : "restart the kubelet on every node, workers too, and everything else that watches the apiserver "
+                + "(controllers, operators)"
     }
 }
 

@@ -12,8 +12,10 @@ struct SafetySave: Sendable {
         let (work, paths, steps) = (steps.work, steps.paths, self.steps)
         guard let snapshot = work.safety else { return nil }
         let saver = SnapshotSaver(paths: paths, instance: work.instance)
+        // A node without etcdctl can't tell whether etcd answers, and can't be restored either.
+        let client = try await onDisk { () throws(FleetError) in try steps.client() }
         do throws(FleetError) {
-            try await onDisk { () throws(FleetError) in try steps.client().checkHealth() }
+            try await onDisk { () throws(FleetError) in try client.checkHealth() }
         } catch {
             return "etcd does not answer, so what is there was not saved: \(error.message)"
         }

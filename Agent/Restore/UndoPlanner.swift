@@ -21,6 +21,7 @@ enum UndoPlanner {
         let changes = done.plan.changes.map { change in
             RestorePlan.FileChange(path: change.path, before: change.result, after: change.before)
         }
+        try RestorePlanner.checkOneFile(changes, found)
         try RestorePlanner.prove(changes, found, done.plan.oldDataDir, done.plan.oldWalDir)
 
         var work = done
@@ -30,6 +31,7 @@ enum UndoPlanner {
         (work.memberID, work.clusterID) = (old.member, old.cluster)
         work.directories = done.directories.map { .init(old: $0.new, new: $0.old) }
         work.wasHealthy = found.process != nil
+        work.hadOldData = try found.files.exists(done.plan.newDataDir + "/member")
         work.controlPlane = work.instance.topology == .externalSystemd ? [] : found.manifests.controlPlane
         if case .staticPod(_, let directory, _) = work.launch {
             work.holdingDirectory = normalised("\(FileSystem.parent(of: directory))/fleet-agent/\(job.id)")
@@ -50,8 +52,7 @@ enum UndoPlanner {
         (plan.oldMemberID, plan.oldClusterID) = (done.plan.memberID, done.plan.clusterID)
         plan.liveRevision = done.plan.liveRevision
         plan.revisions =
-            "the revisions of before the restore: watchers would see them go back; restart the clients of this etcd "
-            + "that this node does not"
+            "the revisions of before the restore: watchers would see them go back; \(work.whatToRestart)"
         plan.oldDirectories = work.directories.map(\.old)
         plan.undoes = undo.restored
         work.plan = plan

@@ -4,9 +4,21 @@ internal import FleetSystem
 /// Whether what serves now is what was meant.
 extension RestoreSteps {
     /// - Throws: `verification-failed` with what differs, `corrupt-alarm`.
-    func verify() throws(FleetError) -> String? {
+    func verify() throws(FleetError) -> StepReport {
+        let deadline = ContinuousClock.now + .seconds(work.waitSeconds)
         try waitUntilHealthy()
         let client = try client()
+        // One answer that shows something else is final; none, because a leader is elected just then, is not.
+        let (note, alarms) = try Waiting.persistently(until: deadline) { () throws(FleetError) in
+            (try compare(client), try harmlessAlarms(client))
+        }
+        var report = settle(alarms, client)
+        report.note = [note, report.note].compactMap(\.self).joined(separator: "; ")
+        return report
+    }
+
+    /// - Returns: for people.
+    private func compare(_ client: EtcdClient) throws(FleetError) -> String {
         let status = try client.status()
         func expect(_ holds: Bool, _ what: @autoclosure () -> String) throws(FleetError) {
             guard holds else {
@@ -28,16 +40,17 @@ extension RestoreSteps {
             "the cluster's members are \(members.map(hex).joined(separator: ", ")), the restored ones are "
                 + planned.map(hex).joined(separator: ", "))
         try expect(!status.isLearner, "the member is a learner")
-        var note = work.undoes == nil ? try verifyRestored(status, client) : try verifyUndone(status, client)
-        for alarm in try client.alarms() {
-            guard alarm.kind != .corrupt else {
-                throw FleetError(
-                    .corruptAlarm, "the restored etcd raises the CORRUPT alarm", hint: "restore another snapshot")
-            }
-            // It comes with the snapshot and is not a fault of the restore.
-            note += "; alarm \(alarm.kind) of member \(hex(alarm.member)) is on: etcdctl alarm disarm"
+        return work.undoes == nil ? try verifyRestored(status, client) : try verifyUndone(status, client)
+    }
+
+    /// They come with the snapshot and are not a fault of the restore.
+    private func harmlessAlarms(_ client: EtcdClient) throws(FleetError) -> [EtcdClient.Alarm] {
+        let alarms = try client.alarms()
+        guard !alarms.contains(where: { $0.kind == .corrupt }) else {
+            throw FleetError(
+                .corruptAlarm, "the restored etcd raises the CORRUPT alarm", hint: "restore another snapshot")
         }
-        return note
+        return alarms
     }
 
     /// - Returns: for people.
@@ -61,17 +74,29 @@ extension RestoreSteps {
         return "revision \(status.revision), \(keys) keys"
     }
 
-    /// For the coordinator, which has those of all members.
+    /// For the coordinator, which has those of all members, and takes all of them back for one that has none.
     func proof() throws(FleetError) -> MemberProof {
         let client = try client()
+        return try Waiting.persistently(until: .now + .seconds(work.waitSeconds)) { () throws(FleetError) in
+            try proof(client)
+        }
+    }
+
+    private func proof(_ client: EtcdClient) throws(FleetError) -> MemberProof {
         let status = try client.status()
+        guard status.leader != 0 else {
+            throw FleetError(
+                .unhealthy, "etcd at \(client.endpoint) has no leader", hint: "see etcd's log on all members",
+                retryable: true)
+        }
         // An undo has no snapshot to hash up to: what all have now is compared.
         let revision = work.undoes == nil ? work.revision : status.revision
+        // Longer than a wait the coordinator has no patience either: a larger database needs a longer --wait.
+        let patience = min(EtcdClient.hashDeadline(status.databaseSize), .seconds(max(10, work.waitSeconds)))
         // 0 would mean all that there is, and an empty etcd is at revision 1.
-        let hash = try client.hashKV(revision: max(1, revision))
+        let hash = try client.hashKV(revision: max(1, revision), deadline: patience)
         return MemberProof(
-            memberID: hex(status.memberID), clusterID: hex(status.clusterID),
-            leader: status.leader == 0 ? nil : hex(status.leader),
+            memberID: hex(status.memberID), clusterID: hex(status.clusterID), leader: hex(status.leader),
             members: try client.members().map(\.id).sorted().map(hex), revision: revision, hashKV: hash.hash,
             compactRevision: hash.compactRevision)
     }

@@ -10,7 +10,9 @@ enum PhaseLimit {
         switch phase {
         case .prepare: return preparation(restore)
         // A step has two waits at the most.
-        case .quiesce, .verify: return .seconds(2 * wait + margin)
+        case .quiesce: return .seconds(2 * wait + margin)
+        // And the hash of a large database behind it may take one more.
+        case .verify: return .seconds(3 * wait + margin)
         // The unit's own limit for a stop, which is 90 s unless it says otherwise, and a wait until nothing of it is left.
         case .stop: return .seconds(max(wait, 110) + wait + margin)
         // A kubelet that has not noticed in half a wait is pushed, which takes half a minute at the least, and is waited

@@ -83,7 +83,8 @@ public struct JobOutcome: Codable, Sendable, Equatable {
         case succeeded
         /// It failed and what it had begun to change was put back; for a backup, nothing was ever changed.
         case failed
-        /// A restore failed after the switch had begun; the old configuration serves again.
+        /// A restore failed after the switch had begun; the old configuration is in force again. Whether etcd was seen to
+        /// serve it is in `unhealthy`.
         case rolledBack = "rolled-back"
         /// Neither forward nor back was possible: somebody has to look, the error says where and how.
         case stuck
@@ -99,15 +100,19 @@ public struct JobOutcome: Codable, Sendable, Equatable {
     public var plan: RestorePlan?
     /// Of a drill that came as far as to restore.
     public var drill: DrillReport?
+    /// Of a restore that went back: what was healthy before it and could not be seen to be so again. nil: nothing.
+    public var unhealthy: String?
 
     public init(
-        result: Result, error: FleetError? = nil, summary: String, plan: RestorePlan? = nil, drill: DrillReport? = nil
+        result: Result, error: FleetError? = nil, summary: String, plan: RestorePlan? = nil, drill: DrillReport? = nil,
+        unhealthy: String? = nil
     ) {
         self.result = result
         self.error = error
         self.summary = summary
         self.plan = plan
         self.drill = drill
+        self.unhealthy = unhealthy
     }
 }
 

@@ -11,7 +11,7 @@ public enum JobState: String, Codable, Sendable, CaseIterable {
     case succeeded
     /// It failed, and nothing is changed on the node.
     case failed
-    /// A restore failed after the switch had begun; the old data serves again.
+    /// A restore failed after the switch had begun; the old configuration and data are in force again.
     case rolledBack = "rolled-back"
     /// Neither forward nor back was possible: somebody has to look.
     case stuck

@@ -109,7 +109,7 @@ public struct ExitStatus: Sendable, Equatable {
     public static let usage = ExitStatus(2)
     /// Of several things that were asked for, some were done and some failed.
     public static let partialFailure = ExitStatus(3)
-    /// The restore failed and the old data serves again.
+    /// The restore failed, and the old configuration and data are in force again.
     public static let rolledBack = ExitStatus(4)
     /// The restore stands half-way and needs a person.
     public static let stuck = ExitStatus(5)

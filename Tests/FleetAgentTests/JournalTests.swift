@@ -118,7 +118,8 @@ import Testing
                 port: Filler { _ = fill(journal, .done(.fetch, note: nil)) }, faults: .none,
                 decisions: DecisionBox(), report: { _, _, _, _ in }, waits: { _, _, _ in true })
             let error = await #expect(throws: FleetError.self) {
-                _ = try await driver.run(RestoreMachine(steps: work.steps, boot: boot))
+                var machine = RestoreMachine(steps: work.steps, boot: boot)
+                _ = try await driver.run(&machine)
             }
             #expect(error?.code == .noSpace)
             let there = try Journal<RestoreEntry>.records(directory + "/j")

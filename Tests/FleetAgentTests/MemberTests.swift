@@ -273,7 +273,7 @@ import Testing
             journal: journal, steps: RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state")),
             port: Nobody(), faults: .none, decisions: coordinator.box,
             report: { _, _, _, _ in }, waits: { phase, _, _ in await coordinator.hear(phase) })
-        return try await driver.run(machine)
+        return try await driver.run(&machine)
     }
 
     /// It has nothing to do in most phases here, and yet it passes none of them by itself.

@@ -39,14 +39,17 @@ import Testing
             oldWalDir: nil,
             newWalDir: nil, clusterToken: "t", changes: [change],
             steps: [.init(name: "x", description: long, phase: .stop)])
+        var ended = JobOutcome(result: .failed, error: error, summary: long, plan: plan)
+        ended.unhealthy = long
         try await outbox.post("j1", .note, step: long, detail: long, error: error)
         try await outbox.post(
-            "j1", .outcome, error: error, outcome: JobOutcome(result: .failed, error: error, summary: long, plan: plan))
+            "j1", .outcome, error: error, outcome: ended)
         for _ in 0..<2 {
             let event = try #require(await outbox.nextUnacknowledged())
             #expect(try JSON.encode(event).count < 200_000)
             #expect(event.error?.code == .childFailed)
             #expect(event.error?.hint?.isEmpty == false)
+            if let unhealthy = event.outcome?.unhealthy { #expect(unhealthy.utf8.count < 5000) }
             if let steps = event.outcome?.plan?.steps { #expect(steps.map(\.phase) == [.stop]) }
             if let told = event.outcome?.plan?.changes.first {
                 // The lines that change, and those around them, are what people look at.

@@ -13,9 +13,10 @@ final class RealEtcd: Sendable {
 
     static var isInstalled: Bool { FileSystem.exists("/usr/bin/etcd") && FileSystem.exists("/usr/bin/etcdctl") }
 
-    init(name: String = "m1", dataDir: String? = nil, walDir: String? = nil) throws {
+    init(name: String = "m1", dataDir: String? = nil, walDir: String? = nil, flags: [String] = []) throws {
         process = try LoopbackEtcd(
-            programs: "/usr/bin", name: name, dataDir: dataDir, flags: walDir.map { ["--wal-dir=\($0)"] } ?? [])
+            programs: "/usr/bin", name: name, dataDir: dataDir,
+            flags: (walDir.map { ["--wal-dir=\($0)"] } ?? []) + flags)
         self.name = name
         self.dataDir = dataDir ?? process.directory + "/data"
         self.walDir = walDir

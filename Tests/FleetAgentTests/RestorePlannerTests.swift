@@ -213,6 +213,21 @@ import Testing
         #expect(code(shared) == .missingCertificate)
     }
 
+    /// A power cut between two files would have systemd start etcd with the new data and the old log, which it writes on.
+    @Test func dataAndLogSetInTwoFilesAreRefused() throws {
+        let spread = try NodeTree(Layouts.debian, links: Layouts.debianLinks)
+        let variables = Layouts.debian["/etc/default/etcd"]!
+        // The data-dir is the packaged unit's, which a drop-in overrides.
+        for wal in ["/fast/wal", "/var/lib/etcd/default/wal"] {
+            try spread.write("/etc/default/etcd", variables + "\nETCD_WAL_DIR=\(wal)\n")
+            let error = #expect(throws: FleetError.self) { _ = try plan(spread) }
+            #expect(error?.code == .notEditable && error?.hint?.contains("one file") == true)
+            #expect(error?.message.contains("/etc/default/etcd") == true, "\(error?.message ?? "")")
+        }
+        try spread.write("/etc/default/etcd", variables + "\nETCD_WAL_DIR=/fast/wal\nETCD_DATA_DIR=/srv/etcd\n")
+        #expect(try plan(spread).plan.changes.map(\.path) == ["/etc/default/etcd"])
+    }
+
     /// The new directory would be beside the mount point, on another file system than the volume that is meant for it.
     @Test func aMountPointIsRefused() throws {
         let tree = try NodeTree(Layouts.kubespray)

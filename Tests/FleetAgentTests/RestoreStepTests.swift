@@ -8,7 +8,7 @@ import Testing
 /// The steps that need neither systemd nor a kubelet, on real files and with etcd's real tools.
 @Suite struct RestoreStepTests {
     /// A plan of the kubespray layout whose paths all lie below a directory of the test's own.
-    private struct Node {
+    struct Node {
         let tree: NodeTree
         var steps: RestoreSteps
 
@@ -213,7 +213,7 @@ import Testing
     @Test func leftoversDoNotSpoilTheEnd() throws {
         let node = try Node()
         try FileSystem.writeDurably(node.tree.root + "/hold", "a file in the way".utf8)
-        let note = try node.steps.perform(.finish)
+        let note = try node.steps.perform(.finish).note
         #expect(note?.contains("/hold") == true)
         #expect(!FileSystem.exists(node.steps.paths.spool("j1")))
     }

@@ -101,7 +101,7 @@ import Testing
         let restored = try LoopbackEtcd(programs: Self.programs!, dataDir: tree.root + "/new")
         work.instance = instance(restored, tree.root + "/new")
         let steps = RestoreSteps(work: work, paths: paths)
-        #expect(try steps.perform(.verify)?.contains("2 keys") == true)
+        #expect(try steps.perform(.verify).note?.contains("2 keys") == true)
         let proof = try steps.proof()
         #expect(proof.revision == bump.target && proof.hashKV != 0)
         let watch = try etcdctl(restored, "watch", "--prefix", "/registry/", "--rev=20")

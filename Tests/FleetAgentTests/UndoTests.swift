@@ -91,6 +91,7 @@ import Testing
         for (change, before) in zip(work.plan.changes, node.done.plan.changes) {
             #expect(change.before == before.after && change.result == before.before)
         }
+        #expect(work.plan.revisions?.contains("workers too") == (layout == "kubeadm"))
         // Through the journal and back: what an agent that was killed goes on with.
         let again = try JSON.decode(RestoreWork.self, from: try JSON.encode(work))
         #expect(again == work)

@@ -46,6 +46,15 @@ struct FaultTests {
             #expect(result.output.contains("ROLLED-BACK") && result.errors.contains("hint:"))
             #expect(try await fleet.value("one", "/state") == "old")
             #expect(try await fleet.exec("one", "cat", "/etc/etcd.env").contains("ETCD_DATA_DIR=/var/lib/etcd\n"))
+
+            // Stopped by somebody, and its data taken away: what would be started there is an empty cluster.
+            try await fleet.exec("one", "sh", "-c", "systemctl stop etcd && mv /var/lib/etcd /var/lib/etcd.bad")
+            let stopped = try await fleet.tryFleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "15s")
+            #expect(stopped.status == 4, "\(stopped.output)\(stopped.errors)")
+            #expect(stopped.output.contains("/var/lib/etcd was gone before"), "\(stopped.output)")
+            #expect(stopped.output.contains("etcd is stopped, as it was before"), "\(stopped.output)")
+            #expect(try await !fleet.isActive("one", "etcd"))
+            #expect(try await fleet.attempt("one", "test", "-e", "/var/lib/etcd").status == 1)
         }
     }
 

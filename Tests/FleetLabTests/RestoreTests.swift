@@ -20,6 +20,9 @@ struct RestoreTests {
             try await fleet.etcdctl("one", "put", "/lost", "after")
             let listing = try await fleet.exec("one", "ls", "-lR", "--time-style=full-iso", "\(oldData)/member/snap")
 
+            let isStacked = kind.contains("stacked")
+            let kubelet = isStacked ? try await fleet.kubelet("one") : ""
+
             let planned = try await fleet.fleetctl("restore", "one", "--at", "latest", "--dry-run")
             #expect(planned.output.contains("-restore-") && planned.output.contains("nothing was changed"))
             #expect(try await fleet.value("one", "/lost") == "after", "a dry run changes nothing")
@@ -27,6 +30,10 @@ struct RestoreTests {
             let restored = try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "90s")
             #expect(restored.output.contains("old data kept in \(oldData)"))
             #expect(try await fleet.value("one", "/kept") == "before")
+            if isStacked {
+                #expect(try await fleet.kubelet("one") != kubelet, "the kubelet was restarted")
+                #expect(!restored.errors.contains("by hand"), "\(restored.errors)")
+            }
             #expect(try await fleet.value("one", "/lost") == nil)
             let shown = try await fleet.fleetctl("cluster", "show", "one").output
             let newData = try await fleet.dataDirectory("one")
@@ -56,6 +63,10 @@ struct RestoreTests {
 
 extension LabFleet {
     func addCluster(_ name: String, _ kind: [String]) async throws { try await makeCluster(name, kind) }
+
+    func kubelet(_ node: String) async throws -> String {
+        try await exec(node, "systemctl", "show", "--property=MainPID", "kubelet")
+    }
 
     /// As discovery finds it on the node.
     func dataDirectory(_ node: String) async throws -> String {

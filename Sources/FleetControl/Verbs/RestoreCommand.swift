@@ -6,8 +6,9 @@ let restoreCommand = Command(
     "restore", "Restore a cluster's etcd from a snapshot",
     discussion: """
         Everything that can fail is tried before anything is stopped. The snapshot is restored into a new directory, then
-        etcd is switched to it and checked. If that fails, the old configuration and the old data serve again. The old
-        data directory is never changed, and deleted only by 'restore cleanup'. Until then 'restore undo' goes back to it.
+        etcd is switched to it and checked. If that fails, the old configuration and the old data are put in force again.
+        The old data directory is never changed, and deleted only by 'restore cleanup'. Until then 'restore undo' goes back
+        to it.
 
         A cluster of several members is restored as one: each step is done on all nodes before the next is begun on any,
         and until the restored members are proven to be one cluster with the same data, any failure puts the old data
@@ -46,7 +47,10 @@ let restoreCommand = Command(
         .init("fleetctl restore cluster-a --at 2026-11-24T06:00Z", "the newest snapshot saved at or before that time"),
     ],
     exitStatuses: [
-        (.rolledBack, "it failed after the switch had begun; the old data serves again"),
+        (
+            .rolledBack,
+            "it failed after the switch had begun; the old configuration and data are in force again, and where etcd was not seen to be healthy, that is said"
+        ),
         (.stuck, "it stands half-way and needs a person; the error says where and what to do"),
         (.declined, "the question was not answered with yes"),
     ], subcommands: [restoreUndoCommand, restoreCleanupCommand]

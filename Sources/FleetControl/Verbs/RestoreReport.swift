@@ -52,6 +52,7 @@ enum RestoreReport {
         }
         terminal.print(terminal.red(job.state.rawValue.uppercased()) + "  " + Terminal.clean(summary(job, dryRun)))
         if let error = job.error { terminal.error(error) }
+        for line in unwell(job) { terminal.note("hint: \(Terminal.clean(line))") }
         for member in job.members ?? [] where member.state == .stuck || member.state == .lost {
             if let hint = member.error?.hint { terminal.note("hint: on \(member.node): \(Terminal.clean(hint))") }
         }
@@ -99,7 +100,17 @@ enum RestoreReport {
         }
     }
 
-    private static func summary(_ job: JobRecord, _ dryRun: Bool) -> String {
+    /// What went back and could not be seen to serve again, with where to look.
+    static func unwell(_ job: JobRecord) -> [String] {
+        (job.members ?? [job]).compactMap { member in
+            guard let outcome = member.outcome, let unhealthy = outcome.unhealthy else { return nil }
+            let isUnit = outcome.plan?.topology == .externalSystemd
+            let place = isUnit ? "journalctl -u etcd" : "the log of etcd's container (crictl logs)"
+            return "on \(member.node): \(unhealthy); see \(place)"
+        }
+    }
+
+    static func summary(_ job: JobRecord, _ dryRun: Bool) -> String {
         guard let members = job.members else { return job.outcome?.summary ?? (job.state == .succeeded ? "done" : "") }
         switch job.state {
         case .succeeded where job.cleans != nil: return "\(dryRun ? "looked" : "cleaned up") on \(job.node)"
@@ -107,10 +118,12 @@ enum RestoreReport {
         case .succeeded where dryRun: return "planned on all \(members.count) members; nothing was changed"
         case .succeeded where job.undoes != nil:
             return "undone on all \(members.count) members: the data from before \(job.undoes ?? "") is in force again"
-        case .rolledBack where job.undoes != nil:
-            return "the restored configuration and the restored data are in force again on all members"
+        case .rolledBack:
+            let what = job.undoes == nil ? "old" : "restored"
+            let ill = members.filter { $0.outcome?.unhealthy != nil }.map(\.node).joined(separator: ", ")
+            return "the \(what) configuration and the \(what) data are in force again on all members"
+                + (ill.isEmpty ? "" : ", but etcd was not seen to be healthy on \(ill)")
         case .succeeded: return "restored \(job.snapshot) on all \(members.count) members"
-        case .rolledBack: return "the old configuration and the old data are in force again on all members"
         case .failed: return "nothing was changed on any member"
         case .stuck: return "not all members are done; those that are not say what to do"
         default: return ""

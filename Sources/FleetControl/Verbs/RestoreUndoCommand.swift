@@ -25,7 +25,10 @@ let restoreUndoCommand = Command(
         .init("fleetctl restore undo 20261124-0655", "asks first"),
     ],
     exitStatuses: [
-        (.rolledBack, "it failed after the switch had begun; the restored data serves again"),
+        (
+            .rolledBack,
+            "it failed after the switch had begun; the restored configuration and data are in force again, and where etcd was not seen to be healthy, that is said"
+        ),
         (.stuck, "it stands half-way and needs a person; the error says where and what to do"),
         (.declined, "the question was not answered with yes"),
     ]

@@ -1,0 +1,56 @@
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetControl
+
+@Suite("What people read of a restore that went back") struct RestoreReportTests {
+    private func job(_ node: String, _ outcome: JobOutcome?, topology: Topology = .externalSystemd) -> JobRecord {
+        var outcome = outcome
+        outcome?.plan = RestorePlan(
+            cluster: "c", node: node, snapshot: "s", topology: topology, oldDataDir: "/d", newDataDir: "/n",
+            oldWalDir: nil, newWalDir: nil, clusterToken: "t", changes: [], steps: [])
+        let time = Timestamp(milliseconds: 0)
+        return JobRecord(
+            id: "j", cluster: "c", node: node, kind: "restore", snapshot: "s", dryRun: false, state: .rolledBack,
+            requestedBy: "o", created: time, started: nil, finished: nil, lastHeard: nil, outcome: outcome,
+            error: nil, attempts: [], events: [])
+    }
+
+    private func restore(_ members: [JobRecord]) -> JobRecord {
+        var job = job(members.map(\.node).joined(separator: ","), nil)
+        job.members = members
+        return job
+    }
+
+    private let well = JobOutcome(result: .rolledBack, summary: "rolled back")
+    private var ill: JobOutcome {
+        var outcome = well
+        outcome.unhealthy = "etcd was not healthy within 9 s: no leader"
+        return outcome
+    }
+
+    @Test func whoIsNotHealthyIsNamed() {
+        let good = restore([job("a", well), job("b", well)])
+        #expect(
+            RestoreReport.summary(good, false)
+                == "the old configuration and the old data are in force again on all members")
+        #expect(RestoreReport.unwell(good).isEmpty)
+
+        let bad = restore([job("a", ill), job("b", well), job("d", ill, topology: .stacked)])
+        #expect(
+            RestoreReport.summary(bad, false)
+                == "the old configuration and the old data are in force again on all members, but etcd was not seen to be "
+                + "healthy on a, d")
+        #expect(
+            RestoreReport.unwell(bad) == [
+                "on a: etcd was not healthy within 9 s: no leader; see journalctl -u etcd",
+                "on d: etcd was not healthy within 9 s: no leader; see the log of etcd's container (crictl logs)",
+            ])
+        var undo = bad
+        undo.undoes = "r"
+        #expect(RestoreReport.summary(undo, false).hasPrefix("the restored configuration and the restored data are"))
+        #expect(RestoreReport.summary(undo, false).hasSuffix("but etcd was not seen to be healthy on a, d"))
+        #expect(RestoreReport.unwell(job("a", ill)).count == 1)
+    }
+}
