@@ -277,7 +277,7 @@ import Testing
     }
 
     /// It has nothing to do in most phases here, and yet it passes none of them by itself.
-    @Test(.timeLimit(.minutes(1))) func itWaitsForEachWord() async throws {
+    @Test(.timeLimit(.minutes(5))) func itWaitsForEachWord() async throws {
         let reason = FleetError(.timedOut, "another one")
         let coordinator = Coordinator(
             [.quiesce, .stop, .start].map { RestoreDecision.proceed($0) } + [.recall(reason)])
@@ -286,7 +286,7 @@ import Testing
         #expect(result.0 == .failed, "none of its steps touched the running cluster")
     }
 
-    @Test(.timeLimit(.minutes(1))) func aRecallTakesItBack() async throws {
+    @Test(.timeLimit(.minutes(5))) func aRecallTakesItBack() async throws {
         let reason = FleetError(.timedOut, "another one")
         let tree = try NodeTree()
         let result = try await drive(tree, Coordinator([.recall(reason)]))

@@ -11,7 +11,7 @@ import Testing
 @testable import FleetCoordinator
 
 /// What is in a stored snapshot, as operators see it.
-@Suite("Content of snapshots", .timeLimit(.minutes(1)))
+@Suite("Content of snapshots", .timeLimit(.minutes(5)))
 struct ContentTests {
     private let server: TestServer
     private var vault: Vault { server.server.vault }

@@ -137,7 +137,7 @@ import Testing
     }
 }
 
-@Suite("Drills", .timeLimit(.minutes(1))) struct DrillTests {
+@Suite("Drills", .timeLimit(.minutes(5))) struct DrillTests {
     private let server: TestServer
     private let record: SnapshotRecord
     private let figures: DrillReport.Figures

@@ -11,7 +11,7 @@ import Testing
 @testable import FleetCoordinator
 
 /// Snapshots that nobody of the fleet saved, as an operator brings them.
-@Suite("Import", .timeLimit(.minutes(1)))
+@Suite("Import", .timeLimit(.minutes(5)))
 struct ImportTests {
     private let server: TestServer
     private let directory: TemporaryDirectory

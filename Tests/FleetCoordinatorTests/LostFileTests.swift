@@ -7,7 +7,7 @@ import Testing
 @testable import FleetCoordinator
 
 /// Files of snapshots that are gone: the store alone can't tell that they ever were.
-@Suite("Lost snapshot files", .timeLimit(.minutes(1)))
+@Suite("Lost snapshot files", .timeLimit(.minutes(5)))
 struct LostFileTests {
     private let server: TestServer
     private let connection: Connection

@@ -9,7 +9,7 @@ import Testing
 @testable import FleetCoordinator
 
 /// Who marks a snapshot, and what takes the mark away again.
-@Suite("Marked snapshots", .timeLimit(.minutes(1)))
+@Suite("Marked snapshots", .timeLimit(.minutes(5)))
 struct MarkedSnapshotTests {
     private let node = NodeName(cluster: "a", node: "n1")
     private let files = PowerCutFiles()

@@ -7,7 +7,7 @@ import Testing
 @testable import FleetCoordinator
 
 /// `fleetctl retention apply` over several clusters while something happens to one of them.
-@Suite("Retention of many clusters", .timeLimit(.minutes(1)))
+@Suite("Retention of many clusters", .timeLimit(.minutes(5)))
 struct RetentionApplyTests {
     private let server: TestServer
 

@@ -82,7 +82,7 @@ final class TestServer: Sendable {
     }
 }
 
-@Suite("Server", .timeLimit(.minutes(1)))
+@Suite("Server", .timeLimit(.minutes(5)))
 struct ServerTests {
     @Test func everyRefusalOfAnOperatorsActIsOnRecordOnce() async throws {
         let server = try await TestServer()
