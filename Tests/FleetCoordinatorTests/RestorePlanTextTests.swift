@@ -1,4 +1,5 @@
 import FleetProtocol
+import FleetSystem
 import Testing
 
 @testable import FleetControl
@@ -18,6 +19,29 @@ import Testing
             clusterID: "cc", holdingDirectory: phases ? "/aside/\(node)" : nil,
             changes: [.init(path: "/f", before: before, after: "dir: /d-new\n")],
             steps: steps.map { .init(name: $0.0, description: "do it", phase: phases ? $0.1 : nil) })
+    }
+
+    @Test func aPlanFileSaysWhoseItIsAndHowToDoIt() throws {
+        var job = JobRecord(
+            id: "20261124-0655-x", cluster: "c", node: "a", kind: "restore", snapshot: "s", dryRun: true,
+            state: .succeeded, requestedBy: "operator:alice", created: Timestamp("2026-11-24T06:55:00Z")!, started: nil,
+            finished: nil, lastHeard: nil, outcome: nil, error: nil, attempts: [], events: [])
+        job.outcome = JobOutcome(result: .succeeded, summary: "planned", plan: plan("a", id: "1"))
+        let text = RestorePlanFile.text(["to        s"], job, command: "fleetctl restore c --at s")
+        #expect(
+            text.hasPrefix(
+                """
+                planned   2026-11-24T06:55:00.000Z by operator:alice, job 20261124-0655-x; nothing was changed
+                to        s
+                to do it  fleetctl restore c --at s
+
+                plan for c on a (external-static-pod)
+                """))
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/plan.txt"
+        try RestorePlanFile.write(text, to: path)
+        #expect(try FileSystem.readText(path) == text + "\n")
+        #expect { try RestorePlanFile.check(path) } throws: { ($0 as? FleetError)?.code == .alreadyExists }
     }
 
     @Test func membersThatAreAlikeAreShownOnce() {

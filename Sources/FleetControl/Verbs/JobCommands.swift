@@ -65,6 +65,7 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
         terminal.print("error      \(Terminal.clean(error.message)) (\(error.code))")
         if let hint = error.hint { terminal.print("hint       \(Terminal.clean(hint))") }
     }
+    if let down = DownTime.of(job) { terminal.print("down       \(Human.duration(down)), until etcd was verified") }
     for line in RestoreReport.unwell(job) { terminal.print("unhealthy  \(Terminal.clean(line))") }
     for line in job.aftermath.map({ RestoreReport.lines($0, job: job.id) }) ?? [] {
         terminal.print("undo       \(Terminal.clean(line))")

@@ -32,6 +32,7 @@ let restoreCommand = Command(
     options: [
         .init("at", value: "SNAPSHOT", "what to restore: an id, 'latest' or a time"),
         .init("dry-run", "show the exact plan, with the diff of each file, and change nothing"),
+        .init("plan-file", value: "FILE", "with --dry-run: write the plan there too, for a second person"),
         .init("yes", short: "y", "do not ask"),
         .init("from-other-cluster", "allow a snapshot that was taken of another cluster"),
         .init("no-safety-snapshot", "do not save first what is there"),
@@ -43,6 +44,9 @@ let restoreCommand = Command(
     ],
     examples: [
         .init("fleetctl restore cluster-a --at latest --dry-run", "what would be done"),
+        .init(
+            "fleetctl restore cluster-a --at latest --dry-run --plan-file plan.txt", "the same for somebody else's eyes"
+        ),
         .init("fleetctl restore cluster-a --at 20261124-0655 --yes", "without a question, for scripts"),
         .init("fleetctl restore cluster-a --at 2026-11-24T06:00Z", "the newest snapshot saved at or before that time"),
     ],
@@ -62,6 +66,12 @@ let restoreCommand = Command(
                 "give --at with a snapshot's id, 'latest' or a time; 'fleetctl snapshot list \(call.argument("CLUSTER")!)' shows them"
         )
     }
+    if let path = call.value("plan-file") {
+        guard call.has("dry-run") else {
+            throw FleetError(.usage, "--plan-file goes with --dry-run", hint: "plan first, then restore without both")
+        }
+        try RestorePlanFile.check(path)
+    }
     let control = try await Coordinator.control(call)
     let wait = try call.duration("wait", default: .seconds(120))
     var request = RestoreRequest(
@@ -74,13 +84,14 @@ let restoreCommand = Command(
     // What was shown is what is restored, whatever is stored in between.
     request.at = preview.snapshot.record.id
     let terminal = call.terminal
-    if !Output.isJSON(call) {
-        RestoreReport.describe(preview, terminal)
-        terminal.note(
+    let heading =
+        RestoreReport.lines(preview) + [
             call.has("no-safety-snapshot")
                 ? "CAUTION   what is there is not saved first (--no-safety-snapshot)"
-                : "first     what is there is saved as a snapshot, if etcd answers")
-    }
+                : "first     what is there is saved as a snapshot, if etcd answers",
+            "down      \(try await DownTime.expected(request.cluster, control))",
+        ]
+    if !Output.isJSON(call) { for line in heading { terminal.note(line) } }
     if !request.dryRun, !call.has("yes") {
         guard terminal.confirms("Replace the present data of \(request.cluster)?") else {
             terminal.note("nothing was done; answer y on a terminal, or give --yes")
@@ -88,5 +99,14 @@ let restoreCommand = Command(
         }
     }
     let job: JobRecord = try await control.call(ControlMethod.startRestore, request)
-    return try await RestoreFollow.toItsEnd(job, "restore", control, call)
+    return try await RestoreFollow.toItsEnd(job, "restore", control, call) { ended throws(FleetError) in
+        guard let path = call.value("plan-file"), ended.state == .succeeded else { return }
+        var command = "fleetctl restore \(request.cluster) --at \(request.at)"
+        for flag in ["from-other-cluster", "no-safety-snapshot", "no-bump-revision"] where call.has(flag) {
+            command += " --\(flag)"
+        }
+        if let wait = call.value("wait") { command += " --wait \(wait)" }
+        try RestorePlanFile.write(RestorePlanFile.text(heading, ended, command: command), to: path)
+        terminal.note("the plan is in \(path)")
+    }
 }

@@ -4,37 +4,40 @@ internal import FleetSystem
 
 /// What a restore is before it is begun, and what became of it, in words: of one member or of several alike.
 enum RestoreReport {
-    static func describe(_ preview: RestorePreview, _ terminal: Terminal) {
+    /// What is to be restored, and what that replaces.
+    static func lines(_ preview: RestorePreview) -> [String] {
+        var lines: [String] = []
         let (record, facts) = (preview.snapshot.record, preview.snapshot.record.facts)
         let nodes = preview.agents.map(\.node).joined(separator: ", ")
-        terminal.note(
+        lines.append(
             "restore   \(preview.cluster.name), \(preview.agents.count == 1 ? "member" : "members") on \(nodes)")
-        terminal.note(
+        lines.append(
             "to        \(record.id), saved \(facts.savedAt.short) (\(facts.savedAt.ago())), revision \(facts.status.revision), \(Human.bytes(record.size))"
         )
         if record.cluster != preview.cluster.name {
-            terminal.note("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
+            lines.append("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
         }
         if let saved = facts.members, saved != preview.agents.count {
-            terminal.note(
+            lines.append(
                 "CAUTION   it was saved of a cluster of \(saved) members, and \(preview.agents.count) are restored: a member "
                     + "that still runs and has no agent makes the restore fail")
         }
         if record.imported != nil, preview.snapshot.condition == .foreign {
-            terminal.note("CAUTION   \(Terminal.clean(preview.snapshot.problem?.message ?? "it was imported"))")
+            lines.append("CAUTION   \(preview.snapshot.problem?.message ?? "it was imported")")
         }
         let directories = preview.agents.compactMap { agent in agent.instance.map { (agent.node, $0.dataDir) } }
         for group in Alike.groups(directories, by: \.1) {
             let place = preview.agents.count == 1 ? "" : " on \(group.map(\.0).joined(separator: ", "))"
-            terminal.note("replaces  the data in \(Terminal.clean(group[0].1))\(place), which is kept")
+            lines.append("replaces  the data in \(group[0].1)\(place), which is kept")
         }
-        terminal.note("          all writes since then are lost to etcd")
+        lines.append("          all writes since then are lost to etcd")
         // What the agents can't keep away from etcd: its clients on other hosts.
         if preview.agents.count > 1, preview.agents.contains(where: { $0.instance?.topology != .stacked }) {
-            terminal.note(
+            lines.append(
                 "CAUTION   stop the clients of this etcd first, its kube-apiservers above all: what they write")
-            terminal.note("          during the restore is lost, and what they have cached is of the time before")
+            lines.append("          during the restore is lost, and what they have cached is of the time before")
         }
+        return lines.map(Terminal.clean)
     }
 
     static func print(_ job: JobRecord, _ terminal: Terminal, dryRun: Bool) {
@@ -48,6 +51,7 @@ enum RestoreReport {
         }
         if job.state == .succeeded {
             terminal.print(terminal.green("ok") + "  " + Terminal.clean(summary(job, dryRun)))
+            if let down = DownTime.of(job) { terminal.note("etcd was down for \(Human.duration(down))") }
             return
         }
         terminal.print(terminal.red(job.state.rawValue.uppercased()) + "  " + Terminal.clean(summary(job, dryRun)))

@@ -107,7 +107,8 @@ let restoreCleanupCommand = Command(
 /// A restore, an undo or a cleanup that was begun: told of to its end.
 enum RestoreFollow {
     static func toItsEnd(
-        _ job: JobRecord, _ what: String, _ control: Control, _ call: Invocation
+        _ job: JobRecord, _ what: String, _ control: Control, _ call: Invocation,
+        then: (JobRecord) throws(FleetError) -> Void = { _ throws(FleetError) in }
     ) async throws(FleetError) -> ExitStatus {
         let terminal = call.terminal
         let (isJSON, dryRun) = (Output.isJSON(call), job.dryRun)
@@ -128,6 +129,7 @@ enum RestoreFollow {
         }
         Interruption.isOver()
         if isJSON { try Output.json(ended, call) } else { RestoreReport.print(ended, terminal, dryRun: dryRun) }
+        try then(ended)
         switch ended.state {
         case .succeeded: return .success
         case .rolledBack: return .rolledBack
