@@ -66,7 +66,7 @@ extension RestoreSteps {
         guard work.wasHealthy else {
             // It goes on failing as it did before; to wait for it would be to wait for ever.
             try Systemctl.run(["start", "--no-block", name], seconds: work.waitSeconds)
-            return StepReport(remark: "etcd was not healthy before, and was not waited for")
+            return StepReport()
         }
         try start(name)
         try waitForUnit(name, work.plan.oldDataDir)
@@ -81,11 +81,12 @@ extension RestoreSteps {
             return runs
                 ? "etcd was stopped before, and systemd has started it meanwhile" : "etcd is stopped, as it was before"
         }
-        guard FileSystem.exists(work.plan.oldDataDir + "/member") else {
-            return
-                "etcd was not started: \(work.plan.oldDataDir) holds no data, and it would begin an empty cluster there"
-        }
-        return nil
+        // Whether there is a log is what etcd itself goes by (wal.Exist).
+        let log = work.plan.oldWalDir ?? work.plan.oldDataDir + "/member/wal"
+        let hasLog = (try? FileSystem.list(log))?.contains { $0.hasSuffix(".wal") } ?? false
+        let member = work.plan.oldDataDir + "/member"
+        if hasLog, FileSystem.exists(member) { return nil }
+        return "etcd was not started: there is no data in \(hasLog ? member : log), and it would begin an empty cluster"
     }
 
     /// The static pod's etcd on a directory of the host. A kubelet that does not notice in half the time gets a push.

@@ -76,7 +76,8 @@ extension RestoreWork {
         // A remark may be the very reason why it is not healthy.
         let but = unhealthy.filter { !remarks.contains($0) }
         let seen = but.isEmpty ? force : force + ", but " + but.joined(separator: ", and ")
-        return (["rolled back: " + seen] + remarks).joined(separator: "; ")
+        let before = wasHealthy || !remarks.isEmpty ? [] : ["etcd was not healthy before, and was not waited for"]
+        return (["rolled back: " + seen] + remarks + before).joined(separator: "; ")
     }
 
     /// What a rollback puts back.

@@ -12,7 +12,11 @@ import Testing
         (node.steps.work.wasRunning, node.steps.work.hadOldData, node.steps.work.wasHealthy) = (
             wasRunning, hasData, false
         )
-        if hasData { try FileSystem.makeDirectories(node.steps.work.plan.oldDataDir + "/member/snap") }
+        if hasData {
+            let log = node.steps.work.plan.oldDataDir + "/member/wal"
+            try FileSystem.makeDirectories(log)
+            try FileSystem.writeDurably(log + "/0000000000000000-0000000000000000.wal", "x".utf8)
+        }
         return node
     }
 
@@ -27,8 +31,8 @@ import Testing
         let report = try node.steps.undo(.stopEtcd)
         #expect(report.remark?.contains("etcd was not started") == true)
         #expect(report.unhealthy == nil)
-        // An empty directory is no data either.
-        try FileSystem.makeDirectories(node.steps.work.plan.oldDataDir)
+        // Neither is data an empty directory, nor a database without its log, which may lie elsewhere.
+        try FileSystem.makeDirectories(node.steps.work.plan.oldDataDir + "/member/snap")
         #expect(try node.steps.undo(.stopEtcd).remark?.contains("etcd was not started") == true)
         // Somebody took the data away from under a running etcd.
         var healthy = node.steps
@@ -37,13 +41,20 @@ import Testing
     }
 
     @Test(arguments: [true, nil]) func whatRanIsStarted(_ wasRunning: Bool?) throws {
-        let node = try node(wasRunning: wasRunning, hasData: true)
+        var node = try node(wasRunning: wasRunning, hasData: true)
         #expect(throws: FleetError.self) { try node.steps.undo(.stopEtcd) }
+        // Its log of its own place is gone.
+        node.steps.work.plan.oldWalDir = node.tree.root + "/wal"
+        #expect(try node.steps.undo(.stopEtcd).remark?.contains("etcd was not started") == true)
     }
 
     @Test func theSummarySaysWhatIsThere() throws {
         var work = try node(wasRunning: true, hasData: true).steps.work
         work.plan.oldDataDir = "/none/etcd"
+        #expect(work.takenBack([], []).hasSuffix("in force again; etcd was not healthy before, and was not waited for"))
+        #expect(
+            work.takenBack(["etcd is stopped, as it was before"], []).hasSuffix("; etcd is stopped, as it was before"))
+        work.wasHealthy = true
         #expect(work.takenBack([], []) == "rolled back: the old configuration and /none/etcd are in force again")
         #expect(work.oldData == "old data kept in /none/etcd")
         work.hadOldData = false
@@ -56,7 +67,7 @@ import Testing
     /// One of several is healthy only with the others: it has done its part, and says what it did not see.
     @Test func whatWasNotSeenToServeIsSaid() async throws {
         var node = try node(wasRunning: true, hasData: true)
-        node.steps.work.plan.oldDataDir = "/none/etcd"
+        (node.steps.work.plan.oldDataDir, node.steps.work.wasHealthy) = ("/none/etcd", true)
         let path = node.steps.paths.journal("j1")
         try FileSystem.makeDirectories(FileSystem.parent(of: path))
         func failing() throws(FleetError) { throw FleetError(.unhealthy, "no leader") }

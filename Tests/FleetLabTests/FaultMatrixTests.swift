@@ -68,6 +68,9 @@ private struct FaultMatrix {
         }
         let node = try await member(cell.role)
         let before = try await directories()
+        var inForce: [String: String] = [:]
+        for node in nodes { inForce[node] = try await fleet.dataDirectory(node) }
+        let files = try await keptFiles()
         try await prepare(cell, node)
         try await fleet.hold(node, at: [cell.point])
         let started = ContinuousClock.now
@@ -93,6 +96,23 @@ private struct FaultMatrix {
         let after = try await directories()
         for (name, kept) in before {
             #expect(after[name]?.isSuperset(of: kept) == true, "\(cell): nothing is deleted on \(name)")
+        }
+        let filesAfter = try await keptFiles()
+        for node in nodes {
+            let (old, now) = (inForce[node]!, filesAfter[node]!.files)
+            #expect(!files[node]!.below(old).isEmpty, "\(cell): \(node) has data in \(old)")
+            for (path, file) in files[node]!.files {
+                #expect(now[path]?.inode == file.inode, "\(cell): \(path) on \(node) is still the same file")
+            }
+            // Its etcd has written there until it was stopped. The files are switched behind that, and from then on nobody does.
+            guard isRestored else { continue }
+            let touched = try await fleet.exec(node, "find", "\(old)/member", "-newer", "/etc/etcd.env")
+            #expect(touched.isEmpty, "\(cell): the old data on \(node) was touched: \(touched)")
+            for other in before[node]!.subtracting([old]) {
+                #expect(
+                    filesAfter[node]!.below(other) == files[node]!.below(other),
+                    "\(cell): \(other) on \(node) has nothing to do with it")
+            }
         }
         try await removeOld()
         return Outcome(
@@ -206,6 +226,12 @@ private struct FaultMatrix {
             let names = try await fleet.exec(node, "sh", "-c", "ls -d /var/lib/etcd /var/lib/etcd-restore-*; true")
             found[node] = Set(names.split(separator: "\n").map(String.init))
         }
+        return found
+    }
+
+    private func keptFiles() async throws -> [String: KeptFiles] {
+        var found: [String: KeptFiles] = [:]
+        for node in nodes { found[node] = try await fleet.keptFiles(node, "/var/lib/etcd /var/lib/etcd-restore-*") }
         return found
     }
 
