@@ -79,6 +79,11 @@ static inline int fleet_open_unnamed(const char *directory, mode_t mode) {
     return open(directory, 020000000 | O_DIRECTORY | O_RDWR | O_CLOEXEC, mode);
 }
 
+// openat(2) of a directory that is one itself; it is variadic, which Swift can't call.
+static inline int fleet_open_directory_at(int parent, const char *name) {
+    return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 // fallocate(2) without a flag: space for a file of that length.
 static inline int fleet_allocate(int fd, long length) { return (int)syscall(SYS_fallocate, fd, 0, 0L, length); }
 

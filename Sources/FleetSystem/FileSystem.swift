@@ -65,6 +65,11 @@ public enum FileSystem {
     /// Names in a directory, sorted, without "." and "..".
     public static func list(_ path: String) throws(FleetError) -> [String] {
         guard let directory = opendir(path) else { throw FleetError(errno: errno, "list \(path)") }
+        return try names(of: directory, path)
+    }
+
+    /// Closes the stream.
+    static func names(of directory: OpaquePointer, _ path: String) throws(FleetError) -> [String] {
         defer { closedir(directory) }
         var names: [String] = []
         while true {
@@ -112,22 +117,6 @@ public enum FileSystem {
 
     public static func remove(_ path: String) throws(FleetError) {
         if unlink(path) != 0, errno != ENOENT { throw FleetError(errno: errno, "remove \(path)") }
-    }
-
-    /// Removes a directory and all in it, never through a symbolic link and never across a mount point.
-    public static func removeTree(_ path: String) throws(FleetError) {
-        guard let status = try status(path, following: false) else { return }
-        try removeTree(path, status, device: status.device)
-    }
-
-    private static func removeTree(_ path: String, _ status: Status, device: UInt64) throws(FleetError) {
-        guard status.kind == .directory else { return try remove(path) }
-        guard status.device == device else { throw FleetError(.system, "\(path) is a mount point; it was left alone") }
-        for name in try list(path) {
-            let child = path + "/" + name
-            if let status = try self.status(child, following: false) { try removeTree(child, status, device: device) }
-        }
-        if rmdir(path) != 0, errno != ENOENT { throw FleetError(errno: errno, "remove directory \(path)") }
     }
 
     /// rename(2), then the directories are synced: after this returns, the new name survives a power cut.

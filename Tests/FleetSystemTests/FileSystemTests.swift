@@ -15,6 +15,48 @@ import Testing
         #expect(try FileSystem.status(root + "/etcd.service.d")?.mode == 0o755)
     }
 
+    /// etcd's user owns what root removes: a directory that becomes a symbolic link meanwhile must not lead elsewhere.
+    @Test func removingLeadsNowhereElse() throws {
+        let root = "/tmp/fleet-system-test-\(Randomness.token(12))"
+        let (tree, victim) = (root + "/tree", root + "/victim")
+        for directory in [tree + "/d", victim] { try FileSystem.makeDirectories(directory) }
+        defer { try? FileSystem.removeTree(root) }
+        let names = (0..<300).map { "f\($0)" }
+        for name in names {
+            for directory in [tree + "/d", victim] {
+                try Descriptor.open("\(directory)/\(name)", O_WRONLY | O_CREAT | O_EXCL).close()
+            }
+        }
+        #expect(symlink(victim, tree + "/l") == 0)
+        let isOver = Monitor(false)
+        Thread.start(name: "swapper") {
+            while !isOver.withLock({ $0 }) {
+                rename(tree + "/d", tree + "/e")
+                rename(tree + "/l", tree + "/d")
+                rename(tree + "/d", tree + "/l")
+                rename(tree + "/e", tree + "/d")
+            }
+        }
+        // It may well fail when a name is another thing than it was: then nothing more is removed.
+        try? FileSystem.removeTree(tree + "/d")
+        isOver.withLock { $0 = true }
+        #expect(try FileSystem.list(victim).count == names.count)
+    }
+
+    @Test func removingTakesAllBelow() throws {
+        let root = "/tmp/fleet-system-test-\(Randomness.token(12))"
+        try FileSystem.makeDirectories(root + "/tree/a/b/c")
+        defer { try? FileSystem.removeTree(root) }
+        try FileSystem.writeDurably(root + "/kept", [1])
+        try FileSystem.writeDurably(root + "/tree/a/file", [1])
+        for link in ["/tree/a/link", "/link"] { #expect(symlink(root, root + link) == 0) }
+        try FileSystem.removeTree(root + "/tree")
+        // A link is removed and not what it leads to, and what is not there is gone already.
+        try FileSystem.removeTree(root + "/link")
+        try FileSystem.removeTree(root + "/tree")
+        #expect(try FileSystem.list(root) == ["kept"])
+    }
+
     /// Whole under its name or not there, and what has the name stays; with and without a file system that keeps it
     /// unnamed meanwhile.
     @Test(arguments: [true, false])
