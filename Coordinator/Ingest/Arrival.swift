@@ -40,7 +40,8 @@ extension Vault {
         guard digest == StreamDigest(length: former.size, sha256: former.sha256) else {
             try await refuse(
                 FleetError(
-                    .alreadyExists, "snapshot \(former.id) was stored already and is another file",
+                    .snapshotDamaged,
+                    "snapshot \(former.id) was stored, can't be read any more, and what comes now is another file",
                     hint: "make another backup: fleetctl backup \(former.cluster)"), act, writer)
         }
         guard let known = try await catalogue.entry(former.id), Retirement.reason(of: known) == nil else {

@@ -33,12 +33,13 @@ final class Vault: Sendable {
     /// Begins an upload, or goes on with it. Whoever began the same one before is cut off.
     ///
     /// - Throws: `not-found` for a job that is not this node's, `conflict` for one that has ended or asks for another
-    ///   snapshot, `malformed`, `no-space`.
+    ///   snapshot, `malformed`, `no-space`; `already-exists`: another
+    ///   file of this job's is stored, whole and sound; `snapshot-unsound`: what is stored is no backup.
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
         try FactsCheck.check(request.facts)
         let former = try await stored(request)
-        if case .whole(let record) = former { return IngestSession(vault: self, stored: record) }
+        if case .whole(let record) = former { return try receipt(for: request, record) }
         let key = Self.key(request)
         try await blocking { [store] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
@@ -61,13 +62,23 @@ final class Vault: Sendable {
                 writer.close()
                 try store.discard(key)
             }
-            return IngestSession(vault: self, stored: stored)
+            return try receipt(for: request, stored)
         }
         return IngestSession(
             vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
             settle: { [self] writer, digest throws(FleetError) in
                 try await settle(request, from: node, replacing: former?.record, writer, digest)
             })
+    }
+
+    /// No bytes are wanted: a snapshot of the job is stored. An agent that was killed before it could write that down has
+    /// saved anew since, and that one's length says nothing of the stored one's.
+    private func receipt(for request: UploadRequest, _ record: SnapshotRecord) throws(FleetError) -> IngestSession {
+        if let problem = record.unsoundProblem { throw problem }
+        guard request.facts.size == record.size, request.facts.status == record.facts.status else {
+            throw IngestSession.isStored(record)
+        }
+        return IngestSession(vault: self, stored: record)
     }
 
     /// Begins an incoming snapshot or goes on with it, with the digests of what is there.

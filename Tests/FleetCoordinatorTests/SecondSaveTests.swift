@@ -1,0 +1,89 @@
+import EtcdSampleFiles
+import FleetCrypto
+import FleetProtocol
+import FleetRepository
+import FleetSQLite
+import FleetSystem
+import RepositoryTestFiles
+import Testing
+
+@testable import FleetCoordinator
+
+/// An agent that is killed behind the commit of its upload, and before it could write that down, saves anew and comes again.
+/// For a restore, `already-exists` means that what it replaces is stored and may be given up.
+@Suite("A second save of one job", .timeLimit(.minutes(1)))
+struct SecondSaveTests {
+    private let node = NodeName(cluster: "a", node: "n1")
+    private let files = PowerCutFiles()
+    private let catalogue: Catalogue
+    private let job: JobRecord
+    private let sample: SampleSnapshot
+
+    init() async throws {
+        catalogue = try await Fixture.fleet()
+        job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
+    }
+
+    /// A new process: nothing of the store is in memory.
+    private func store() throws -> HookedStore { HookedStore(try RepositoryStore.test("/s", files: files)) }
+    private func vault(_ store: HookedStore? = nil) throws -> Vault {
+        Vault(store: try store ?? self.store(), catalogue: catalogue, reserve: 0)
+    }
+
+    /// As the agent does it: from the offset on, or not at all where the file has no such place.
+    private func upload(_ sample: SampleSnapshot, to vault: Vault? = nil) async throws {
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let session = try await (vault ?? self.vault()).begin(request, from: node)
+        guard session.offset <= sample.record.size else {
+            throw FleetError(.malformed, "the file ends at \(sample.record.size), before \(session.offset)")
+        }
+        if session.offset < sample.record.size {
+            try await session.append(sample.bytes[Int(session.offset)...])
+        }
+        _ = try await session.finish(sample.digest)
+    }
+
+    private func failure(_ sample: SampleSnapshot, to vault: Vault? = nil) async -> FleetError? {
+        do { try await upload(sample, to: vault) } catch { return FleetError(error) }
+        return nil
+    }
+
+    /// Another file of another etcd, `longer` or shorter.
+    private func other(longer: Bool) throws -> SampleSnapshot {
+        var etcd = longer ? SampleEtcd.rich() : SampleEtcd()
+        for i in 0..<(longer ? 300 : 1) { etcd.put("/registry/pods/b/\(i)", [UInt8](repeating: 3, count: 200)) }
+        return try SampleSnapshot(etcd: job.snapshot, etcd, job: job.id)
+    }
+
+    @Test(arguments: [true, false])
+    func anotherLengthIsNoReasonToFail(_ longer: Bool) async throws {
+        try await upload(sample)
+        let other = try other(longer: longer)
+        #expect(longer == (other.record.size > sample.record.size) && other.record.size != sample.record.size)
+        let told = await failure(other)
+        #expect(told?.code == .alreadyExists && told?.isRetryable == false, "\(String(describing: told))")
+        #expect(try vault().store.bytes(job.snapshot) == sample.bytes && vault().store.incoming().isEmpty)
+    }
+
+    /// Kept as evidence, and no copy of anything: whatever comes under its name, the sender is not told that it is safe.
+    @Test func whatIsStoredAndUnsoundIsNotEnough() async throws {
+        var unsound = sample
+        unsound.bytes[unsound.bytes.count - 1] ^= 1
+        unsound.record.sha256 = SHA256.hash(unsound.bytes).hex
+        #expect(await failure(unsound)?.code == .snapshotUnsound)
+        let others = [sample, unsound, try other(longer: true), try other(longer: false)]
+        for other in others { #expect(await failure(other)?.code == .snapshotUnsound) }
+        #expect(try vault().store.bytes(job.snapshot) == unsound.bytes)
+    }
+
+    @Test func whatIsStoredAndRottenIsNotEnough() async throws {
+        try await upload(sample)
+        try files.remove(try #require(files.paths().first { $0.hasSuffix(".pack") }))
+        #expect(try await !vault().examine(job.snapshot, by: "root").isSound)
+        for longer in [true, false] {
+            #expect(await failure(try other(longer: longer))?.code == .snapshotDamaged)
+        }
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .missing)
+    }
+}
