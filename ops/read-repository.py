@@ -7,6 +7,7 @@ enough, and a last resort. Slow. Needs Debian's python3-cryptography and python3
 Exit status 0: OUT is there, has the recorded SHA-256, and etcd's own at its end, if any, is right. 1 otherwise: OUT is
 not there, or is exactly what was saved and etcd's own SHA-256 was wrong already then.
 """
+import errno
 import functools
 import hashlib
 import hmac
@@ -195,6 +196,19 @@ class Repository:
         return pages, tail, payload
 
 
+def give_name(part, path):
+    """What has the name stays."""
+    try:
+        return os.link(part, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    # No hard links here: FAT, exFAT, shared folders.
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    os.rename(part, path)
+
+
 def main():
     if len(sys.argv) != 5:
         raise SystemExit(__doc__)
@@ -226,9 +240,10 @@ def main():
         wanted = json.loads(payload)["sha256"]
         if whole.hexdigest() != wanted:
             raise SystemExit(f"the SHA-256 of {name} is {whole.hexdigest()} and not {wanted}: nothing was written")
-        os.link(part, out)
+        give_name(part, out)
     finally:
-        os.unlink(part)
+        if os.path.lexists(part):
+            os.unlink(part)
     # What is wrong with it since it was saved is no damage of the store, and is kept as it came.
     verdict = "no SHA-256 of etcd's at its end"
     if len(tail) == 32:

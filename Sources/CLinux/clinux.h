@@ -79,6 +79,11 @@ static inline int fleet_open_unnamed(const char *directory, mode_t mode) {
     return open(directory, 020000000 | O_DIRECTORY | O_RDWR | O_CLOEXEC, mode);
 }
 
+// renameat2(2), RENAME_NOREPLACE: "Don't overwrite newpath of the rename."
+static inline int fleet_rename_new(const char *from, const char *to) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1U);
+}
+
 // fallocate(2) without a flag: space for a file of that length.
 static inline int fleet_allocate(int fd, long length) { return (int)syscall(SYS_fallocate, fd, 0, 0L, length); }
 
