@@ -48,15 +48,10 @@ extension Vault {
             try await refuse(Self.isBeingDeleted(former), act, writer)
         }
         if known.condition != former.ownCondition {
-            do throws(FleetError) {
-                try await blocking { [store] () throws(FleetError) in try store.delete(former.id) }
-            } catch {
-                var told = error.during(
-                    "snapshot \(former.id) was stored, can't be read any more, and can't be replaced")
-                told.hint =
-                    "the node gives up its copy with this error: run 'fleetctl backup \(former.cluster)' at once, and then "
-                    + "'fleetctl store check --read-data'"
-                try await refuse(told, act, writer)
+            do throws(FleetError) { try await makeWay(former.id, of: former.cluster) } catch {
+                // Otherwise what arrived stays, and so does the agent's copy.
+                if error.isOfSnapshot { try await refuse(error, act, writer) }
+                throw error
             }
             return try await keep(former, writer, by: act.actor)
         }

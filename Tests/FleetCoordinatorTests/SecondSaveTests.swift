@@ -86,4 +86,71 @@ struct SecondSaveTests {
         }
         #expect(try await catalogue.snapshot(job.snapshot).condition == .missing)
     }
+
+    /// The coordinator was killed between store and catalogue, and then its disk lost something: no receipt was given, and
+    /// the agent has the last copy.
+    @Test(arguments: ["pack gone", "pack cut", "head", "map", "nothing"])
+    func whatHasNoRowAndCanNotBeReadMakesWay(_ damage: String) async throws {
+        try store().store(sample, key: "up")
+        let (file, pack) = ("/s/snapshots/\(job.snapshot)", try #require(files.paths().first { $0.hasSuffix(".pack") }))
+        switch damage {
+        case "pack gone": try files.remove(pack)
+        case "pack cut": try files.writeDurably(pack, files.bytes(pack).dropLast())
+        case "head": files.flip(file, byte: 40, bit: 1)
+        case "map": files.flip(file, byte: files.length(file) - 3, bit: 1)
+        default: break
+        }
+        let told = await failure(sample)
+        #expect(told == nil, "\(String(describing: told))")
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+        #expect(try vault().store.bytes(job.snapshot) == sample.bytes)
+        #expect(try vault().store.verify(job.snapshot).isSound)
+    }
+
+    /// Too many open files say nothing of what is stored.
+    @Test func whatCanNotBeLookedAtNowStays() async throws {
+        try store().store(sample, key: "up")
+        let store = try store()
+        store.on(\.open) { throw FleetError(.system, "too many open files") }
+        let told = await failure(sample, to: try vault(store))
+        #expect(told?.code == .system && told?.isRetryable == true)
+        #expect(try store.ids() == [job.snapshot])
+        store.on(\.open, nil)
+        try await upload(sample, to: try vault(store))
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+    }
+
+    /// The same while the rotten one is to make way: what arrived stays, and is not sent twice.
+    @Test(arguments: [FleetError.Code.system, .noSpace])
+    func whatCanNotBeReplacedNowIsNotThrownAway(_ code: FleetError.Code) async throws {
+        try await upload(sample)
+        try files.remove(try #require(files.paths().first { $0.hasSuffix(".pack") }))
+        let store = try store()
+        let vault = try vault(store)
+        #expect(try await !vault.examine(job.snapshot, by: "root").isSound)
+        store.on(\.delete) { throw FleetError(code, "just now") }
+        let told = await failure(sample, to: vault)
+        #expect(told?.code == code && told?.isRetryable == true, "\(String(describing: told))")
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let session = try await vault.begin(request, from: node)
+        #expect(session.offset == sample.record.size)
+        store.on(\.delete, nil)
+        _ = try await session.finish(sample.digest)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+        #expect(try self.vault().store.bytes(job.snapshot) == sample.bytes)
+    }
+
+    /// For another's sake, which is damaged too: no attempt will end otherwise, so the node is told what is lost.
+    @Test func whatCanNotBeReplacedAtAllIsSaid() async throws {
+        try await upload(sample)
+        try files.remove(try #require(files.paths().first { $0.hasSuffix(".pack") }))
+        let store = try store()
+        let vault = try vault(store)
+        #expect(try await !vault.examine(job.snapshot, by: "root").isSound)
+        store.on(\.delete) { throw FleetError(.snapshotDamaged, "for s7 may need it") }
+        let told = await failure(sample, to: vault)
+        #expect(told?.code == .snapshotDamaged && told?.isRetryable == false)
+        #expect(told?.hint?.contains("fleetctl backup a") == true)
+        #expect(try store.incoming().isEmpty)
+    }
 }
