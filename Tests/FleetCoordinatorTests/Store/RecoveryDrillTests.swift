@@ -127,8 +127,8 @@ struct RecoveryDrillTests {
         #expect(left.count == results.count { $0.succeeded }, "\(left)")
     }
 
-    /// Whoever ends it, by ctrl-c or by ending the session, finds no Secrets of half a snapshot later.
-    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+    /// Whoever ends it, by ctrl-c, by ending the session or by force, finds no Secrets of half a snapshot later.
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP, SIGKILL])
     func aReaderThatIsEndedLeavesNothing(_ signal: Int32) throws {
         let place = try TemporaryDirectory()
         try FileSystem.makeDirectories(place.path + "/out")
