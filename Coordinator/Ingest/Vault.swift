@@ -22,6 +22,8 @@ final class Vault: Sendable {
     let looks = Turns(1)
     /// Of those that read stored ones whole to learn what they are: an agent can ask for it, again and again.
     let examinations = Turns(1)
+    /// Of uploads that begin, by node: what is there is read back first, and a writer that is at something is waited for.
+    private let beginnings = LatestTurns()
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store
@@ -33,11 +35,17 @@ final class Vault: Sendable {
     /// Begins an upload, or goes on with it. Whoever began the same one before is cut off.
     ///
     /// - Throws: `not-found` for a job that is not this node's, `conflict` for one that has ended or asks for another
-    ///   snapshot, `malformed`, `no-space`; `already-exists`: another
+    ///   snapshot, `malformed`, `no-space`; `busy` where the node asked for another meanwhile. `already-exists`: another
     ///   file of this job's is stored, whole and sound; `snapshot-unsound`: what is stored is no backup.
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
         try FactsCheck.check(request.facts)
+        return try await beginnings.take(node.description) { () async throws(FleetError) in
+            try await admit(request, from: node)
+        }
+    }
+
+    private func admit(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         let former = try await stored(request, from: node)
         if case .whole(let record) = former { return try receipt(for: request, record) }
         let key = Self.key(request)

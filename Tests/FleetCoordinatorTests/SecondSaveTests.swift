@@ -153,4 +153,49 @@ struct SecondSaveTests {
         #expect(told?.hint?.contains("fleetctl backup a") == true)
         #expect(try store.incoming().isEmpty)
     }
+
+    /// Connection after connection asks for the same upload, and the store is slow: each would hold a thread of those that
+    /// may wait, which are everybody's.
+    @Test func oneNodeTakesOneThread() async throws {
+        let store = try store()
+        let vault = try vault(store)
+        let (entered, isOpen) = (Monitor(0), Monitor(false))
+        store.on(\.begin) {
+            entered.withLock { $0 += 1 }
+            _ = isOpen.waiting(seconds: 10, until: \.self) { _, isReady in isReady }
+        }
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let (node, refused) = (node, Monitor<[FleetError]>([]))
+        let begun = try await withThrowingTaskGroup(of: IngestSession?.self) { group in
+            for _ in 0..<20 {
+                group.addTask {
+                    do { return try await vault.begin(request, from: node) } catch {
+                        let count = refused.withLock { refused in
+                            refused.append(FleetError(error))
+                            return refused.count
+                        }
+                        if count == 18 {
+                            isOpen.withLock { $0 = true }
+                            isOpen.broadcast()
+                        }
+                        return nil
+                    }
+                }
+            }
+            return try await group.reduce(into: [IngestSession]()) { if let session = $1 { $0.append(session) } }
+        }
+        #expect(refused.withLock { $0 }.allSatisfy { $0.code == .busy && $0.isRetryable })
+        #expect(refused.withLock { $0 }.count == 18 && begun.count == 2 && entered.withLock { $0 } == 2)
+        // The last one has it, as always.
+        var stored = 0
+        for session in begun {
+            do {
+                try await session.append(sample.bytes)
+                _ = try await session.finish(sample.digest)
+                stored += 1
+            } catch { #expect(FleetError(error).code == .cancelled) }
+        }
+        #expect(stored == 1)
+        #expect(try await catalogue.snapshot(job.snapshot).condition == .verified)
+    }
 }
