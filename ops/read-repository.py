@@ -4,13 +4,18 @@ enough, and a last resort. Slow. Needs Debian's python3-cryptography and python3
 
     read-repository.py REPOSITORY KEYFILE SNAPSHOT OUT       KEYFILE holds the master or the recovery key
 
+Until OUT is whole it has no name, so that even kill -9 leaves nothing of it. On a file system that can't do that (FAT, exFAT,
+most of FUSE) it is OUT.part-PID meanwhile, which kill -9 or a power cut leaves there, with Secrets in the clear: shred it.
+
 Exit status 0: OUT is there, has the recorded SHA-256, and etcd's own at its end, if any, is right. 1 otherwise: OUT is
 not there, or is exactly what was saved and etcd's own SHA-256 was wrong already then.
 """
+import errno
 import functools
 import hashlib
 import hmac
 import json
+import mmap
 import os
 import signal
 import struct
@@ -114,9 +119,9 @@ class Repository:
             raise SystemExit("the config was changed")
 
     def file(self, path, kind):
-        """A file's bytes and its key."""
+        """A file's bytes and its key. Mapped: the packs of a snapshot may be larger than a machine's memory."""
         with open(f"{self.root}/{path}", "rb") as file:
-            data = file.read()
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         generation = data[7] - ord("0")
         if data[:7] != kind or not 1 <= generation <= len(self.data_keys):
             raise ValueError(f"{path} does not begin as it should")
@@ -146,7 +151,8 @@ class Repository:
             end, first = start + length, first + pages
         return data, key, blocks
 
-    @functools.lru_cache(maxsize=4096)
+    # A block has 64 pages at most.
+    @functools.lru_cache(maxsize=256)
     def block(self, name, number):
         data, key, blocks = self.pack(name)
         _first, start, length, pages, bases = blocks[number]
@@ -195,6 +201,44 @@ class Repository:
         return pages, tail, payload
 
 
+class NewFile:
+    """It holds every Secret of a cluster, and has its name only when it is whole."""
+
+    def __init__(self, path):
+        self.path, self.part, descriptors = path, None, -1
+        try:
+            descriptors = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
+            file = os.open(os.path.dirname(path) or ".", os.O_TMPFILE | os.O_WRONLY, 0o600)
+        except OSError:
+            self.part = f"{path}.part-{os.getpid()}"
+            file = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self.file, self.descriptors = os.fdopen(file, "wb"), descriptors
+
+    def __enter__(self): return self.file
+
+    def __exit__(self, *_):
+        self.file.close()
+        if self.part and os.path.lexists(self.part):
+            os.unlink(self.part)
+
+    def give_name(self):
+        """What has the name stays."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        try:
+            if not self.part:
+                # With a directory to start from, links are followed: linkat(2) in place of link(2).
+                return os.link(str(self.file.fileno()), self.path, src_dir_fd=self.descriptors)
+            return os.link(self.part, self.path)
+        except OSError as error:
+            if not self.part or error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+        # No hard links here: FAT, exFAT, shared folders.
+        if os.path.lexists(self.path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path)
+        os.rename(self.part, self.path)
+
+
 def main():
     if len(sys.argv) != 5:
         raise SystemExit(__doc__)
@@ -209,26 +253,19 @@ def main():
     if os.path.lexists(out):
         raise SystemExit(f"{out} is there already")
     trailer = hashlib.sha256()
-    # It holds every Secret of the cluster, and has its name only when it is whole and right.
-    part = f"{out}.part-{os.getpid()}"
-    file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
-    try:
-        with file:
-            for pack, ordinal in pages:
-                page = repository.page(pack, ordinal)
-                file.write(page)
-                trailer.update(page)
-            file.write(tail)
-            file.flush()
-            os.fsync(file.fileno())
-            whole = trailer.copy()
-            whole.update(tail)
+    new = NewFile(out)
+    with new as file:
+        for pack, ordinal in pages:
+            page = repository.page(pack, ordinal)
+            file.write(page)
+            trailer.update(page)
+        file.write(tail)
+        whole = trailer.copy()
+        whole.update(tail)
         wanted = json.loads(payload)["sha256"]
         if whole.hexdigest() != wanted:
             raise SystemExit(f"the SHA-256 of {name} is {whole.hexdigest()} and not {wanted}: nothing was written")
-        os.link(part, out)
-    finally:
-        os.unlink(part)
+        new.give_name()
     # What is wrong with it since it was saved is no damage of the store, and is kept as it came.
     verdict = "no SHA-256 of etcd's at its end"
     if len(tail) == 32:

@@ -28,6 +28,8 @@ struct SafetySave: Sendable {
             } catch {
                 // Stored by an earlier run of this agent that was killed before it could say so.
                 guard error.code == .alreadyExists else { throw error }
+                try await onDisk { () throws(FleetError) in try FileSystem.removeTree(paths.spool(work.job)) }
+                return "what was there is stored as \(snapshot) by an earlier run"
             }
             // The snapshot that is to be restored comes to the same place.
             try await onDisk { () throws(FleetError) in try FileSystem.removeTree(paths.spool(work.job)) }

@@ -110,9 +110,10 @@ extension Catalogue {
         return entry
     }
 
-    /// The last, when its files are gone.
+    /// The last, when its files are gone. Of two that deleted it at once, one has done this already.
     func forget(_ entry: SnapshotEntry, because reason: String, by actor: String) throws(FleetError) {
         let record = entry.record
+        guard try self.entry(record.id) != nil else { return }
         var event = Act("snapshot.delete", by: actor, cluster: record.cluster, subject: record.id)
         event.detail = [
             "reason": reason, "condition": entry.condition.rawValue, "sha256": record.sha256,

@@ -40,22 +40,18 @@ extension Vault {
         guard digest == StreamDigest(length: former.size, sha256: former.sha256) else {
             try await refuse(
                 FleetError(
-                    .alreadyExists, "snapshot \(former.id) was stored already and is another file",
+                    .snapshotDamaged,
+                    "snapshot \(former.id) was stored, can't be read any more, and what comes now is another file",
                     hint: "make another backup: fleetctl backup \(former.cluster)"), act, writer)
         }
         guard let known = try await catalogue.entry(former.id), Retirement.reason(of: known) == nil else {
             try await refuse(Self.isBeingDeleted(former), act, writer)
         }
         if known.condition != former.ownCondition {
-            do throws(FleetError) {
-                try await blocking { [store] () throws(FleetError) in try store.delete(former.id) }
-            } catch {
-                var told = error.during(
-                    "snapshot \(former.id) was stored, can't be read any more, and can't be replaced")
-                told.hint =
-                    "the node gives up its copy with this error: run 'fleetctl backup \(former.cluster)' at once, and then "
-                    + "'fleetctl store check --read-data'"
-                try await refuse(told, act, writer)
+            do throws(FleetError) { try await makeWay(former.id, of: former.cluster) } catch {
+                // Otherwise what arrived stays, and so does the agent's copy.
+                if error.isOfSnapshot { try await refuse(error, act, writer) }
+                throw error
             }
             return try await keep(former, writer, by: act.actor)
         }

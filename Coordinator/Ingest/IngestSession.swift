@@ -43,7 +43,7 @@ actor IngestSession {
         phase = .receiving
     }
 
-    /// For a snapshot that is stored already: no bytes are wanted, `finish` gives the receipt again.
+    /// For a snapshot that is stored already, and sound: no bytes are wanted, `finish` gives the receipt again.
     init(vault: Vault, stored: SnapshotRecord) {
         self.vault = vault
         offset = stored.size
@@ -74,9 +74,7 @@ actor IngestSession {
     func store(_ digest: StreamDigest) async throws(FleetError) -> SnapshotRecord {
         if case .done(let record) = phase {
             guard digest.length == record.size, digest.sha256 == record.sha256 else {
-                throw FleetError(
-                    .alreadyExists, "snapshot \(record.id) is stored already and is another file",
-                    hint: "start a new backup")
+                throw Self.isStored(record)
             }
             return record
         }
@@ -87,6 +85,12 @@ actor IngestSession {
         }
         phase = .done(record)
         return record
+    }
+
+    /// It is whole and sound, and another save of the same job.
+    static func isStored(_ record: SnapshotRecord) -> FleetError {
+        FleetError(
+            .alreadyExists, "snapshot \(record.id) is stored already and is another file", hint: "start a new backup")
     }
 
     /// The connection is gone; what arrived stays for the next one.

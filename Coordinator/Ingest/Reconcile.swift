@@ -109,15 +109,17 @@ extension Vault {
     }
 
     /// Rows whose snapshot has no file, sorted; those that are being deleted are no loss.
-    func lost() async throws(FleetError) -> [String] {
+    func lost() async throws(FleetError) -> [SnapshotEntry] {
         // In this order: a file comes before its row, and goes before it.
         let rows = try await catalogue.snapshotConditions()
         let there = Set(try await blocking { [store] () throws(FleetError) in try store.ids() })
-        var lost: [String] = []
+        var lost: [SnapshotEntry] = []
         for id in rows.keys.sorted() where !there.contains(id) {
             do throws(FleetError) {
                 guard let entry = try await catalogue.entry(id), Retirement.reason(of: entry) == nil else { continue }
-                lost.append(id)
+                // One that rotted is gone for a moment, while an agent's copy takes its place.
+                guard entry.condition == rows[id] else { continue }
+                lost.append(entry)
             } catch { log.error("the row of a snapshot can't be read", error, ["snapshot": id]) }
         }
         return lost

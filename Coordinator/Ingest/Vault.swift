@@ -22,6 +22,8 @@ final class Vault: Sendable {
     let looks = Turns(1)
     /// Of those that read stored ones whole to learn what they are: an agent can ask for it, again and again.
     let examinations = Turns(1)
+    /// Of uploads that begin, by node: what is there is read back first, and a writer that is at something is waited for.
+    private let beginnings = LatestTurns()
 
     init(store: any SnapshotStore, catalogue: Catalogue, log: Log = .silent, reserve: Int64 = 64 << 20) {
         self.store = store
@@ -33,12 +35,19 @@ final class Vault: Sendable {
     /// Begins an upload, or goes on with it. Whoever began the same one before is cut off.
     ///
     /// - Throws: `not-found` for a job that is not this node's, `conflict` for one that has ended or asks for another
-    ///   snapshot, `malformed`, `no-space`.
+    ///   snapshot, `malformed`, `no-space`; `busy` where the node asked for another meanwhile. `already-exists`: another
+    ///   file of this job's is stored, whole and sound; `snapshot-unsound`: what is stored is no backup.
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
         try FactsCheck.check(request.facts)
-        let former = try await stored(request)
-        if case .whole(let record) = former { return IngestSession(vault: self, stored: record) }
+        return try await beginnings.take(node.description) { () async throws(FleetError) in
+            try await admit(request, from: node)
+        }
+    }
+
+    private func admit(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
+        let former = try await stored(request, from: node)
+        if case .whole(let record) = former { return try receipt(for: request, record) }
         let key = Self.key(request)
         try await blocking { [store] () throws(FleetError) in
             // The agent saved anew: what came of the former file is of no use.
@@ -56,18 +65,28 @@ final class Vault: Sendable {
                 .snapshotDamaged, "more bytes arrived than the snapshot has; they were thrown away", retryable: true)
         }
         // The former connection's commit may have been under way: `store.begin` waited for it, and opened a new part.
-        if former == nil, writer.length == 0, case .whole(let stored) = try await stored(request) {
+        if former == nil, writer.length == 0, case .whole(let stored) = try await stored(request, from: node) {
             try await blocking { [store] () throws(FleetError) in
                 writer.close()
                 try store.discard(key)
             }
-            return IngestSession(vault: self, stored: stored)
+            return try receipt(for: request, stored)
         }
         return IngestSession(
             vault: self, writer: writer, key: key, size: request.facts.size, job: request.job,
             settle: { [self] writer, digest throws(FleetError) in
                 try await settle(request, from: node, replacing: former?.record, writer, digest)
             })
+    }
+
+    /// No bytes are wanted: a snapshot of the job is stored. An agent that was killed before it could write that down has
+    /// saved anew since, and that one's length says nothing of the stored one's.
+    private func receipt(for request: UploadRequest, _ record: SnapshotRecord) throws(FleetError) -> IngestSession {
+        if let problem = record.unsoundProblem { throw problem }
+        guard request.facts.size == record.size, request.facts.status == record.facts.status else {
+            throw IngestSession.isStored(record)
+        }
+        return IngestSession(vault: self, stored: record)
     }
 
     /// Begins an incoming snapshot or goes on with it, with the digests of what is there.
@@ -118,34 +137,72 @@ final class Vault: Sendable {
         }
     }
 
-    private func stored(_ request: UploadRequest) async throws(FleetError) -> Stored? {
+    private func stored(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> Stored? {
         if let entry = try await catalogue.entry(request.snapshot) {
-            guard entry.record.job == request.job else { return nil }
+            guard entry.record.job == request.job else { throw Self.isAnothers(entry.record) }
             if entry.condition == entry.record.ownCondition { return .whole(entry.record) }
             return try await isWhole(entry) ? .whole(entry.record) : .rotten(entry.record)
         }
-        let found: SnapshotRecord? = try await blocking { [store] () throws(FleetError) in
-            do throws(FleetError) { return try store.open(request.snapshot).record } catch {
-                if error.code == .notFound { return nil }
-                throw error
-            }
-        }
-        guard let found, found.job == request.job else { return nil }
+        guard let found = try await committed(request, from: node) else { return nil }
+        guard found.job == request.job else { throw Self.isAnothers(found) }
         try await catalogue.add(found, reconciled: true, by: "coordinator")
         return .whole(found)
+    }
+
+    /// What was committed and has no row: there was a crash between the two. So no receipt was given for it, and where it
+    /// can't be read any more, the agent's copy is the last one: the id is free for it again.
+    private func committed(
+        _ request: UploadRequest, from node: NodeName
+    ) async throws(FleetError) -> SnapshotRecord? {
+        let id = request.snapshot
+        let (found, problem) = try await blocking { [store] () throws(FleetError) -> (SnapshotRecord?, FleetError?) in
+            do throws(FleetError) { return (try store.open(id).record, nil) } catch {
+                guard error.isOfSnapshot else { throw error.asPassing }
+                return (nil, try store.ids().contains(id) ? error : nil)
+            }
+        }
+        guard let problem else { return found }
+        try await makeWay(id, of: node.cluster)
+        log.warning("a snapshot without a row can't be read and makes way for the agent's copy", ["snapshot": id])
+        var event = Act("snapshot.makeway", by: "coordinator", cluster: node.cluster, subject: id)
+        event.detail = ["job": request.job, "problem": problem.message]
+        try await catalogue.audit(event)
+        return nil
+    }
+
+    /// Removes what can't be read any more, for the whole one that its agent has.
+    ///
+    /// - Throws: `snapshot-damaged`, `not-found`: it stays for another's sake, and will. What else is wrong may pass.
+    func makeWay(_ id: String, of cluster: String) async throws(FleetError) {
+        do throws(FleetError) { try await blocking { [store] () throws(FleetError) in try store.delete(id) } } catch {
+            var told = error.during("snapshot \(id) was stored, can't be read any more, and can't be replaced")
+            guard error.isOfSnapshot else { throw told.asPassing }
+            told.hint =
+                "the node gives up its copy with this error: run 'fleetctl backup \(cluster)' at once, and then "
+                + "'fleetctl store check --read-data'"
+            throw told
+        }
     }
 
     /// A mark goes only after all of the snapshot was read.
     private func isWhole(_ entry: SnapshotEntry) async throws(FleetError) -> Bool {
         let id = entry.record.id
         guard Retirement.reason(of: entry) == nil else { throw Self.isBeingDeleted(entry.record) }
-        guard try await examine(id, by: "coordinator").isSound else { return false }
+        do throws(FleetError) {
+            guard try await examine(id, by: "coordinator").isSound else { return false }
+        } catch { throw error.asPassing }
         guard try await catalogue.entry(id)?.condition == entry.record.ownCondition else {
             throw FleetError(
                 .conflict, "snapshot \(id) changed while it was looked at", hint: "try again in a minute",
                 retryable: true)
         }
         return true
+    }
+
+    private static func isAnothers(_ record: SnapshotRecord) -> FleetError {
+        FleetError(
+            .conflict, "snapshot \(record.id) is stored already, and is not this job's",
+            hint: "make another backup: fleetctl backup \(record.cluster)")
     }
 
     static func isBeingDeleted(_ record: SnapshotRecord) -> FleetError {
@@ -172,6 +229,18 @@ final class Vault: Sendable {
 
     static func job(of key: String) -> String {
         key.lastIndex(of: "-").map { String(key[..<$0]) } ?? key
+    }
+}
+
+extension FleetError {
+    /// It says something of what is stored. Others, as of too many open files, say that nobody could look.
+    var isOfSnapshot: Bool { code == .snapshotDamaged || code == .notFound }
+
+    /// What the coordinator could not do just now: whoever has a copy of a snapshot keeps it, and comes again.
+    var asPassing: FleetError {
+        var error = self
+        error.isRetryable = true
+        return error
     }
 }
 

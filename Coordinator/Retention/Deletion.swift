@@ -40,7 +40,8 @@ extension Vault {
             // Where it is still there, readable or not, it is what it was. Where that can't be learnt too: if it is gone,
             // a check finds it missing, while a row that is being deleted for ever would be chosen, and marked, by nobody.
             let isGone = try? await blocking { [store] () throws(FleetError) in try !store.ids().contains(id) }
-            if isGone != true {
+            // What it was before is known to whoever retired it first.
+            if isGone != true, Retirement.reason(of: entry) == nil {
                 try await catalogue.mark(id, entry.condition, entry.problem, endsDeletion: true, by: actor)
             }
             throw error

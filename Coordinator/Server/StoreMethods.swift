@@ -9,10 +9,11 @@ extension CoordinatorServer {
         switch stream.method {
         case ControlMethod.checkStore:
             let request = try JSON.decode(StoreCheckRequest.self, from: stream.request)
+            let before = try await vault.catalogue.snapshotConditions()
             var reply = try await blocking { () throws(FleetError) in try upkeep.check(readData: request.readData) }
             let lost = try await vault.lost()
-            for id in lost { reply.add(lost: id, upkeep.path(id)) }
-            try await record(reply, Set(lost), actor)
+            for entry in lost { reply.add(lost: entry.record.id, upkeep.path(entry.record.id)) }
+            try await record(reply, before, lost, actor)
             if request.readData {
                 reply.recovered = try await vault.lookAgain(
                     except: Set(reply.findings.flatMap(\.snapshots)), by: actor)
@@ -34,16 +35,25 @@ extension CoordinatorServer {
         return true
     }
 
-    /// A snapshot that can't be read any more must not be chosen for a restore.
-    private func record(_ reply: StoreCheckReply, _ lost: Set<String>, _ actor: String) async throws(FleetError) {
+    /// A snapshot that can't be read any more must not be chosen for a restore. But reading takes an hour, and what others
+    /// found meanwhile, or put right, is newer.
+    ///
+    /// - Parameters:
+    ///   - before: what was known when the check began.
+    ///   - lost: what was known of those when they were not there.
+    private func record(
+        _ reply: StoreCheckReply, _ before: [String: SnapshotCondition], _ lost: [SnapshotEntry], _ actor: String
+    ) async throws(FleetError) {
+        let lost = Dictionary(uniqueKeysWithValues: lost.map { ($0.record.id, $0) })
         for finding in reply.findings {
             for id in finding.snapshots {
+                guard let entry = try await catalogue.entry(id) else { continue }
                 // That one is damaged is known; that its file is gone since is news.
-                guard let entry = try await catalogue.entry(id),
-                    entry.condition == .verified || entry.condition == .foreign || lost.contains(id)
-                else { continue }
+                let isNews = entry.condition == .verified || entry.condition == .foreign
+                guard lost[id] != nil || isNews && before[id] == entry.condition else { continue }
                 try await catalogue.mark(
-                    id, finding.problem.code == .notFound ? .missing : .damaged, finding.problem, by: actor)
+                    id, finding.problem.code == .notFound ? .missing : .damaged, finding.problem,
+                    since: lost[id] ?? entry, by: actor)
             }
         }
     }

@@ -84,6 +84,11 @@ static inline int fleet_open_directory_at(int parent, const char *name) {
     return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+// renameat2(2), RENAME_NOREPLACE: "Don't overwrite newpath of the rename."
+static inline int fleet_rename_new(const char *from, const char *to) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1U);
+}
+
 // fallocate(2) without a flag: space for a file of that length.
 static inline int fleet_allocate(int fd, long length) { return (int)syscall(SYS_fallocate, fd, 0, 0L, length); }
 

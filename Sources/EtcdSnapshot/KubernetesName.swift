@@ -13,8 +13,7 @@ public struct KubernetesName: Hashable, Comparable, Sendable {
     }
 
     public init(key: some Collection<UInt8>) {
-        var words = key.split(separator: UInt8(ascii: "/"), maxSplits: 5).map { String(decoding: $0, as: UTF8.self) }[
-            ...]
+        var words = key.split(separator: UInt8(ascii: "/"), maxSplits: 5).map { Self.word($0) }[...]
         guard words.first == "registry", words.count > 1, key.first == UInt8(ascii: "/") else {
             self.init(kind: "(other)", namespace: "")
             return
@@ -24,6 +23,19 @@ public struct KubernetesName: Hashable, Comparable, Sendable {
         let isPair = kind.contains(".") || (kind == "services" && ["specs", "endpoints"].contains(words.first))
         if isPair, words.count > 1 { kind += "/" + words.removeFirst() }
         self.init(kind: kind, namespace: words.count > 1 ? words[words.startIndex] : "")
+    }
+
+    /// Kubernetes has none longer than 253, but a key is of any length, and thousands of names are held at once.
+    static let wordLimit = 256
+
+    /// The first `wordLimit` bytes of one, whole characters only.
+    private static func word(_ bytes: some Collection<UInt8>) -> String {
+        var kept = Array(bytes.prefix(wordLimit + 1))
+        if kept.count > wordLimit {
+            // What goes is the first byte behind the limit, or all of the character that this is part of.
+            while let last = kept.popLast(), last & 0xC0 == 0x80 {}
+        }
+        return String(decoding: kept, as: UTF8.self)
     }
 
     public static func < (a: Self, b: Self) -> Bool { (a.kind, a.namespace) < (b.kind, b.namespace) }

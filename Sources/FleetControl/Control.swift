@@ -14,6 +14,14 @@ actor Control {
         connection = try await dial()
     }
 
+    /// false behind an attempt that ended because there was none, and none could be made.
+    var isConnected: Bool {
+        get async {
+            guard let connection else { return false }
+            return await !connection.isClosed
+        }
+    }
+
     /// The connection as it is, or a new one.
     func connected() async throws(FleetError) -> Connection {
         if let connection, await !connection.isClosed { return connection }

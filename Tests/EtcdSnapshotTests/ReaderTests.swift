@@ -141,6 +141,29 @@ func withTrailer(_ bytes: [UInt8]) -> [UInt8] { bytes + SHA256.hash(bytes) }
         #expect(KubernetesName(key: Array(key.utf8)) == KubernetesName(kind: kind, namespace: namespace))
     }
 
+    /// A key may be megabytes long, and thousands of names are held at once.
+    @Test func namesAreCut() throws {
+        let long = String(repeating: "é", count: 200_000)
+        let name = KubernetesName(key: Array("/registry/\(long)/x\(long)/y".utf8))
+        #expect(name.kind == String(repeating: "é", count: 128))
+        #expect(name.namespace == "x" + String(repeating: "é", count: 127))
+        let custom = KubernetesName(key: Array("/registry/a.\(long)/\(long)/ns/y".utf8))
+        #expect(custom.kind.utf8.count <= 513 && custom.namespace == "ns")
+        #expect(KubernetesName(key: [UInt8](repeating: 0x80, count: 10_000)).kind == "(other)")
+        let broken = Array("/registry/".utf8) + [UInt8](repeating: 0x80, count: 10_000) + Array("/x".utf8)
+        #expect(KubernetesName(key: broken).kind.utf8.count <= 3 * 256)
+        // The longest that Kubernetes has: a group of 253.
+        let group = String(repeating: "g", count: 249) + ".io."
+        #expect(KubernetesName(key: Array("/registry/\(group)/things/x".utf8)).kind == "\(group)/things")
+
+        var after = SampleEtcd()
+        for i in 0..<3 { after.put("/registry/\(String(repeating: "k", count: 3000))\(i)/x/y", [1]) }
+        let diff = try SnapshotDiff(
+            from: SnapshotReader(MemoryPages(SampleEtcd().build())), to: SnapshotReader(MemoryPages(after.build())))
+        #expect(
+            diff.groups == [.init(kind: String(repeating: "k", count: 256), namespace: "x", counts: .init(added: 3))])
+    }
+
     @Test func checksums() {
         #expect(CRC32C.checksum(Array("123456789".utf8)) == 0xE306_9283)
         let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }

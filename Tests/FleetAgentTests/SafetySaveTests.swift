@@ -52,11 +52,22 @@ import Testing
         #expect(status.revision == 2)
     }
 
-    /// The agent was killed behind the upload, and saves another file now.
+    /// The agent was killed behind the upload, and saves another file now, which goes: its revision is nobody's.
     @Test(.enabled(if: RealEtcd.isInstalled)) func whatIsStoredAlreadyIsEnough() async throws {
         let (tree, etcd) = (try NodeTree(), try RealEtcd())
         let note = try await save(tree, etcd.instance, FleetError(.alreadyExists, "stored"))
-        #expect(note?.contains("as safe") == true)
+        #expect(note?.contains("as safe") == true && note?.contains("earlier run") == true)
+        #expect(note?.contains("revision") == false)
+    }
+
+    /// What is stored by an earlier run, and is no good, is not what a restore may build on.
+    @Test(.enabled(if: RealEtcd.isInstalled), arguments: ["snapshot-unsound", "snapshot-damaged"])
+    func whatIsStoredAndDamagedStopsTheRestore(_ code: String) async throws {
+        let (tree, etcd) = (try NodeTree(), try RealEtcd())
+        let error = await #expect(throws: FleetError.self) {
+            try await save(tree, etcd.instance, FleetError(.init(rawValue: code), "stored, and no good"))
+        }
+        #expect(error?.code.rawValue == code && error?.message.contains("could not be saved") == true)
     }
 
     @Test(.enabled(if: RealEtcd.isInstalled)) func aFailureStopsTheRestore() async throws {

@@ -201,4 +201,38 @@ struct DeletionTests {
         #expect(await code { try await setup.vault.delete("s2", because: "test", by: "root") } == .system)
         #expect(try await setup.catalogue.entry("s2")?.condition == .verified)
     }
+
+    /// A person and a timer delete the same one at the same time.
+    @Test(arguments: [true, false])
+    func twoDeletionsAtOnceEndAsOne(_ isRefused: Bool) async throws {
+        let setup = try await Setup()
+        let store = HookedStore(try RepositoryStore.test("/s", files: setup.files))
+        let vault = Vault(store: store, catalogue: setup.catalogue, reserve: 0)
+        let (arrived, released) = (Monitor(0), Monitor(0))
+        store.on(\.delete) {
+            let number = arrived.withLock { count in
+                count += 1
+                return count
+            }
+            arrived.broadcast()
+            released.waiting(seconds: 20, until: { $0 >= number }) { _, _ in }
+            if isRefused { throw FleetError(.snapshotDamaged, "s3 may need it") }
+        }
+        var deletions: [Task<FleetError.Code?, Never>] = []
+        for number in 1...2 {
+            deletions.append(
+                Task { await code { try await vault.delete("s2", because: "test", by: "root") } })
+            try await blocking { () throws(FleetError) in
+                #expect(arrived.waiting(seconds: 20, until: { $0 == number }) { _, isReady in isReady })
+            }
+        }
+        for deletion in deletions {
+            released.withLock { $0 += 1 }
+            released.broadcast()
+            #expect(await deletion.value == (isRefused ? .snapshotDamaged : nil))
+        }
+        #expect(try await setup.catalogue.entry("s2")?.condition == (isRefused ? .verified : nil))
+        let audited = try await setup.catalogue.auditLog().filter { $0.event.action == "snapshot.delete" }
+        #expect(audited.count == (isRefused ? 0 : 1))
+    }
 }

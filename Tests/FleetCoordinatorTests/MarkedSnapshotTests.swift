@@ -108,7 +108,7 @@ struct MarkedSnapshotTests {
         let session = try await vault.begin(
             UploadRequest(job: job.id, snapshot: job.snapshot, facts: other.record.facts), from: node)
         try await session.append(other.bytes)
-        #expect(await code { _ = try await session.finish(other.digest) } == .alreadyExists)
+        #expect(await code { _ = try await session.finish(other.digest) } == .snapshotDamaged)
         #expect(try await catalogue.snapshot(job.snapshot).condition == .missing)
         #expect(try vault.store.incoming().isEmpty)
         try files.writeDurably(pack, bytes)
@@ -239,6 +239,60 @@ struct MarkedSnapshotTests {
         #expect(try await conditions() == [.damaged, .damaged], "nothing was read")
         #expect(try await check().recovered == ["s1", "s2"])
         #expect(try await conditions() == [.verified, .foreign])
+        await server.stop()
+    }
+
+    /// A check reads for an hour. Meanwhile what it has found is put right, by an agent that sends it again or by a person:
+    /// what it knows is old by then.
+    @Test(arguments: [true, false])
+    func aCheckDoesNotOverruleWhatWasFoundMeanwhile(_ readData: Bool) async throws {
+        let hooked = Monitor<HookedStore?>(nil)
+        let server = try await TestServer { store in
+            let wrapped = HookedStore(store)
+            hooked.withLock { $0 = wrapped }
+            return wrapped
+        }
+        let store = try #require(hooked.withLock { $0 })
+        let (vault, files) = (server.server.vault, server.files)
+        try store.store(SampleSnapshot("s1", pages: 20))
+        _ = try await vault.reconcile()
+        let pack = try #require(files.paths().first { $0.hasSuffix(".pack") })
+        let (file, bytes) = ("/s/snapshots/s1", files.bytes("/s/snapshots/s1"))
+        let lookAtS1: @Sendable () async throws -> Void = {
+            let verdict = try await vault.examine("s1", by: "agent:a/n1")
+            #expect(verdict.isSound)
+        }
+        // Damaged where the check looks: in its pages, or in its own file.
+        let damage: @Sendable () -> Void = {
+            if readData { files.flip(pack, byte: 60, bit: 0) } else { files.flip(file, byte: 60, bit: 0) }
+        }
+        damage()
+        #expect(try await !vault.examine("s1", by: "root").isSound)
+        store.on(\.checked) {
+            store.on(\.checked, nil)
+            damage()
+            meanwhile { try await lookAtS1() }
+        }
+        let connection = try await server.operate()
+        let reply = try await connection.call(
+            ControlMethod.checkStore, StoreCheckRequest(readData: readData), as: StoreCheckReply.self)
+        #expect(reply.findings.flatMap(\.snapshots) == ["s1"])
+        #expect(try await server.catalogue.snapshot("s1").condition == .verified)
+
+        // In the place of a rotten one comes the same one, whole: between the two it is not there.
+        damage()
+        #expect(try await !vault.examine("s1", by: "root").isSound)
+        try files.remove(file)
+        store.on(\.named) {
+            // The second look: the first is the check's own.
+            store.on(\.named, nil)
+            if readData { damage() }
+            try files.writeDurably(file, bytes)
+            meanwhile { try await lookAtS1() }
+        }
+        _ = try await connection.call(
+            ControlMethod.checkStore, StoreCheckRequest(readData: readData), as: StoreCheckReply.self)
+        #expect(try await server.catalogue.snapshot("s1").condition == .verified)
         await server.stop()
     }
 }

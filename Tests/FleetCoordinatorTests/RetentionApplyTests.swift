@@ -1,7 +1,9 @@
 import FleetCommandLine
 import FleetControl
 import FleetProtocol
+import FleetReactor
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetCoordinator
@@ -88,5 +90,64 @@ struct RetentionApplyTests {
         #expect(done.status == .failure && done.err.contains("nothing of b was deleted"))
         #expect(try await left().count == 10)
         await server.stop()
+    }
+
+    /// Whoever is asked, and says no, or can't be asked, has seen what could not be planned all the same.
+    @Test(.enabled(if: isatty(0) == 0)) func whatFailsIsSaidBeforeTheQuestion() async throws {
+        try await server.catalogue.setRetention("b", nil, by: "root")
+        let done = try await apply("a", "b") {}
+        #expect(done.status == .declined)
+        let (failure, answer) = (
+            try #require(done.err.firstRange(of: "b has no retention policy")),
+            try #require(done.err.firstRange(of: "nothing was deleted"))
+        )
+        #expect(failure.upperBound < answer.lowerBound)
+        #expect(done.err.contains("1 of 2 clusters has no plan"))
+        #expect(try await left().count == 9)
+        await server.stop()
+    }
+
+    /// A coordinator that can be reached and says no for now is no reason to give the other clusters up; one that hangs up
+    /// again and again is, and then the question is not about all of them.
+    @Test(.enabled(if: isatty(0) == 0), arguments: [true, false])
+    func onlyALostCoordinatorEndsTheRun(_ isLost: Bool) async throws {
+        await server.stop()
+        let directory = try TemporaryDirectory()
+        let socket = directory.path + "/fake.sock"
+        let asked = Monitor<[String]>([])
+        let listener = try await Self.listen(socket) { stream in
+            guard let request = try? JSON.decode(RetentionRunRequest.self, from: stream.request) else { return }
+            asked.withLock { $0.append(request.cluster) }
+            if request.cluster == "b" {
+                let busy = FleetError(.busy, "the catalogue is busy", hint: "try again", retryable: true)
+                return isLost ? await stream.connection.close(busy) : await stream.fail(busy)
+            }
+            let line = RetentionReply.Line(
+                snapshot: request.cluster + "1", savedAt: .now(), isKept: false, reasons: ["no rule keeps it"])
+            try? await stream.finish(
+                RetentionReply(cluster: request.cluster, policy: .init(last: 1), lines: [line], digest: "d"))
+        }
+        let printed = Monitor("")
+        let terminal = Terminal(outputIsTerminal: false, errorIsTerminal: false, color: false, columns: 100) {
+            _, text in
+            printed.withLock { $0 += text }
+        }
+        let status = await Program.run(
+            ["retention", "apply", "a", "b", "c", "--server", "unix:\(socket)"], Fleetctl.command, version: "test",
+            terminal: terminal)
+        let said = printed.withLock { $0 }
+        #expect(status == .declined)
+        #expect(asked.withLock { $0 } == (isLost ? ["a", "b", "b", "b"] : ["a", "b", "c"]))
+        #expect(said.contains("can't be reached") == isLost, "\(said)")
+        #expect(said.contains(isLost ? "2 of 3 clusters have no plan" : "1 of 3 clusters has no plan"), "\(said)")
+        withExtendedLifetime(listener) {}
+    }
+
+    @Reactor private static func listen(
+        _ path: String, _ handler: @escaping Connection.Handler
+    ) throws(FleetError) -> Listener {
+        try Listener(
+            try Socket.listen(.unix(path: path)), tls: nil, options: .init(software: "test"), log: .silent,
+            handler: handler, accepted: { _ in })
     }
 }

@@ -18,12 +18,12 @@ final class TestServer: Sendable {
     private let directory: TemporaryDirectory
     private let running: CoordinatorServer.Running
 
-    init() async throws {
+    init(store wrap: (RepositoryStore) -> any SnapshotStore = { $0 }) async throws {
         directory = try TemporaryDirectory()
         catalogue = try Catalogue(.memory)
         try KeyRing.create(in: directory.path + "/keys")
         let vault = Vault(
-            store: try RepositoryStore.test("/s", files: files), catalogue: catalogue, reserve: 0)
+            store: wrap(try RepositoryStore.test("/s", files: files)), catalogue: catalogue, reserve: 0)
         server = CoordinatorServer(
             .init(
                 listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),

@@ -58,14 +58,14 @@ import Testing
     }
 
     /// Whole under its name or not there, and what has the name stays; with and without a file system that keeps it
-    /// unnamed meanwhile.
-    @Test(arguments: [true, false])
-    func aPendingNameIsGivenOnce(_ isUnnamed: Bool) throws {
+    /// unnamed meanwhile, or has hard links.
+    @Test(arguments: [(true, true), (false, true), (false, false)])
+    func aPendingNameIsGivenOnce(_ isUnnamed: Bool, _ hasLinks: Bool) throws {
         let root = "/tmp/fleet-system-test-\(Randomness.token(12))"
         try FileSystem.makeDirectories(root)
         defer { try? FileSystem.removeTree(root) }
         func write(_ text: String, isWhole: Bool) throws {
-            let name = PendingName(root + "/a.db", isUnnamed: isUnnamed)
+            let name = PendingName(root + "/a.db", isUnnamed: isUnnamed, hasLinks: hasLinks)
             let before = try FileSystem.list(root)
             let file = try name.open()
             try file.write(Array(text.utf8))

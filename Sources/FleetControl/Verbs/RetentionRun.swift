@@ -10,6 +10,8 @@ struct RetentionRun {
     private let isJSON: Bool
     private var done: [RetentionReply] = []
     private var failures: [FleetError] = []
+    /// So many of them were printed.
+    private var shownFailures = 0
     /// The coordinator can't be reached any more: what is asked of the others would take as long, and fail the same way.
     private var isCutOff = false
 
@@ -39,6 +41,14 @@ struct RetentionRun {
             run.done = plans
             return try run.end(names, call, isRehearsal: true)
         }
+        run.showFailures()
+        if plans.count < names.count {
+            // The question is not about all that were named.
+            let count = names.count - plans.count
+            let (has, them) = count == 1 ? ("has", "it") : ("have", "them")
+            run.terminal.note("\(count) of \(names.count) clusters \(has) no plan; nothing of \(them) is deleted")
+            run.noteCut()
+        }
         guard run.terminal.confirms("Delete \(doomed) snapshots for good?") else {
             run.terminal.note("nothing was deleted; answer y on a terminal, or give --yes")
             return .declined
@@ -58,7 +68,8 @@ struct RetentionRun {
             if !isJSON { show(plan) }
             return plan
         } catch {
-            isCutOff = error.isRetryable
+            // Asked again on a new connection, where the former one was lost.
+            isCutOff = await !control.isConnected
             failures.append(error)
             return nil
         }
@@ -82,10 +93,12 @@ struct RetentionRun {
     }
 
     /// What failed, and the count for all clusters; the error itself where one cluster was asked for.
-    private func end(_ names: [String], _ call: Invocation, isRehearsal: Bool = false) throws -> ExitStatus {
+    private mutating func end(
+        _ names: [String], _ call: Invocation, isRehearsal: Bool = false
+    ) throws -> ExitStatus {
         if names.count == 1, let failure = failures.first { throw failure }
         if isJSON { try Output.json(done, call) }
-        for failure in failures { terminal.error(failure) }
+        showFailures()
         let lines = done.flatMap(\.lines)
         let failed = lines.filter { $0.problem != nil }
         for line in failed where !isJSON {
@@ -99,9 +112,19 @@ struct RetentionRun {
         }
         if !failures.isEmpty {
             terminal.note("\(names.count - done.count) of \(names.count) clusters were not dealt with")
-            if isCutOff { terminal.note("the coordinator can't be reached: run it again when it can") }
+            noteCut()
         }
         return failed.isEmpty && failures.isEmpty ? .success : .partialFailure
+    }
+
+    /// Those that were not printed yet.
+    private mutating func showFailures() {
+        for failure in failures[shownFailures...] { terminal.error(failure) }
+        shownFailures = failures.count
+    }
+
+    private func noteCut() {
+        if isCutOff { terminal.note("the coordinator can't be reached: run it again when it can") }
     }
 
     private func show(_ reply: RetentionReply) {

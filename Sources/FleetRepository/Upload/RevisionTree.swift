@@ -29,7 +29,8 @@ struct RevisionTree: Sendable {
         branches.sort { $0.first < $1.first }
     }
 
-    /// Level by level: all leaves of bbolt's trees are equally deep.
+    /// Level by level: all leaves of bbolt's trees are equally deep. A real tree has each page once, so it is no larger
+    /// than its file; what claims to be is not gone into.
     private mutating func descend(_ reader: PageReader, _ top: UInt64) throws(FleetError) {
         var level: [(first: Revision, page: UInt64)] = [(Revision(main: 0, sub: 0), top)]
         for _ in 0..<Self.maximumHeight {
@@ -51,7 +52,7 @@ struct RevisionTree: Sendable {
                         }
                 }
                 next += children ?? []
-                guard next.count <= reader.map.count else { return }
+                guard branches.count + next.count <= reader.map.count else { return }
             }
             level = next
         }

@@ -83,11 +83,7 @@ struct RecoveryDrillTests {
 
     /// The reader in Python knows nothing but FORMAT.md. It reads what export writes, behind a rotation as well.
     @Test func theDocumentIsEnoughToReadAStore() throws {
-        let python = "/usr/bin/python3"
-        let has = try? Subprocess.run(python, ["-c", "import cryptography, zstandard"])
-        guard has?.succeeded == true else {
-            try Test.cancel("python3-cryptography and python3-zstandard are not there; ops/test installs them")
-        }
+        let python = try python()
         let place = try TemporaryDirectory()
         let (data, paper) = (place.path + "/data", place.path + "/recovery.txt")
         try write(try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", data), to: paper)
@@ -131,14 +127,23 @@ struct RecoveryDrillTests {
         #expect(left.count == results.count { $0.succeeded }, "\(left)")
     }
 
-    /// Whoever ends it, by ctrl-c or by ending the session, finds no Secrets of half a snapshot later.
-    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+    /// Whoever ends it, by ctrl-c, by ending the session or by force, finds no Secrets of half a snapshot later.
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP, SIGKILL])
     func aReaderThatIsEndedLeavesNothing(_ signal: Int32) throws {
-        let python = "/usr/bin/python3"
-        guard (try? Subprocess.run(python, ["-c", "import cryptography, zstandard"]))?.succeeded == true else {
-            try Test.cancel("python3-cryptography and python3-zstandard are not there; ops/test installs them")
-        }
         let place = try TemporaryDirectory()
+        try FileSystem.makeDirectories(place.path + "/out")
+        try end(with: signal, writingTo: place.path + "/out", place)
+    }
+
+    /// On a disk that knows no files without a name, the name goes with what can be caught.
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
+    func aReaderThatIsEndedLeavesNothingOnAnyDisk(_ signal: Int32) throws {
+        let disk = try LinklessDisk.make()
+        try end(with: signal, writingTo: disk.path, try TemporaryDirectory())
+    }
+
+    private func end(with signal: Int32, writingTo out: String, _ place: TemporaryDirectory) throws {
+        let python = try python()
         let data = place.path + "/data"
         #expect(try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", data).succeeded)
         let sample = samples(1)[0]
@@ -147,13 +152,16 @@ struct RecoveryDrillTests {
         let pack = "\(data)/store/packs/\(try #require(try FileSystem.list("\(data)/store/packs").first))"
         try FileSystem.remove(pack)
         #expect(mkfifo(pack, 0o600) == 0)
-        let out = "\(place.path)/out"
-        try FileSystem.makeDirectories(out)
         let child = try spawn([
             python, Self.reader, "\(data)/store", "\(data)/keys/repository.key", sample.record.id, "\(out)/a.db",
         ])
-        for _ in 0..<200 where try FileSystem.list(out).isEmpty { usleep(50_000) }
-        #expect(try !FileSystem.list(out).isEmpty)
+        // With or without a name, it is among its open files.
+        func isWriting() -> Bool {
+            let open = (try? FileSystem.list("/proc/\(child)/fd")) ?? []
+            return open.contains { (try? FileSystem.readLink("/proc/\(child)/fd/\($0)"))?.hasPrefix(out) == true }
+        }
+        for _ in 0..<200 where !isWriting() { usleep(50_000) }
+        #expect(isWriting())
         kill(child, signal)
         var status: Int32 = 0
         for _ in 0..<200 {
@@ -161,6 +169,42 @@ struct RecoveryDrillTests {
             usleep(50_000)
         }
         #expect(try FileSystem.list(out) == [])
+    }
+
+    /// A stick or a share, which is where a snapshot goes on the night when a host is lost.
+    @Test func aDiskWithoutHardLinksIsGoodEnough() throws {
+        let disk = try LinklessDisk.make()
+        let place = try TemporaryDirectory()
+        let data = place.path + "/data"
+        #expect(try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", data).succeeded)
+        let samples = samples(2)
+        for sample in samples { try DataDirectory(path: data).openStore().store(sample) }
+        let reader = try python()
+        func write(_ way: String, _ sample: SampleSnapshot) throws -> Subprocess.Outcome {
+            let (id, file) = (sample.record.id, "\(disk.path)/\(way).db")
+            return way == "export"
+                ? try coordinator("export", id, "-f", file, "--data", data)
+                : try Subprocess.run(
+                    reader, [Self.reader, "\(data)/store", "\(data)/keys/repository.key", id, file])
+        }
+        for way in ["export", "reader"] {
+            let done = try write(way, samples[0])
+            #expect(done.succeeded, "\(way): \(done.complaint)")
+            #expect(try FileSystem.read("\(disk.path)/\(way).db") == samples[0].bytes)
+            // What is there stays.
+            let again = try write(way, samples[1])
+            #expect(!again.succeeded, "\(way)")
+            #expect(try FileSystem.read("\(disk.path)/\(way).db") == samples[0].bytes)
+        }
+        #expect(try FileSystem.list(disk.path).sorted() == ["export.db", "reader.db"])
+    }
+
+    private func python() throws -> String {
+        let python = "/usr/bin/python3"
+        guard (try? Subprocess.run(python, ["-c", "import cryptography, zstandard"]))?.succeeded == true else {
+            try Test.cancel("python3-cryptography and python3-zstandard are not there; ops/test installs them")
+        }
+        return python
     }
 
     private func compare(
