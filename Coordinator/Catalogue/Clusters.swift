@@ -62,6 +62,11 @@ extension Catalogue {
                 (SELECT s.id FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'foreign'
                     AND json_extract(s.record, '$.imported') IS NULL AND s.saved > coalesce(l.saved, 0)
                     ORDER BY s.saved DESC LIMIT 1) AS newer_foreign,
+                (SELECT CASE WHEN r.state IN ('stuck', 'lost') THEN r.id END FROM whole_jobs r
+                    WHERE r.cluster = c.name AND r.kind IN ('restore', 'undo')
+                    AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = r.id AND d.dry_run)
+                    AND NOT EXISTS (SELECT 1 FROM member_restores d WHERE d.id = r.id AND d.dry_run)
+                    ORDER BY r.created DESC, r.id DESC LIMIT 1) AS half,
                 j.id AS job, j.kind AS job_kind, j.state AS job_state
             FROM clusters c
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
@@ -74,13 +79,15 @@ extension Catalogue {
             WHERE \(condition) ORDER BY c.name
             """
         return try db.all(sql, values: values) { row throws(FleetError) in
-            ClusterRecord(
+            var record = ClusterRecord(
                 name: try row["name"], created: try row["created"], identities: try self.identities(try row["name"]),
                 agents: try row["agents"], snapshots: try row["snapshots"], unusableSnapshots: try row["unusable"],
                 latestSnapshot: try row["latest"],
                 latestSavedAt: try row["latest_saved"], members: try row["members"],
                 newerForeign: try row["newer_foreign"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
                 lastJobState: try row.state("job_state"), lastDrill: try self.lastDrill(cluster: try row["name"]))
+            record.halfRestored = try row["half"]
+            return record
         }
     }
 }

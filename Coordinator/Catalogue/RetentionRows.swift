@@ -45,7 +45,8 @@ extension Catalogue {
     func restorePoints(_ cluster: String) throws(FleetError) -> [RestorePoint] {
         try db.all(
             """
-            SELECT id, saved, condition, pinned, record, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
+            SELECT id, saved, condition, pinned, record,
+                json_extract(record, '$.beforeRestore') IS NULL AS is_backup, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
                 AND j.kind IN ('restore', 'drill') AND j.finished IS NULL) AS used
             FROM snapshots s WHERE cluster = ?
             """, cluster
@@ -62,7 +63,8 @@ extension Catalogue {
                 if record?.ownCondition != .damaged { holds.append(.unreadable) }
             }
             return RestorePoint(
-                id: try row["id"], time: try row["saved"], isVerified: condition == .verified, holds: holds)
+                id: try row["id"], time: try row["saved"], isVerified: condition == .verified,
+                isBackup: try row["is_backup"], holds: holds)
         }
     }
 
@@ -96,8 +98,7 @@ extension Catalogue {
                     hint: entry.pinned
                         ? "fleetctl snapshot unpin \(id) releases it" : "wait for the restore: fleetctl job list")
             }
-            let newest = points.filter(\.isVerified).max { ($0.time, $0.id) < ($1.time, $1.id) }
-            guard newest?.id != id else {
+            guard Retention.newest(points)?.id != id else {
                 throw FleetError(
                     .conflict, "snapshot \(id) stays: it is the newest verified one of \(entry.record.cluster)",
                     hint: "make another first: fleetctl backup \(entry.record.cluster)")

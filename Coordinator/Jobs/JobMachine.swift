@@ -238,7 +238,10 @@ extension JobMachine {
     private static func revoked(_ isUnknown: Bool) -> FleetError {
         FleetError(
             .jobLost, "the agent was revoked before it told how the job ended",
-            hint: isUnknown ? "let no etcd run on that node as it is now: where it stands is not known" : nil)
+            hint: isUnknown
+                ? "the node is gone for good: take the member out of etcd (etcdctl member remove) and of the others' "
+                    + "initial-cluster; it comes back: fleet-agent enroll --force there, and it does its part. Until then let no "
+                    + "etcd run there: where it stands is not known" : nil)
     }
 
     private static func advice(_ kind: Kind) -> String {

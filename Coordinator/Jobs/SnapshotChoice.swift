@@ -43,8 +43,10 @@ enum SnapshotChoice: Sendable, Equatable {
         case .latest:
             if let found = newest(entries) { return found }
             throw FleetError(
-                .notFound, "there is no snapshot\(scope) that could be restored",
-                hint: "make one with: fleetctl backup")
+                .notFound, "there is no backup\(scope) that could be restored",
+                hint:
+                    "make one with 'fleetctl backup'; what a restore had saved before it began is chosen by its id: fleetctl "
+                    + "snapshot list")
         case .at(let time):
             if let found = newest(entries.filter { $0.record.facts.savedAt <= time }) { return found }
             let oldest = entries.filter { $0.condition == .verified && $0.record.beforeRestore == nil }.map(

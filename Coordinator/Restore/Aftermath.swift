@@ -106,8 +106,11 @@ enum Aftermath {
 
     private static func notCommitted(_ job: JobRecord, _ code: FleetError.Code) -> FleetError {
         let what = job.dryRun ? "a dry run" : "a \(job.kind) that is \(job.state.rawValue)"
+        let isOpen = job.state == .stuck && !job.dryRun
         return FleetError(
-            code, "\(job.id) is \(what), and only a restore that succeeded leaves old data",
-            hint: "list them with: fleetctl job list \(job.cluster)")
+            code, "\(job.id) is \(what), and that is possible only behind one that succeeded on all members",
+            hint: isOpen
+                ? "bring the member that is stuck to its end, or restore again: fleetctl job show \(job.id)"
+                : "list them with: fleetctl job list \(job.cluster)")
     }
 }

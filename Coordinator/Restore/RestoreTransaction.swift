@@ -114,7 +114,9 @@ struct RestoreTransaction: Sendable, Equatable {
             if let problem = member.problem { return problem.during(node) }
             switch member.end {
             case nil: break
-            case .stuck(let error): return error.during(node)
+            case .stuck(let error):
+                // What to do on that node is said with its own state, which may be another by the time this is read.
+                return FleetError(error.code, error.during(node).message)
             case .succeeded, .takenBack:
                 return FleetError(.protocolViolation, "\(node) ended its part before that was decided")
             }

@@ -7,6 +7,8 @@ struct RestorePoint: Sendable, Equatable {
     /// When it was saved.
     var time: Timestamp
     var isVerified = true
+    /// Not for one that a restore saved before it began: that is never the latest, and says nothing of how old backups are.
+    var isBackup = true
     var holds: [Hold] = []
 
     /// Why it stays, whatever the policy says.
@@ -32,14 +34,15 @@ struct RetentionDecision: Sendable, Equatable {
 /// Decides what of one cluster is kept. Pure: the same history gives the same decisions, whenever it is asked.
 ///
 /// Only verified points count for a rule, so that a series of damaged ones never pushes out the last good one. A point
-/// that is held is kept, and counts like any other. The newest verified point is kept by any policy, an empty one too.
+/// that is held is kept, and counts like any other. The newest verified backup is kept by any policy, an empty one too; what
+/// a restore had saved counts for nothing as long as there is a backup.
 /// Points that never were sound are kept while they are newer than it: somebody may still be looking into them.
 enum Retention {
     static func decide(_ points: [RestorePoint], _ policy: RetentionPolicy) -> [RetentionDecision] {
         let sorted = points.sorted { ($0.time, $0.id) > ($1.time, $1.id) }
         var reasons: [String: [String]] = [:]
-        let verified = sorted.filter(\.isVerified)
-        if let newest = verified.first { reasons[newest.id, default: []].append("newest verified") }
+        let verified = sorted.filter { $0.isVerified && $0.isBackup }
+        if let newest = newest(points) { reasons[newest.id, default: []].append("newest verified") }
         for point in sorted where !point.holds.isEmpty { reasons[point.id, default: []] += point.holds.map(\.rawValue) }
         for (i, point) in verified.prefix(max(0, policy.last)).enumerated() {
             reasons[point.id, default: []].append("last \(i + 1) of \(policy.last)")
@@ -69,6 +72,13 @@ enum Retention {
                 point: point, isKept: false,
                 reasons: [point.isVerified ? "no rule keeps it" : "not verified, and something newer is"])
         }
+    }
+
+    /// What stays whatever happens: what `latest` gives, or the best that there is.
+    static func newest(_ points: [RestorePoint]) -> RestorePoint? {
+        let verified = points.filter(\.isVerified)
+        let backups = verified.filter(\.isBackup)
+        return (backups.isEmpty ? verified : backups).max { ($0.time, $0.id) < ($1.time, $1.id) }
     }
 
     /// The Monday that a moment's week begins with, as "2026-11-23".

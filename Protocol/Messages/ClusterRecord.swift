@@ -37,6 +37,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var members: Int?
     /// A backup that is newer than `latestSnapshot`, of an etcd cluster that this one never was.
     public var newerForeign: String?
+    /// The last restore or undo, where it stands half-way on a member; later backups don't change that.
+    public var halfRestored: String?
     /// The newest job of the cluster, open or not; rehearsals of restores do not count.
     public var lastJob: String?
     public var lastJobKind: String?

@@ -23,7 +23,8 @@ public struct JoinToken: Sendable, Equatable {
 
     /// - Throws: `malformed`; the error never repeats the text.
     public init(_ text: String) throws(FleetError) {
-        let hint = "copy the whole token as fleetctl printed it, or make a new one with 'fleetctl agent token CLUSTER'"
+        let hint =
+            "copy the whole token as fleetctl printed it, or make a new one: 'fleetctl agent token CLUSTER' for a node, 'fleetctl operator token NAME' for a person"
         let halves = text.split(separator: "@", maxSplits: 1)
         let parts = halves.first?.split(separator: ".") ?? []
         guard halves.count == 2, parts.count == 3, parts[0] == Self.prefix, parts[1].utf8.count == 32,

@@ -48,7 +48,9 @@ import Testing
         // A node that waits for a person is not left with half of its control plane.
         #expect(plane.isThere("kube-scheduler") && plane.isThere("kube-controller-manager"))
         // And all of it again, as after a crash.
-        #expect(throws: FleetError.self) { try steps.perform(.startControlPlane) }
+        await #expect(throws: FleetError.self) {
+            try await onDisk { () throws(FleetError) in try steps.perform(.startControlPlane) }
+        }
     }
 
     /// What is not ready yet is told of one of several, but a manifest that somebody wrote meanwhile needs a person.

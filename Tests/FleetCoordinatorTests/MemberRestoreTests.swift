@@ -279,7 +279,16 @@ struct MemberRestoreTests {
         #expect(ended.state == .stuck && ended.finished != nil)
         #expect(ended.error?.message == "n3: the agent was revoked before it told how the job ended")
         #expect(try await fleet.catalogue.jobs(JobFilter(openOnly: true)).isEmpty)
-        _ = try await fleet.catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(1), by: "root")
+        fleet.clock.advance(.seconds(1))
+        let backup = try await fleet.catalogue.createBackup(
+            cluster: "a", node: "n1", lifetime: .seconds(1), by: "root")
+        // A later backup does not hide it.
+        let cluster = try await fleet.catalogue.cluster("a")
+        #expect(cluster.lastJob == backup.id && cluster.halfRestored == restore.id)
+        // It came back after all: nobody is told any more to keep its etcd from running.
+        let back = try await fleet.end(restore, "n3", .rolledBack)
+        #expect(back.closedRestore?.state == .rolledBack && back.closedRestore?.error?.hint == nil)
+        #expect(try await fleet.catalogue.cluster("a").halfRestored == nil)
     }
 
     /// One word to a member that comes back may be refused there, because its disk is full, say.

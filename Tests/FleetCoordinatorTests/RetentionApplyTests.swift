@@ -9,7 +9,7 @@ import Testing
 @testable import FleetCoordinator
 
 /// `fleetctl retention apply` over several clusters while something happens to one of them.
-@Suite("Retention of many clusters", .timeLimit(.minutes(5)))
+@Suite("Retention of many clusters", .serialized, .timeLimit(.minutes(5)))
 struct RetentionApplyTests {
     private let server: TestServer
 
@@ -48,7 +48,7 @@ struct RetentionApplyTests {
                 ended.withLock { $0 = true }
                 ended.broadcast()
             }
-            #expect(ended.waiting(seconds: 20, until: \.self) { _, isReady in isReady })
+            #expect(ended.waiting(seconds: 60, until: \.self) { _, isReady in isReady })
         }
         let status = await Program.run(
             ["retention", "apply"] + words + ["--server", server.socket], Fleetctl.command, version: "test",

@@ -56,6 +56,18 @@ struct RetentionTests {
         #expect(kept(later, .init(last: 2)) == ["2026-11-24T10:00", "2026-11-21T10:00"])
     }
 
+    /// It is pinned and newer than all, and no `latest` ever chooses it: it must push out no backup.
+    @Test func whatARestoreSavedStandsForNoBackup() {
+        var safety = point("2026-11-23T12:00", pinned: true)
+        safety.isBackup = false
+        let backups = [point("2026-11-21T10:00"), point("2026-11-22T10:00")]
+        #expect(kept(backups + [safety], .init(last: 1)) == ["2026-11-23T12:00", "2026-11-22T10:00"])
+        #expect(Retention.newest(backups + [safety])?.id == "2026-11-22T10:00")
+        // Where nothing else is sound, it is better than nothing.
+        safety.holds = []
+        #expect(kept([safety, point("2026-11-24T10:00", verified: false)], .init(last: 1)).count == 2)
+    }
+
     @Test func heldOnesStay() {
         let points = [
             point("2026-11-20T10:00", pinned: true), point("2026-11-21T10:00"), point("2026-11-22T10:00"),

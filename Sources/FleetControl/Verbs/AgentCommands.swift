@@ -60,7 +60,7 @@ let agentCommand = Command(
         Command(
             "revoke", "Take an agent's right to connect, at once",
             discussion:
-                "Its certificate counts for nothing from now on, and an open connection ends. To let the node in again, enroll it anew.",
+                "Its certificate counts for nothing from now on, and an open connection ends. A job that it was at is over; a restore of several members is taken back on the others, or finished where it was committed. To let the node in again, enroll it anew.",
             arguments: [.init("CLUSTER", "the agent's cluster"), .init("NODE", "its node")],
             examples: [.init("fleetctl agent revoke cluster-a cp-1", "for a node that is retired, or lost")]
         ) { call in
@@ -71,6 +71,7 @@ let agentCommand = Command(
             call.terminal.print(
                 "the agent on \(node) (\(cluster)) may not connect any more; certificates revoked: \(reply.certificates)"
             )
+            call.terminal.note("what became of a job that it was at: fleetctl job list \(cluster)")
             return .success
         },
     ])

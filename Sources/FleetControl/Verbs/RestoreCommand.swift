@@ -39,7 +39,7 @@ let restoreCommand = Command(
         .init("no-bump-revision", "leave revisions as the snapshot has them"),
         .init(
             "wait", value: "DURATION",
-            "how long each wait on a node may take (default 2m); of several members, one that is silent for twice that takes all back"
+            "how long each wait on a node may take (default 2m); of several members, one that does not end a phase in a few of these takes all back, and 'job show' says when"
         ), Output.option,
     ],
     examples: [

@@ -42,8 +42,8 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if cluster.agents == 0 {
             all.append("\(cluster.name) has no agent; make a token with 'fleetctl agent token \(cluster.name)'")
         }
-        if cluster.snapshots == 0, !Verifiers.areAll(of: cluster.name, status.agents) {
-            all.append("\(cluster.name) has no snapshot that can be restored; run 'fleetctl backup \(cluster.name)'")
+        if cluster.latestSnapshot == nil, !Verifiers.areAll(of: cluster.name, status.agents) {
+            all.append("\(cluster.name) has no backup that can be restored; run 'fleetctl backup \(cluster.name)'")
         }
         if cluster.unusableSnapshots > 0 {
             all.append(
@@ -67,6 +67,9 @@ private func concerns(_ status: FleetStatus) -> [String] {
             all.append(
                 "\(cluster.name) had \(members) members at its latest backup, and agents are on \(agents): all members are "
                     + "restored together; enrol the others with 'fleetctl agent token \(cluster.name)'")
+        }
+        if let half = cluster.halfRestored, half != cluster.lastJob {
+            all.append("a restore of \(cluster.name) stands half-way on a member; see 'fleetctl job show \(half)'")
         }
         if let state = cluster.lastJobState, !state.isOpen, state != .succeeded, cluster.lastJobKind != "drill" {
             let says = state == .stuck ? "is stuck" : state == .rolledBack ? "was rolled back" : "has failed"

@@ -62,7 +62,9 @@ enum SnapshotFile {
     private static func opened(_ id: String, _ core: RepositoryCore) throws(FleetError) -> any RepositoryFile {
         do throws(FleetError) { return try core.files.openStored(core.snapshotPath(id)) } catch {
             guard error.code == .notFound else { throw error }
-            throw FleetError(.notFound, "snapshot \(id) is not in the repository")
+            throw FleetError(
+                .notFound, "snapshot \(id) is not in the repository",
+                hint: "give the whole id: the names in the store's directory snapshots/ are the ids")
         }
     }
 
