@@ -58,6 +58,16 @@ final class ScratchEtcd: Sendable {
             hint: "give it more time or memory, or drill on a faster host")
     }
 
+    /// Why it ended, if it does in that time; nil while it runs.
+    func ending(within limit: Duration) -> FleetError? {
+        let deadline = ContinuousClock.now + limit
+        while ContinuousClock.now < deadline {
+            if let end = end.withLock(\.self) { return Self.ended(end) }
+            usleep(100_000)
+        }
+        return nil
+    }
+
     /// - Returns: whether it is gone, as far as is known.
     @discardableResult
     func stop() -> Bool {
@@ -73,7 +83,9 @@ final class ScratchEtcd: Sendable {
         switch end {
         case .failure(let error): return error.during("the restored etcd")
         case .success(let outcome):
-            if outcome.signal == SIGKILL { return .killed("the restored etcd") }
+            if outcome.signal == SIGKILL {
+                return .killed("the restored etcd", hint: "drill it again, or on another node")
+            }
             let how = outcome.status.map { "exit status \($0)" } ?? "signal \(outcome.signal ?? 0)"
             return FleetError(
                 .drillFailed, "the restored etcd ended with \(how): \(outcome.complaint)",
@@ -116,11 +128,9 @@ extension FleetError.Code {
 }
 
 extension FleetError {
-    static func killed(_ what: String) -> FleetError {
+    static func killed(_ what: String, hint: String) -> FleetError {
         FleetError(
             .childKilled, "\(what) was killed",
-            hint:
-                "the kernel may have ended it at its memory limit: see the kernel's log on that node, or drill elsewhere"
-        )
+            hint: "the kernel may have ended it for lack of memory, see its log on that node; \(hint)")
     }
 }

@@ -51,7 +51,9 @@ struct SnapshotTool: Sendable {
         let outcome = try Subprocess.run(
             words[0], Array(words.dropFirst()), environment: environment,
             deadline: deadline ?? Self.deadline(size))
-        guard outcome.signal != SIGKILL else { throw .killed("\(tool) snapshot restore") }
+        guard outcome.signal != SIGKILL else {
+            throw .killed("\(tool) snapshot restore", hint: "the running etcd was not touched: try again")
+        }
         guard outcome.succeeded else {
             throw FleetError(
                 outcome.complaint.lowercased().contains("no space left on device") ? .noSpace : .childFailed,

@@ -43,7 +43,7 @@ struct RestoreRun: Sendable {
                 }
                 if case .unit(let name, _) = work.launch {
                     // A process that was seen runs, whatever systemd can tell of it.
-                    work.wasRunning = found.process != nil || (try? Systemctl.isActive(name)) ?? false
+                    work.wasRunning = found.process != nil ? true : try? Systemctl.isActive(name)
                 }
                 if work.wasHealthy {
                     // An etcd in a loop of crashes has a process now and then too.

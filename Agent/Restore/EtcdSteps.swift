@@ -83,7 +83,8 @@ extension RestoreSteps {
         }
         // Whether there is a log is what etcd itself goes by (wal.Exist).
         let log = work.plan.oldWalDir ?? work.plan.oldDataDir + "/member/wal"
-        let hasLog = (try? FileSystem.list(log))?.contains { $0.hasSuffix(".wal") } ?? false
+        let files = FileSystem.exists(log) ? try FileSystem.list(log) : []
+        let hasLog = files.contains { $0.hasSuffix(".wal") }
         let member = work.plan.oldDataDir + "/member"
         if hasLog, FileSystem.exists(member) { return nil }
         return "etcd was not started: there is no data in \(hasLog ? member : log), and it would begin an empty cluster"

@@ -6,7 +6,7 @@ enum Systemctl {
     /// failed too often, is not.
     static func isActive(_ unit: String) throws(FleetError) -> Bool {
         let state = try property("ActiveState", of: unit)
-        return !["inactive", "failed", "deactivating"].contains(state)
+        return state != "inactive" && state != "failed"
     }
 
     static func property(_ name: String, of unit: String) throws(FleetError) -> String {

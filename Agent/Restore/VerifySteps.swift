@@ -12,7 +12,7 @@ extension RestoreSteps {
         let (note, alarms) = try Waiting.persistently(until: deadline) { () throws(FleetError) in
             (try compare(client), try harmlessAlarms(client))
         }
-        var report = settle(alarms, client)
+        var report = try settle(alarms, client, until: deadline)
         report.note = [note, report.note].compactMap(\.self).joined(separator: "; ")
         return report
     }
@@ -44,7 +44,7 @@ extension RestoreSteps {
     }
 
     /// They come with the snapshot and are not a fault of the restore.
-    private func harmlessAlarms(_ client: EtcdClient) throws(FleetError) -> [EtcdClient.Alarm] {
+    func harmlessAlarms(_ client: EtcdClient) throws(FleetError) -> [EtcdClient.Alarm] {
         let alarms = try client.alarms()
         guard !alarms.contains(where: { $0.kind == .corrupt }) else {
             throw FleetError(
@@ -77,7 +77,8 @@ extension RestoreSteps {
     /// For the coordinator, which has those of all members, and takes all of them back for one that has none.
     func proof() throws(FleetError) -> MemberProof {
         let client = try client()
-        return try Waiting.persistently(until: .now + .seconds(work.waitSeconds)) { () throws(FleetError) in
+        // An election takes seconds. All go back meanwhile if another member has failed, and this one is to hear of it.
+        return try Waiting.persistently(until: .now + .seconds(min(30, work.waitSeconds))) { () throws(FleetError) in
             try proof(client)
         }
     }

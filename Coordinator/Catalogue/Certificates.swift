@@ -46,11 +46,10 @@ extension Catalogue {
         return found.grant
     }
 
-    /// Revokes every certificate of an agent or an operator.
+    /// Revokes every certificate of an agent or an operator; the number of those that stood.
     ///
-    /// - Returns: the number of those that stood, and what follows for the jobs of an agent.
     /// - Throws: `not-found` where none stood.
-    func revoke(_ grant: Grant, by actor: String) throws(FleetError) -> (count: Int, effects: [JobEffect]) {
+    func revoke(_ grant: Grant, by actor: String) throws(FleetError) -> Int {
         var event = Act("certificate.revoke", by: actor)
         let condition: String
         let values: (String, String)
@@ -70,8 +69,7 @@ extension Catalogue {
                     .notFound, "\(Names.quote(event.subject ?? "")) has no certificate that could be revoked")
             }
             event.detail["count"] = String(count)
-            guard case .agent(let cluster, let node) = grant else { return (count, []) }
-            return (count, try revoked(NodeName(cluster: cluster, node: node)))
+            return count
         }
     }
 

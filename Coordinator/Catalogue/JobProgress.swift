@@ -93,16 +93,23 @@ extension Catalogue {
             let name = NodeName(cluster: job.cluster, node: job.node)
             effects.append(try advance(job.id, .tick(isConnected: connected.contains(name))))
         }
+        effects += try endRevoked()
         // An agent may have been unable to take a decision: its disk was full, say.
-        for id in try undecidedRestores() { effects.append(JobEffect(decide: try memberJobs(id).map(\.id))) }
+        for id in try openRestores() { effects.append(JobEffect(decide: try memberJobs(id).map(\.id))) }
         return effects.filter { $0 != JobEffect() }
     }
 
-    /// Inside a transaction: what was open on an agent that is revoked is over, and nobody waits for it.
-    func revoked(_ node: NodeName) throws(FleetError) -> [JobEffect] {
-        try openJobs(where: "cluster = ? AND node = ?", node.cluster, node.node).map { job throws(FleetError) in
-            try advanceInside(job.id, .revoked)
-        }
+    /// What is open on agents that are revoked is over, and nobody waits for it. Behind the revocation and not with it: that
+    /// has to stand whatever the rows of a job are like.
+    func endRevoked() throws(FleetError) -> [JobEffect] {
+        let revoked = try openJobs(
+            where: """
+                NOT EXISTS (SELECT 1 FROM certificates k WHERE k.cluster = jobs.cluster AND k.node = jobs.node
+                    AND k.revoked IS NULL)
+                """)
+        var effects: [JobEffect] = []
+        for job in revoked { effects.append(try advance(job.id, .revoked)) }
+        return effects
     }
 
     func owner(_ id: String) throws(FleetError) -> NodeName {
@@ -125,7 +132,6 @@ extension Catalogue {
         try db.transaction { () throws(FleetError) in try advanceInside(id, input) }
     }
 
-    /// Inside a transaction.
     private func advanceInside(_ id: String, _ input: JobMachine.Input) throws(FleetError) -> JobEffect {
         var before = try machine(id)
         if before.kind == .drill, case .event(let event, isNew: true) = input {

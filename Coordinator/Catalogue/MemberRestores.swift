@@ -136,14 +136,16 @@ extension Catalogue {
         }
     }
 
-    /// Restores of which a member may wait for a decision: the open ones, and of each cluster the last one if it is stuck.
-    /// One that no member asks about costs a look a tick, and no more.
-    func undecidedRestores() throws(FleetError) -> [String] {
+    /// Members' jobs of restores that ended as stuck, where that is the last of its cluster: one that was given up for lost
+    /// and is back may have refused the decision, because its disk was full, say.
+    func stuckParts() throws(FleetError) -> [String] {
         try db.all(
             """
-            SELECT id FROM member_restores m WHERE NOT dry_run AND cleans IS NULL AND (finished IS NULL OR state = 'stuck'
+            SELECT j.id FROM jobs j JOIN member_restores m ON m.id = j.restore
+            WHERE m.state = 'stuck' AND NOT m.dry_run AND m.cleans IS NULL
                 AND NOT EXISTS (SELECT 1 FROM member_restores l WHERE l.cluster = m.cluster AND l.created > m.created
-                    AND NOT l.dry_run AND l.cleans IS NULL))
+                    AND NOT l.dry_run AND l.cleans IS NULL)
+            ORDER BY j.id
             """
         ) { row throws(FleetError) in try row["id"] }
     }

@@ -24,14 +24,10 @@ extension CoordinatorServer {
         try await stream.finish(Acknowledgement())
         await carryOut(effects)
         guard isNew else { return }
-        for job in try await catalogue.unknown(request) {
-            log.error(
-                "agent \(node) is at job \(job)",
-                FleetError(
-                    .notFound, "this coordinator does not know it",
-                    hint:
-                        "if it is a restore of several members, it waits for a decision: see RECOVERY.md, 'A restore was "
-                        + "under way'"))
+        for job in (try? await catalogue.unknown(request)) ?? [] {
+            log.warning(
+                "agent \(node) has job \(job), which this coordinator does not know; a restore of several members waits "
+                    + "for a decision then: see RECOVERY.md, 'A restore was under way'")
         }
         log.info("agent \(node) is connected", ["software": await connection.peerSoftware])
         Task {

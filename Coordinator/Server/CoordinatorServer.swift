@@ -29,6 +29,8 @@ final class CoordinatorServer: Sendable {
     let feed = JobFeed()
     let desk = ReadingDesk()
     private let strangers = Strangers()
+    /// By a member's job: on which connection its agent has answered to a decision.
+    let heard = Monitor<[String: Connection]>([:])
 
     init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {
         self.configuration = configuration
@@ -91,6 +93,7 @@ final class CoordinatorServer: Sendable {
         while !Task.isCancelled {
             do throws(FleetError) {
                 await carryOut(try await catalogue.tick(connected: await sessions.connected))
+                try await remind()
             } catch { log.error("looking after jobs failed", error) }
             try? await Task.sleep(for: configuration.tick)
         }

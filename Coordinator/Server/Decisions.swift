@@ -22,11 +22,23 @@ extension CoordinatorServer {
                 if await connection.isClosed { return }
                 throw error
             }
+            heard.withLock { $0[job] = connection }
             guard !reply.begun else { return }
             let refusal = FleetError(
                 .recalled, "the restore was taken back before it began here", hint: "nothing was changed on the node")
             await carryOut([try await catalogue.answered(job, refusal: refusal)])
         } catch { log.with("job", job).error("a decision could not be told, and will be again", error) }
+    }
+
+    /// Tells members of restores that ended as stuck, until they have answered. Who has on this connection knows it.
+    func remind() async throws(FleetError) {
+        for job in try await catalogue.stuckParts() {
+            let node = try await catalogue.owner(job)
+            guard let connection = await sessions.connection(node), heard.withLock({ $0[job] !== connection }) else {
+                continue
+            }
+            Task { await self.decide(job) }
+        }
     }
 
     /// A cluster is down while a phase takes too long: a second is soon enough, and half a minute is not.

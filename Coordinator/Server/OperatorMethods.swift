@@ -105,12 +105,14 @@ extension CoordinatorServer {
     /// Every request looks its certificate up, so an operator is not served from now on. An agent's connection is
     /// closed: what it sends or gets just now ends too.
     private func revoke(_ grant: Grant, _ actor: String) async throws(FleetError) -> RevokeReply {
-        let (count, effects) = try await catalogue.revoke(grant, by: actor)
+        let count = try await catalogue.revoke(grant, by: actor)
         if case .agent(let cluster, let node) = grant {
             await sessions.connection(NodeName(cluster: cluster, node: node))?.close(
                 FleetError(.certificateRevoked, "the certificate of \(cluster)/\(node) was revoked"))
         }
-        await carryOut(effects)
+        do throws(FleetError) { await carryOut(try await catalogue.endRevoked()) } catch {
+            log.error("what was open on a revoked agent could not be ended, and will be tried again", error)
+        }
         return RevokeReply(certificates: count)
     }
 
