@@ -58,8 +58,9 @@ struct RestoreDriver: Sendable {
                     continue
                 }
                 try await write(.undone(step, remark: told.remark, unhealthy: told.unhealthy), &machine)
-                let words = ["\(step.rawValue) was taken back", told.note, told.remark].compactMap(\.self)
-                await report(.note, step, words.joined(separator: "; "), nil)
+                let words = [step.leavesTraces ? "\(step.rawValue) was taken back" : nil, told.note, told.remark]
+                    .compactMap(\.self)
+                if !words.isEmpty { await report(.note, step, words.joined(separator: "; "), nil) }
             }
         }
     }

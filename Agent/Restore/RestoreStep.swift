@@ -25,6 +25,14 @@ enum RestoreStep: String, Codable, Sendable, CaseIterable {
     case startControlPlane = "start-control-plane"
     case finish
 
+    /// Whether there is something to take back; a safety snapshot stays, whatever becomes of the restore.
+    var leavesTraces: Bool {
+        switch self {
+        case .safetySnapshot, .checkSnapshot, .preflight, .verify, .finish: false
+        case .fetch, .restoreData, .stopControlPlane, .stopEtcd, .switchFiles, .startEtcd, .startControlPlane: true
+        }
+    }
+
     /// A restore of several members passes from one phase to the next on all nodes together.
     var phase: RestorePhase {
         switch self {

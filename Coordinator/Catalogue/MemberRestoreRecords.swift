@@ -51,9 +51,12 @@ extension Catalogue {
             (record.undoes, record.cleans) = (undoes, cleans)
             if !dryRun, cleans == nil {
                 record.decision = transaction.decision
-                if case .wait(let phase?) = transaction.next() {
+                switch transaction.next() {
+                case .wait(let phase?):
                     record.waitsFor = transaction.waiting(for: phase)
                     record.deadline = try self.deadline(id, phase)
+                case .wait(nil): record.waitsFor = transaction.open
+                case .write, .end: break
                 }
                 if detailed { record.events = try self.decisions(id) }
             }

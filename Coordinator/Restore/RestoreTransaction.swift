@@ -97,6 +97,9 @@ struct RestoreTransaction: Sendable, Equatable {
         members.filter { $0.value.reached.map { $0 < phase } ?? true }.keys.sorted()
     }
 
+    /// Members whose part is not over, by name.
+    var open: [String] { members.filter { $0.value.end == nil }.keys.sorted() }
+
     func reached(_ node: String) -> RestorePhase? { members[node]?.reached }
 
     /// Whether a member has to be told the last decision: what it has ended since, or was begun with, it knows.

@@ -86,7 +86,8 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var members: [JobRecord]?
     /// Of such a restore: what all members were told last.
     public var decision: RestoreDecision?
-    /// Of such a restore: the nodes that it waits for, and until when before it is taken back.
+    /// Of such a restore: the nodes that it waits for, and until when before it is taken back; what was committed or recalled
+    /// waits without an end.
     public var waitsFor: [String]?
     public var deadline: Timestamp?
     /// Of a member's job: how far it has come.

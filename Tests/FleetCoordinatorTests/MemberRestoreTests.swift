@@ -236,6 +236,9 @@ struct MemberRestoreTests {
             return
         }
         #expect(reason.code == .timedOut && reason.message.hasPrefix("n2, n3 did not end quiesce"))
+        _ = try await fleet.end(restore, "n1", .rolledBack)
+        let recalled = try await fleet.catalogue.job(restore.id)
+        #expect(recalled.waitsFor == ["n2", "n3"] && recalled.deadline == nil)
         #expect(try await fleet.catalogue.overdueRestores().isEmpty)
     }
 

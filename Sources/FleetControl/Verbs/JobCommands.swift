@@ -54,8 +54,13 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
     terminal.print("snapshot   \(job.snapshot)")
     terminal.print("state      \(job.state.paint(terminal)(job.state.rawValue))")
     terminal.print("asked for  \(job.created.short) by \(job.requestedBy)")
-    if let nodes = job.waitsFor, let deadline = job.deadline {
-        terminal.print("waits for  \(nodes.joined(separator: ", ")), until \(deadline.short); then it is taken back")
+    if let nodes = job.waitsFor?.joined(separator: ", ") {
+        if let deadline = job.deadline {
+            terminal.print("waits for  \(nodes), until \(deadline.short); then it is taken back")
+        } else {
+            terminal.print("waits for  \(nodes), however long; what is decided is done on the others")
+            terminal.print("           gone for good: fleetctl agent revoke \(job.cluster) NODE")
+        }
     }
     if let finished = job.finished {
         terminal.print("finished   \(finished.short), after \(Human.duration(finished.since(job.created)))")
