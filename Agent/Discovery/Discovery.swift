@@ -99,6 +99,7 @@ private struct Candidate {
         }
         return FleetError(
             .noEtcd, "no manifest in \(manifestDirectory) and no systemd unit starts etcd",
-            hint: "run the agent on a node with etcd, or name a copy of one's file system with --root")
+            hint: "run the agent on a node with etcd, or name a copy of one's file system with --root; on a verifier, "
+                + "which only drills, this is right")
     }
 }

@@ -35,6 +35,7 @@ extension JobEvent {
         outcome.error = outcome.error?.capped(limit)
         outcome.summary = outcome.summary.capped(limit)
         outcome.unhealthy = outcome.unhealthy?.capped(limit)
+        outcome.notes = outcome.notes?.map { $0.capped(limit) }
         if let steps = outcome.plan?.steps {
             outcome.plan?.steps = steps.map { step in
                 var step = step

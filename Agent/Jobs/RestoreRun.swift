@@ -150,7 +150,7 @@ struct RestoreRun: Sendable {
                 result: .succeeded,
                 summary: ([work.success] + machine.remarks).joined(separator: "; ")
                     + (RestoreSteps(work: work, paths: paths).leftovers.map { "; warning: \($0)" } ?? ""),
-                plan: work.plan)
+                plan: work.plan, notes: work.notes)
         case .failed:
             return JobOutcome(
                 result: .failed, error: error, summary: "failed before anything was changed", plan: work.plan)

@@ -11,6 +11,7 @@ let discoverCommand = Command(
         """,
     options: [
         .init("root", value: "DIR", "look at a copy of a node's file system instead of this node"),
+        AgentProgram.stateOption,
         .init("output", short: "o", value: "FORMAT", "how to print", choices: ["table", "json"]),
     ],
     examples: [
@@ -19,7 +20,10 @@ let discoverCommand = Command(
     ]
 ) { call in
     let root = call.value("root") ?? "/"
-    let found = try await onDisk { () throws(FleetError) in try Discovery.discover(root: root) }
+    let paths = AgentProgram.paths(call)
+    let found = try await onDisk { () throws(FleetError) in
+        root == "/" ? try Discovery.discover(paths) : try Discovery.discover(root: root)
+    }
     if call.value("output") == "json" {
         call.terminal.print(try JSON.text(found.instance, pretty: true))
     } else {

@@ -4,7 +4,7 @@ import FleetSystem
 /// What this node says of itself: its etcd as it is found now, and the jobs that the coordinator has not heard the end of.
 struct Inventory: Sendable {
     let runner: JobRunner
-    let programs: DrillPrograms
+    let paths: AgentPaths
     let log: Log
 
     /// How often the node is looked at; a manifest or a unit changes rarely.
@@ -20,11 +20,12 @@ struct Inventory: Sendable {
                 .busy, "a restore is under way on this node", hint: "wait for its end", retryable: true)
         } else {
             do throws(FleetError) {
-                request.instance = try await onDisk { () throws(FleetError) in try Discovery.discover().instance }
+                let paths = self.paths
+                request.instance = try await onDisk { () throws(FleetError) in try Discovery.discover(paths).instance }
             } catch { request.discoveryError = error }
             await runner.keepTools(of: request.instance)
         }
-        let programs = self.programs
+        let programs = DrillPrograms(paths: paths)
         do throws(FleetError) {
             request.drillVersions = try await onDisk { () throws(FleetError) in try programs.versions() }
         } catch { log.warning("which etcd a drill could use is not known: \(error.message)") }

@@ -4,21 +4,15 @@ internal import FleetSystem
 /// A restore of several members that waits on this node for a decision, as its journal has it. For the day when the
 /// coordinator that was to decide is lost with its catalogue: then people look at all members and decide instead.
 struct OrphanedRestore {
-    let job: String
-    let work: RestoreWork
-    let machine: RestoreMachine
-    private let path: String
+    private let restore: UnfinishedRestore
+    var job: String { restore.job }
+    var work: RestoreWork { restore.work }
+    var machine: RestoreMachine { restore.machine }
 
-    /// - Throws: `not-found` where no restore of several members is unfinished.
+    /// - Throws: `not-found` where no restore of several members is unfinished, `journal-damaged`.
     static func find(_ paths: AgentPaths) throws(FleetError) -> OrphanedRestore {
-        for job in try FileSystem.exists(paths.jobs) ? FileSystem.list(paths.jobs) : [] {
-            guard FileSystem.exists(paths.journal(job)) else { continue }
-            let entries = try Journal<RestoreEntry>.records(paths.journal(job))
-            guard case .planned(let work, let boot)? = entries.first, work.group != nil else { continue }
-            var machine = RestoreMachine(work, boot)
-            for entry in entries { machine.apply(entry) }
-            if case .end(let verdict, _) = machine.next(), verdict != .stuck { continue }
-            return OrphanedRestore(job: job, work: work, machine: machine, path: paths.journal(job))
+        if let restore = try UnfinishedRestore.all(paths).first(where: { $0.work.group != nil }) {
+            return OrphanedRestore(restore: restore)
         }
         throw FleetError(
             .notFound, "no restore of several members is unfinished on this node",
@@ -59,7 +53,7 @@ struct OrphanedRestore {
         case .proceed(let phase):
             throw FleetError(.internalError, "only the coordinator releases \(phase.rawValue)")
         }
-        try Journal<RestoreEntry>(path).append(.decided(decision))
+        try Journal<RestoreEntry>(restore.path).append(.decided(decision))
     }
 }
 

@@ -45,9 +45,10 @@ extension RestoreWork {
         case .startControlPlane:
             return
                 "put the manifests of \(components) back, the apiserver's first, wait for each, then restart the kubelet"
-        case .finish where undoes != nil: return "\(plan.oldDataDir) stays as it is\(kubeadmNote)"
         case .finish:
-            return "remove the snapshot from the spool; \(plan.oldDataDir) stays as it is\(kubeadmNote)"
+            let first = undoes == nil ? ["remove the snapshot from the spool"] : []
+            let rest = ["\(plan.oldDataDir) stays as it is"] + (kubeadmNote.map { [$0] } ?? [])
+            return (first + rest).joined(separator: "; ")
         }
     }
 
@@ -62,9 +63,18 @@ extension RestoreWork {
     var success: String {
         guard undoes == nil else {
             return "undone: \(plan.newDataDir) is in force again; what was written since the restore is kept in "
-                + "\(plan.oldDataDir); it begins at \(plan.revisions ?? "its own revisions")\(kubeadmNote)"
+                + plan.oldDataDir
         }
-        return success(of: snapshot)
+        return "restored \(snapshot.id); \(oldData)"
+    }
+
+    /// What people should know behind a success, and do. Like nodes say the same, so that it is shown once.
+    var notes: [String] {
+        let revisions =
+            undoes == nil
+            ? "it begins at \(plan.revisions ?? "revision \(snapshot.facts.status.revision)")"
+            : "it goes on at \(plan.revisions ?? "its own revisions")"
+        return [revisions] + (kubeadmNote.map { [$0] } ?? [])
     }
 
     /// One line for the outcome of what went back.
@@ -83,17 +93,13 @@ extension RestoreWork {
     /// What a rollback puts back.
     var configurationBefore: String { undoes == nil ? "old configuration" : "restored configuration" }
 
-    private func success(of snapshot: SnapshotRecord) -> String {
-        "restored \(snapshot.id), \(plan.revisions ?? "revision \(snapshot.facts.status.revision)"); \(oldData)\(kubeadmNote)"
-    }
-
     /// `kubeadm upgrade` writes etcd's manifest anew from the cluster's configuration, which still names the old
     /// directory: etcd would start on the data from before the restore, and nobody would be told.
-    private var kubeadmNote: String {
-        guard plan.topology == .stacked else { return "" }
+    private var kubeadmNote: String? {
+        guard plan.topology == .stacked else { return nil }
         // The field is what the manifest mounts, not a directory below it.
         let directory = directories.first?.new ?? plan.newDataDir
-        return "; before the next kubeadm upgrade set etcd.local.dataDir to \(directory) in ClusterConfiguration "
+        return "before the next kubeadm upgrade set etcd.local.dataDir to \(directory) in ClusterConfiguration "
             + "(kubectl -n kube-system edit configmap kubeadm-config), or it starts etcd on the old data again"
     }
 

@@ -47,7 +47,8 @@ extension OperatorRequest {
         case ControlMethod.previewRestore, ControlMethod.startRestore:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
-        case ControlMethod.undoRestore, ControlMethod.cleanUpRestore:
+        case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,
+            ControlMethod.cleanUpRestore:
             return Act(method, by: actor, subject: target?.job)
         default: return nil
         }

@@ -20,17 +20,7 @@ extension Catalogue {
     ///
     /// - Throws: `certificate-unknown`, `certificate-revoked`, `certificate-expired`.
     func identify(fingerprint: String) throws(FleetError) -> Grant {
-        let found = try db.first("SELECT * FROM certificates WHERE fingerprint = ?", fingerprint) {
-            row throws(FleetError) in
-            let cluster: String? = try row["cluster"]
-            let node: String? = try row["node"]
-            let name: String? = try row["operator"]
-            let notAfter: Timestamp = try row["not_after"]
-            let revoked: Timestamp? = try row["revoked"]
-            let grant: Grant = cluster.map { .agent(cluster: $0, node: node ?? "") } ?? .operator(name: name ?? "")
-            return (grant: grant, notAfter: notAfter, revoked: revoked)
-        }
-        guard let found else {
+        guard let found = try issued(fingerprint) else {
             throw FleetError(.certificateUnknown, "this certificate is not known here", hint: newCertificate)
         }
         if let revoked = found.revoked {
@@ -44,6 +34,21 @@ extension Catalogue {
                 hint: newCertificate)
         }
         return found.grant
+    }
+
+    /// Whose a certificate is or was, whatever became of it since; nil where it was never given out.
+    func holder(fingerprint: String) throws(FleetError) -> Grant? { try issued(fingerprint)?.grant }
+
+    private func issued(
+        _ fingerprint: String
+    ) throws(FleetError) -> (grant: Grant, notAfter: Timestamp, revoked: Timestamp?)? {
+        try db.first("SELECT * FROM certificates WHERE fingerprint = ?", fingerprint) { row throws(FleetError) in
+            let cluster: String? = try row["cluster"]
+            let node: String? = try row["node"]
+            let name: String? = try row["operator"]
+            let grant: Grant = cluster.map { .agent(cluster: $0, node: node ?? "") } ?? .operator(name: name ?? "")
+            return (grant: grant, notAfter: try row["not_after"], revoked: try row["revoked"])
+        }
     }
 
     /// Revokes every certificate of an agent or an operator; the number of those that stood.

@@ -8,11 +8,16 @@ let rebuildCommand = Command(
     "rebuild-catalogue", "Make the catalogue's list of snapshots again from the store",
     discussion: """
         For a coordinator whose catalogue is lost while its keys and its store are there. Clusters and snapshots come back
-        from the records in the store; agents, operators, the audit log, retention policies and pins do not: enroll and set
-        them again. The coordinator must not be running, and there must be no catalogue.
+        from the records in the store. What was in the catalogue alone does not: agents, operators, the audit log, jobs,
+        retention policies, pins, the results of drills and what is known of restores. Enroll and set them again, and drill
+        again. It runs as the data directory's owner. The coordinator must not be running, and there must be no catalogue.
         """,
     options: [CoordinatorProgram.dataOption],
-    examples: [.init("fleet-coordinator rebuild-catalogue", "after the catalogue was lost")]
+    examples: [
+        .init(
+            "runuser -u fleet-coordinator -- fleet-coordinator rebuild-catalogue",
+            "as the user that the coordinator runs as, after the catalogue was lost")
+    ]
 ) { call in
     let directory = CoordinatorProgram.directory(call)
     try directory.checkOwner()
@@ -64,6 +69,6 @@ let exportCommand = Command(
     let record = try await blocking { () throws(FleetError) in
         try StoreExport.write(id, of: try directory.openStore(key), to: path)
     }
-    call.terminal.print("\(id) written to \(path), \(Human.bytes(record.size)), sha256 \(record.sha256)")
+    call.terminal.print("\(id) written to \(path), \(Human.bytes(record.size)), sha256 of the file \(record.sha256)")
     return .success
 }

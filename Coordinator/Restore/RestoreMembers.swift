@@ -70,7 +70,7 @@ enum RestoreMembers {
                 "members without an agent: \((missing + blind).joined(separator: "; "))",
                 hint:
                     "enrol an agent on each (fleetctl agent token \(cluster)); where a member is gone for good, take it out "
-                    + "of initial-cluster")
+                    + "of initial-cluster; the agents tell of that within half a minute")
         }
         guard beside.count == 1 || group(beside, restore: "check").isValid else {
             throw FleetError(

@@ -39,7 +39,10 @@ enum RestoreWords {
             return JobEvent(
                 job: restore, sequence: sequence, time: time, kind: .decided,
                 detail: "all members: \(words(phase))"
-                    + (limit.map { " (within \(Int($0.seconds)) s, else it is taken back)" } ?? ""),
+                    + (limit.map { limit in
+                        let end = time.adding(limit).short.dropFirst(11)
+                        return " (within \(Int(limit.seconds)) s, until \(end), else it is taken back)"
+                    } ?? ""),
                 phase: phase)
         case .recall(let reason):
             return JobEvent(

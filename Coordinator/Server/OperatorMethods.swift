@@ -23,7 +23,9 @@ extension CoordinatorServer {
         case ControlMethod.showCluster:
             let name = try request(NameRequest.self).name
             try await stream.finish(
-                ClusterDetail(cluster: try await catalogue.cluster(name), agents: try await agents(name)))
+                ClusterDetail(
+                    cluster: try await catalogue.cluster(name), agents: try await agents(name),
+                    openJobs: try await catalogue.jobs(JobFilter(cluster: name, openOnly: true))))
         case ControlMethod.acceptCluster:
             let word = try request(AcceptRequest.self)
             try await catalogue.acceptIdentity(word.id, cluster: word.cluster, by: actor)

@@ -5,17 +5,29 @@ import FleetSystem
 extension CoordinatorServer {
     /// Whom `identify` did not let in, and what was wanted.
     func recordTurnedAway(_ stream: FleetProtocol.Stream, _ error: FleetError) async {
-        let actor: String
+        var act: Act
         switch (await stream.connection.peer, error.code) {
-        case (.anonymous, .permissionDenied): actor = "stranger"
-        case (.user(let user), .permissionDenied): actor = "user:\(user)"
+        case (.anonymous, .permissionDenied): act = Act("identify", by: "stranger")
+        case (.user(let user), .permissionDenied): act = Act("identify", by: "user:\(user)")
         case (.certificate(let certificate), .certificateUnknown),
             (.certificate(let certificate), .certificateRevoked), (.certificate(let certificate), .certificateExpired):
-            actor = "certificate:\(certificate.fingerprint)"
+            act = await holder(certificate)
+            act.detail["certificate"] = certificate.fingerprint
         default: return
         }
-        var act = Act("identify", by: actor)
         act.detail["method"] = Act.clip(stream.method, 64)
         await catalogue.turnedAway(act, error)
+    }
+
+    /// Who was revoked is known by name; a certificate that was never given out, only by what it is.
+    private func holder(_ certificate: X509Certificate) async -> Act {
+        if let grant = try? await catalogue.holder(fingerprint: certificate.fingerprint), certificate.names(grant) {
+            switch grant {
+            case .agent(let cluster, let node):
+                return Act("identify", by: "agent:\(cluster)/\(node)", cluster: cluster, subject: node)
+            case .operator(let name): return Act("identify", by: "operator:\(name)")
+            }
+        }
+        return Act("identify", by: "certificate:\(certificate.fingerprint)")
     }
 }

@@ -143,9 +143,13 @@ public struct RestorePreview: Codable, Sendable {
 public struct ClusterDetail: Codable, Sendable {
     public var cluster: ClusterRecord
     public var agents: [AgentRecord]
-    public init(cluster: ClusterRecord, agents: [AgentRecord]) {
+    /// Its jobs that are not finished; nil where the coordinator is older than this field.
+    public var openJobs: [JobRecord]?
+
+    public init(cluster: ClusterRecord, agents: [AgentRecord], openJobs: [JobRecord]? = nil) {
         self.cluster = cluster
         self.agents = agents
+        self.openJobs = openJobs
     }
 }
 

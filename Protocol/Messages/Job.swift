@@ -94,7 +94,7 @@ public struct JobOutcome: Codable, Sendable, Equatable {
 
     public var result: Result
     public var error: FleetError?
-    /// One line for people: "restored 20261124-065510-k3f9 at revision 1234; old data kept in /var/lib/etcd".
+    /// One line for people: "restored 20261124-065510-k3f9; old data kept in /var/lib/etcd".
     public var summary: String
     /// The plan of a restore, made in a dry run too.
     public var plan: RestorePlan?
@@ -102,10 +102,13 @@ public struct JobOutcome: Codable, Sendable, Equatable {
     public var drill: DrillReport?
     /// Of a restore that went back: what was healthy before it and could not be seen to be so again. nil: nothing.
     public var unhealthy: String?
+    /// What else people should know of a restore that went through, and what is left for them to do: one sentence each,
+    /// the same on like members. nil: nothing.
+    public var notes: [String]?
 
     public init(
         result: Result, error: FleetError? = nil, summary: String, plan: RestorePlan? = nil, drill: DrillReport? = nil,
-        unhealthy: String? = nil
+        unhealthy: String? = nil, notes: [String]? = nil
     ) {
         self.result = result
         self.error = error
@@ -113,6 +116,7 @@ public struct JobOutcome: Codable, Sendable, Equatable {
         self.plan = plan
         self.drill = drill
         self.unhealthy = unhealthy
+        self.notes = notes
     }
 }
 

@@ -67,7 +67,10 @@ public struct RevisionBump: Codable, Sendable, Equatable {
 }
 
 extension ControlMethod {
+    /// The previews answer with the restore as it is now, or refuse as the act itself would: before anybody is asked.
+    public static let previewUndo = "restore.undo.preview"
     public static let undoRestore = "restore.undo"
+    public static let previewCleanup = "restore.cleanup.preview"
     public static let cleanUpRestore = "restore.cleanup"
 }
 

@@ -53,31 +53,4 @@ enum JobWatch {
             }
         }
     }
-
-    /// Which member a job is of, where there are several.
-    static func nodes(_ job: JobRecord) -> [String: String] {
-        Dictionary((job.members ?? []).map { ($0.id, $0.node) }) { first, _ in first }
-    }
-
-    /// One line an event, as `restore` and `job show` show it.
-    static func line(_ event: JobEvent, _ nodes: [String: String] = [:]) -> String? {
-        let time = event.time.short.dropFirst(11) + (nodes[event.job].map { "  \($0)" } ?? "")
-        let detail = event.detail.map { ": \($0)" } ?? ""
-        switch event.kind {
-        case .accepted: return "\(time)  the agent has accepted the job"
-        case .stepStarted: return "\(time)  \(event.step ?? "step") ...\(detail)"
-        case .stepDone: return "\(time)  \(event.step ?? "step") done\(detail)"
-        case .stepFailed:
-            return
-                "\(time)  \(event.step ?? "step") FAILED: \(event.error?.message ?? event.detail ?? "no reason given")"
-        case .note: return event.detail.map { "\(time)  \($0)" }
-        case .reached: return "\(time)  has ended \(event.phase?.rawValue ?? "a phase"), waits for the others"
-        case .held: return "\(time)  can't go on: \(event.error?.message ?? "no reason given")"
-        case .decided: return event.detail.map { "\(time)  \($0)" }
-        case .outcome:
-            guard !nodes.isEmpty, let outcome = event.outcome else { return nil }
-            return "\(time)  \(outcome.result.rawValue): \(outcome.summary)"
-        case .progress: return nil
-        }
-    }
 }

@@ -60,6 +60,22 @@ import Testing
         }
     }
 
+    /// A node in the middle of a restore has its manifests elsewhere: it is not one without etcd, nor a verifier.
+    @Test func whoLooksForEtcdMeanwhileIsToldOfTheRestore() throws {
+        let none = FleetError(.noEtcd, "no etcd here", hint: "run it elsewhere")
+        let (_tree, paths) = try node(upTo(.stop, try steps))
+        let restore = try OrphanedRestore.find(paths)
+        try FileSystem.makeDirectories(restore.work.holdingDirectory)
+        try FileSystem.writeDurably(restore.work.holdingDirectory + "/etcd.yaml", [1])
+        let error = UnfinishedRestore.explain(none, paths)
+        #expect(error.code == .restoreUnfinished)
+        #expect(error.message.contains("etcd.yaml lie in \(restore.work.holdingDirectory)"))
+        #expect(error.hint?.contains("fleetctl job show \(restore.work.group?.restore ?? "")") == true)
+        let (_over, over) = try node(upTo(.commit, try steps) + [.concluded(.succeeded)])
+        #expect(UnfinishedRestore.explain(none, over) == none)
+        _ = (_tree, _over)
+    }
+
     /// It goes on by itself, and so does what has ended.
     @Test func nothingElseNeedsAPerson() throws {
         let (_alone, alone) = try node([], isMember: false)

@@ -251,11 +251,11 @@ import Testing
     /// kubeadm writes the manifest anew from its own configuration, which knows nothing of the new directory.
     @Test func kubeadmsOwnConfigurationIsNamed() throws {
         let stacked = try plan(try NodeTree(Layouts.kubeadm))
-        for text in [stacked.plan.steps.last!.description, stacked.success] {
+        for text in [stacked.plan.steps.last!.description, stacked.notes.joined()] {
             #expect(text.contains("kubeadm-config") && text.contains("etcd.local.dataDir"))
             #expect(text.contains("/var/lib/etcd-restore-j1"))
         }
-        #expect(!(try plan(try NodeTree(Layouts.kubespray)).success.contains("kubeadm")))
+        #expect(!(try plan(try NodeTree(Layouts.kubespray)).notes.joined().contains("kubeadm")))
     }
 
     @Test func newTokenAndIdentity() throws {

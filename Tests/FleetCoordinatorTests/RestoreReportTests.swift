@@ -53,4 +53,42 @@ import Testing
         #expect(RestoreReport.summary(undo, false).hasSuffix("but etcd was not seen to be healthy on a, d"))
         #expect(RestoreReport.unwell(job("a", ill)).count == 1)
     }
+
+    @Test func whatAllSayIsShownOnce() {
+        func outcome(_ notes: [String]?) -> JobOutcome { JobOutcome(result: .succeeded, summary: "done", notes: notes) }
+        let all = "it begins at revision 7"
+        let job = restore([
+            job("a", outcome([all, "set dataDir"])), job("b", outcome([all])), job("d", outcome([all])),
+        ])
+        #expect(RestoreReport.notes(job) == [all, "on a: set dataDir"])
+        #expect(RestoreReport.notes(self.job("a", outcome([all]))) == [all])
+        #expect(RestoreReport.notes(restore([self.job("a", outcome(nil))])).isEmpty)
+    }
+
+    @Test func forWhomItWaitsAndUntilWhen() {
+        var job = restore([job("a", nil), job("b", nil)])
+        #expect(RestoreReport.waits(job).isEmpty)
+        job.waitsFor = ["b"]
+        #expect(RestoreReport.waits(job).first == "b, however long; what is decided is done on the others")
+        job.deadline = Timestamp(milliseconds: 60_000)
+        #expect(RestoreReport.waits(job) == ["b, until 1970-01-01 00:01:00Z; then it is taken back"])
+    }
+
+    @Test func eachLineSaysWhoIsMissing() {
+        func part(_ node: String) -> JobRecord {
+            var part = job(node, nil)
+            part.id = "j-\(node)"
+            return part
+        }
+        var lines = JobLines(restore([part("a"), part("b"), part("d")]))
+        func reached(_ node: String, _ phase: RestorePhase) -> JobEvent {
+            JobEvent(job: "j-\(node)", sequence: 1, time: Timestamp(milliseconds: 0), kind: .reached, phase: phase)
+        }
+        let told = [reached("a", .stop), reached("d", .start), reached("b", .stop), reached("b", .start)]
+        #expect(
+            told.map { lines.line($0) } == [
+                "00:00:00Z  a  has ended stop, waits for b, d", "00:00:00Z  d  has ended start, waits for a, b",
+                "00:00:00Z  b  has ended stop, the last of all", "00:00:00Z  b  has ended start, waits for a",
+            ])
+    }
 }

@@ -102,6 +102,9 @@ struct ServerTests {
             (ControlMethod.startBackup, BackupRequest(cluster: "z"), .notFound, "z"),
             (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 1), .usage, "a"),
             (ControlMethod.exportSnapshot, NameRequest(name: "s1"), .notFound, nil),
+            // Before anybody is asked, not after.
+            (ControlMethod.previewUndo, UndoRequest(job: "j1", dryRun: false, waitSeconds: 60), .notFound, nil),
+            (ControlMethod.previewCleanup, CleanupRequest(job: "j1", dryRun: false), .notFound, nil),
         ]
         for (method, request, expected, cluster) in cases {
             let before = try await server.events(method).count
@@ -167,6 +170,9 @@ struct ServerTests {
         #expect(
             await code { _ = try await alice.call(ControlMethod.status, ListRequest(), as: FleetStatus.self) }
                 == .certificateRevoked)
+        let turnedAway = try await server.events("identify")
+        #expect(turnedAway.last?.actor == "operator:alice", "by name, since it was given out")
+        #expect(turnedAway.last?.detail["certificate"]?.count == 64)
         await server.stop()
     }
 

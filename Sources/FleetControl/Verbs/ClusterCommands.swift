@@ -99,12 +99,18 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
         terminal.print(
             "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))")
     }
+    for job in detail.openJobs ?? [] {
+        terminal.print("under way        \(job.kind) \(job.id), by \(job.requestedBy) since \(job.created.short)")
+        for line in RestoreReport.waits(job) { terminal.print("  waits for      \(Terminal.clean(line))") }
+    }
     for agent in detail.agents {
         terminal.print("")
         terminal.print(
             "agent            \(agent.node), \(connection(agent)), version \(agent.version ?? "unknown")"
         )
-        if let error = agent.discoveryError {
+        if agent.isVerifier {
+            terminal.print("  verifier       drills etcd \(agent.drillVersions?.joined(separator: ", ") ?? "")")
+        } else if let error = agent.discoveryError {
             terminal.print("  no etcd found  \(Terminal.clean(error.message))")
             if let hint = error.hint { terminal.print("  hint           \(Terminal.clean(hint))") }
         }

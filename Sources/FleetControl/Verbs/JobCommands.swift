@@ -54,18 +54,12 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
     terminal.print("snapshot   \(job.snapshot)")
     terminal.print("state      \(job.state.paint(terminal)(job.state.rawValue))")
     terminal.print("asked for  \(job.created.short) by \(job.requestedBy)")
-    if let nodes = job.waitsFor?.joined(separator: ", ") {
-        if let deadline = job.deadline {
-            terminal.print("waits for  \(nodes), until \(deadline.short); then it is taken back")
-        } else {
-            terminal.print("waits for  \(nodes), however long; what is decided is done on the others")
-            terminal.print("           gone for good: fleetctl agent revoke \(job.cluster) NODE")
-        }
-    }
+    for line in RestoreReport.waits(job) { terminal.print("waits for  \(Terminal.clean(line))") }
     if let finished = job.finished {
         terminal.print("finished   \(finished.short), after \(Human.duration(finished.since(job.created)))")
     }
     if let summary = job.outcome?.summary { terminal.print("outcome    \(Terminal.clean(summary))") }
+    for note in RestoreReport.notes(job) { terminal.print("note       \(Terminal.clean(note))") }
     if let error = job.error {
         terminal.print("error      \(Terminal.clean(error.message)) (\(error.code))")
         if let hint = error.hint { terminal.print("hint       \(Terminal.clean(hint))") }
@@ -83,7 +77,7 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
         }
     }
     let events = (job.events + (job.members ?? []).flatMap(\.events)).sorted { $0.time < $1.time }
-    let nodes = JobWatch.nodes(job)
+    var lines = JobLines(job)
     if !events.isEmpty { terminal.print("") }
-    for event in events { if let line = JobWatch.line(event, nodes) { terminal.print(Terminal.clean(line)) } }
+    for event in events { if let line = lines.line(event) { terminal.print(Terminal.clean(line)) } }
 }

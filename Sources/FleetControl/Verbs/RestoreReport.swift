@@ -51,6 +51,7 @@ enum RestoreReport {
         }
         if job.state == .succeeded {
             terminal.print(terminal.green("ok") + "  " + Terminal.clean(summary(job, dryRun)))
+            for note in notes(job) { terminal.note("note: \(Terminal.clean(note))") }
             if let down = DownTime.of(job) { terminal.note("etcd was down for \(Human.duration(down))") }
             return
         }
@@ -101,6 +102,26 @@ enum RestoreReport {
         case .held: return "can't go on and waits to be taken back: \(last?.error?.message ?? "")"
         case .reached: return "has ended \(last?.phase?.rawValue ?? "") and waits for the others"
         default: return member.steps?.last.map { "\($0.name) \($0.state.rawValue)" } ?? "not begun yet"
+        }
+    }
+
+    /// Whom a restore of several members waits for, until when, and what then. Empty where it waits for nobody.
+    static func waits(_ job: JobRecord) -> [String] {
+        guard let nodes = job.waitsFor?.joined(separator: ", "), !nodes.isEmpty else { return [] }
+        if let deadline = job.deadline { return ["\(nodes), until \(deadline.short); then it is taken back"] }
+        return [
+            "\(nodes), however long; what is decided is done on the others",
+            "gone for good? fleetctl agent revoke \(job.cluster) NODE",
+        ]
+    }
+
+    /// What is to be known and done behind a success: what all members say is shown once, and without their names.
+    static func notes(_ job: JobRecord) -> [String] {
+        let all = job.members ?? [job]
+        let said = all.flatMap { member in (member.outcome?.notes ?? []).map { (node: member.node, note: $0) } }
+        return Alike.groups(said, by: \.note).map { group in
+            let isOfAll = group.count == all.count
+            return (isOfAll ? "" : "on \(group.map(\.node).joined(separator: ", ")): ") + group[0].note
         }
     }
 

@@ -35,9 +35,11 @@ let restoreUndoCommand = Command(
 ) { call in
     let control = try await Coordinator.control(call)
     let wait = try call.duration("wait", default: .seconds(120))
-    let restored: JobRecord = try await control.ask(ControlMethod.showJob, NameRequest(name: call.argument("JOB")!))
     let terminal = call.terminal
     let dryRun = call.has("dry-run")
+    var request = UndoRequest(job: call.argument("JOB")!, dryRun: dryRun, waitSeconds: Int(wait.seconds))
+    let restored: JobRecord = try await control.ask(ControlMethod.previewUndo, request)
+    request.job = restored.id
     if !Output.isJSON(call) {
         terminal.note("undo      \(restored.kind) \(restored.id) of \(restored.cluster), on \(restored.node)")
         for node in restored.aftermath?.nodes ?? [] {
@@ -50,7 +52,6 @@ let restoreUndoCommand = Command(
         terminal.note("nothing was done; answer y on a terminal, or give --yes")
         return .declined
     }
-    let request = UndoRequest(job: restored.id, dryRun: dryRun, waitSeconds: Int(wait.seconds))
     let job: JobRecord = try await control.call(ControlMethod.undoRestore, request)
     return try await RestoreFollow.toItsEnd(job, "undo", control, call)
 }
@@ -77,10 +78,11 @@ let restoreCleanupCommand = Command(
     ]
 ) { call in
     let control = try await Coordinator.control(call)
-    let name = NameRequest(name: call.argument("JOB")!)
-    let restored: JobRecord = try await control.ask(ControlMethod.showJob, name)
     let terminal = call.terminal
     let dryRun = call.has("dry-run")
+    var request = CleanupRequest(job: call.argument("JOB")!, dryRun: dryRun)
+    let restored: JobRecord = try await control.ask(ControlMethod.previewCleanup, request)
+    request.job = restored.id
     if !Output.isJSON(call) {
         for node in restored.aftermath?.nodes ?? [] where node.cleanedUp == nil {
             terminal.note("removes   \(Terminal.clean(node.directories.joined(separator: ", "))) on \(node.node)")
@@ -90,8 +92,7 @@ let restoreCleanupCommand = Command(
         terminal.note("nothing was done; answer y on a terminal, or give --yes")
         return .declined
     }
-    let job: JobRecord = try await control.call(
-        ControlMethod.cleanUpRestore, CleanupRequest(job: restored.id, dryRun: dryRun))
+    let job: JobRecord = try await control.call(ControlMethod.cleanUpRestore, request)
     let status = try await RestoreFollow.toItsEnd(job, "cleanup", control, call)
     guard !dryRun else { return status }
     let after: JobRecord = try await control.ask(ControlMethod.showJob, NameRequest(name: restored.id))
@@ -117,13 +118,13 @@ enum RestoreFollow {
             dryRun
                 ? "the plan is still made; see 'fleetctl job show \(job.id)'"
                 : "the \(what) goes on by itself; see 'fleetctl job show \(job.id)'")
-        let nodes = JobWatch.nodes(job)
+        var lines = JobLines(job)
         let ended = try await JobWatch.follow(job.id, control) { event in
             guard !isJSON, !dryRun else { return }
-            if let line = JobWatch.line(event, nodes) { terminal.note(Terminal.clean(line)) }
+            if let line = lines.line(event) { terminal.note(Terminal.clean(line)) }
             // On a terminal the transfer is drawn in place, and the next line takes its place.
             if event.kind == .progress, terminal.errorIsTerminal {
-                let node = nodes[event.job].map { "\($0)  " } ?? ""
+                let node = lines.nodes[event.job].map { "\($0)  " } ?? ""
                 terminal.noteRaw("\r\u{1b}[K          \(node)\(Terminal.clean(event.detail ?? ""))\r")
             }
         }

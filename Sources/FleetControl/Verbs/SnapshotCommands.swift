@@ -76,7 +76,7 @@ let snapshotCommand = Command(
             let path = call.value("file") ?? "\(entry.record.id).db"
             try await export(entry, to: path, control)
             call.terminal.print(
-                "\(entry.record.id) written to \(path), \(Human.bytes(entry.record.size)), sha256 \(entry.record.sha256)"
+                "\(entry.record.id) written to \(path), \(Human.bytes(entry.record.size)), sha256 of the file \(entry.record.sha256)"
             )
             return .success
         },

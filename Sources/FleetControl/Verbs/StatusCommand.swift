@@ -29,6 +29,11 @@ let statusCommand = Command(
     terminal.print("")
     terminal.print("agents   \(connected) of \(agents.count) connected")
     terminal.print("jobs     \(status.openJobs.count) under way")
+    for job in status.openJobs {
+        for line in RestoreReport.waits(job).prefix(1) {
+            terminal.print("         \(job.kind) \(job.id) of \(job.cluster) waits for \(Terminal.clean(line))")
+        }
+    }
     terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
     terminal.print(
         "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
@@ -77,6 +82,12 @@ private func concerns(_ status: FleetStatus) -> [String] {
                 "the last \(cluster.lastJobKind ?? "job") of \(cluster.name) \(says); see 'fleetctl job show "
                     + "\(cluster.lastJob ?? "")'")
         }
+    }
+    for job in status.openJobs where job.deadline == nil {
+        guard let nodes = job.waitsFor?.joined(separator: ", "), !nodes.isEmpty else { continue }
+        all.append(
+            "the \(job.kind) of \(job.cluster) is decided and waits for \(nodes); boot what is off, or see 'fleetctl job "
+                + "show \(job.id)'")
     }
     // Who was turned out is not missed.
     for agent in status.agents where agent.certificate?.revoked == nil {

@@ -1,0 +1,42 @@
+internal import FleetProtocol
+internal import FleetSystem
+
+/// What happens in a job as lines for people, one an event in their order, as `restore` and `job show` show it. Pure.
+struct JobLines {
+    /// By job: which member it is of, where there are several.
+    let nodes: [String: String]
+    /// By node: the last phase that it has ended.
+    private var reached: [String: RestorePhase] = [:]
+
+    init(_ job: JobRecord) {
+        nodes = Dictionary((job.members ?? []).map { ($0.id, $0.node) }) { first, _ in first }
+    }
+
+    /// - Returns: nil for what is no news of its own.
+    mutating func line(_ event: JobEvent) -> String? {
+        let time = event.time.short.dropFirst(11) + (nodes[event.job].map { "  \($0)" } ?? "")
+        let detail = event.detail.map { ": \($0)" } ?? ""
+        let step = event.step ?? "step"
+        switch event.kind {
+        case .accepted: return "\(time)  the agent has accepted the job"
+        case .stepStarted: return "\(time)  \(step) ...\(detail)"
+        case .stepDone: return "\(time)  \(step) done\(detail)"
+        case .stepFailed: return "\(time)  \(step) FAILED: \(event.error?.message ?? event.detail ?? "no reason given")"
+        case .note, .decided: return event.detail.map { "\(time)  \($0)" }
+        case .reached: return "\(time)  has ended \(event.phase?.rawValue ?? "a phase"), \(others(event))"
+        case .held: return "\(time)  can't go on: \(event.error?.message ?? "no reason given")"
+        case .outcome:
+            guard !nodes.isEmpty, let outcome = event.outcome else { return nil }
+            return "\(time)  \(outcome.result.rawValue): \(outcome.summary)"
+        case .progress: return nil
+        }
+    }
+
+    /// Who has not come as far yet.
+    private mutating func others(_ event: JobEvent) -> String {
+        guard let phase = event.phase, let node = nodes[event.job] else { return "waits for the others" }
+        reached[node] = max(reached[node] ?? phase, phase)
+        let missing = nodes.values.filter { (reached[$0].map { $0 < phase }) ?? true }.sorted()
+        return missing.isEmpty ? "the last of all" : "waits for \(missing.joined(separator: ", "))"
+    }
+}
