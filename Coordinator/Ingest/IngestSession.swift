@@ -136,6 +136,7 @@ actor IngestSession {
             phase = .receiving
             return value
         } catch {
+            let error = error.forSender
             phase = .over(error)
             // It makes durable what is there, which takes a disk's time.
             if let upload { _ = try? await blocking { () throws(FleetError) in upload.writer.close() } }

@@ -40,9 +40,11 @@ final class Vault: Sendable {
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
         try await catalogue.checkUpload(request, from: node)
         try FactsCheck.check(request.facts)
-        return try await beginnings.take(node.description) { () async throws(FleetError) in
-            try await admit(request, from: node)
-        }
+        do throws(FleetError) {
+            return try await beginnings.take(node.description) { () async throws(FleetError) in
+                try await admit(request, from: node)
+            }
+        } catch { throw error.forSender }
     }
 
     private func admit(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
@@ -235,6 +237,13 @@ final class Vault: Sendable {
 extension FleetError {
     /// It says something of what is stored. Others, as of too many open files, say that nobody could look.
     var isOfSnapshot: Bool { code == .snapshotDamaged || code == .notFound }
+
+    /// As whoever sends a snapshot is told it: what is wrong with the coordinator's own disk or catalogue is not wrong with
+    /// what is sent, and may be right the next time.
+    var forSender: FleetError {
+        let own: Set<Code> = [.noSpace, .system, .permissionDenied, .database, .databaseBusy]
+        return own.contains(code) ? asPassing : self
+    }
 
     /// What the coordinator could not do just now: whoever has a copy of a snapshot keeps it, and comes again.
     var asPassing: FleetError {

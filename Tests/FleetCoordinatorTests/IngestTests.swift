@@ -181,6 +181,36 @@ struct IngestTests {
         #expect(step > 5)
     }
 
+    /// The coordinator's own disk is full at any step: no fault of the snapshot, so the agent is told to
+    /// come again, and its upload goes through when there is space.
+    @Test func aFullDiskAtAnyStepOfAnUploadIsPassing() async throws {
+        var step = 0
+        var failure: FleetError?
+        repeat {
+            step += 1
+            let setup = try await Setup()
+            func upload() async throws {
+                let session = try await setup.vault.begin(setup.request, from: node)
+                if session.offset < setup.sample.record.size {
+                    try await session.append(setup.sample.bytes[Int(session.offset)...])
+                }
+                #expect(try await session.finish(setup.sample.digest).snapshot == setup.job.snapshot)
+            }
+            setup.files.fail(atStep: step, .full)
+            do {
+                try await upload()
+                failure = nil
+            } catch { failure = FleetError(error) }
+            setup.files.restart()
+            if let failure {
+                #expect(failure.code == .noSpace && failure.isRetryable, "step \(step): \(failure)")
+                try await upload()
+            }
+            #expect(try await setup.vault.examine(setup.job.snapshot, by: "root").isSound, "step \(step)")
+        } while failure != nil && step < 100
+        #expect((6..<100).contains(step))
+    }
+
     @Test func storeAndCatalogueAreReconciled() async throws {
         let setup = try await Setup()
         let store = setup.vault.store
