@@ -36,4 +36,6 @@ extension AgentPaths {
     /// Of a drill: all that its etcd has, for nobody but root.
     func drill(_ job: String) -> String { spool(job) + "/drill" }
     var counter: String { state + "/counter" }
+    /// What this node keeps of the replacement of its member, see `JoinRecord`.
+    var joining: String { state + "/joining" }
 }

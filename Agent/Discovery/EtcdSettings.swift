@@ -9,7 +9,7 @@ struct EtcdSettings: Sendable, Equatable {
     /// The options that matter to a backup or a restore.
     static let names = [
         "name", "data-dir", "wal-dir", "listen-client-urls", "advertise-client-urls", "initial-advertise-peer-urls",
-        "initial-cluster", "initial-cluster-token", "cert-file", "key-file", "trusted-ca-file", "auto-tls",
+        "initial-cluster", "initial-cluster-state", "initial-cluster-token", "cert-file", "key-file", "trusted-ca-file", "auto-tls",
     ]
 
     /// Set by somebody.
@@ -66,6 +66,7 @@ struct EtcdSettings: Sendable, Equatable {
         case "listen-client-urls": return builtIn("http://localhost:2379")
         case "advertise-client-urls": return builtIn("http://localhost:2379")
         case "initial-advertise-peer-urls": return builtIn("http://localhost:2380")
+        case "initial-cluster-state": return builtIn("new")
         case "initial-cluster-token": return builtIn("etcd-cluster")
         case "initial-cluster":
             let urls = list("initial-advertise-peer-urls")

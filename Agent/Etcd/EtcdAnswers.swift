@@ -57,6 +57,10 @@ enum Answers {
         var members: [Member]
     }
 
+    struct Added: Decodable {
+        var member: Members.Member
+    }
+
     struct Alarms: Decodable {
         struct Alarm: Decodable {
             var memberID: UInt64?

@@ -99,6 +99,24 @@ struct EtcdClient: Sendable {
         }
     }
 
+    /// - Throws: `unhealthy` with etcd's own words, as where it would cost the cluster its quorum.
+    func removeMember(_ id: UInt64) throws(FleetError) {
+        _ = try call(["member", "remove", String(id, radix: 16)])
+    }
+
+    /// A member that has all sent to it and counts for no quorum (etcd 3.4 and newer).
+    ///
+    /// - Returns: its id.
+    func addLearner(_ name: String, peerURLs: [String]) throws(FleetError) -> UInt64 {
+        let output = try call(["member", "add", name, "--learner", "--peer-urls=\(peerURLs.joined(separator: ","))"])
+        return try JSON.decode(Answers.Added.self, from: output).member.id
+    }
+
+    /// - Throws: `unhealthy`, also as long as the learner has not caught up.
+    func promoteMember(_ id: UInt64) throws(FleetError) {
+        _ = try call(["member", "promote", String(id, radix: 16)])
+    }
+
     func alarms() throws(FleetError) -> [Alarm] {
         (try JSON.decode(Answers.Alarms.self, from: try call(["alarm", "list"])).alarms ?? []).map {
             let kind: Alarm.Kind =

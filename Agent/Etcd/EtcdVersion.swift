@@ -40,6 +40,9 @@ public struct EtcdVersion: Sendable, Hashable, Comparable, CustomStringConvertib
         }
     }
 
+    /// Members that are not voters yet.
+    var hasLearners: Bool { (major, minor) >= (3, 4) }
+
     /// Same minor or newer: the rule for a tool that restores a snapshot.
     func isSameMinorOrNewer(than other: EtcdVersion) -> Bool {
         (major, minor) >= (other.major, other.minor)

@@ -33,6 +33,7 @@ struct JobGate: Sendable {
                 Identifier.isValid(undo.restored) && Operation.Restore.waitRange.contains(undo.waitSeconds)
                     && undo.group.map { $0.isValid && $0.isKnown } ?? true
             case .cleanup(let cleanup): Identifier.isValid(cleanup.restored)
+            case .member(let member): member.isValid
             }
         guard Identifier.isValid(job.id), isValid else {
             throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")

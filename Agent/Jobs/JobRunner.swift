@@ -14,6 +14,8 @@ actor JobRunner {
     private let log: Log
     /// The job that holds the node; a restore that is stuck holds it until the agent's next start.
     private var current: String?
+    /// The job whose end is told, or just being told.
+    private var told: String?
     /// Of restores that are under way.
     private var decisions: [String: DecisionBox] = [:]
 
@@ -63,6 +65,7 @@ actor JobRunner {
         // The coordinator delivers again when it did not hear that the job had arrived.
         if id == current { return }
         if try await onDisk({ () throws(FleetError) in FileSystem.exists(paths.envelope(id)) }) { return }
+        await letGo()
         guard current == nil else {
             throw FleetError(
                 .busy, "this node is at job \(current ?? "")", hint: "wait until that job has ended", retryable: true)
@@ -70,7 +73,7 @@ actor JobRunner {
         current = id
         switch job.operation {
         case .restore, .undo: _ = box(id)
-        case .backup, .drill, .cleanup: break
+        case .backup, .drill, .cleanup, .member: break
         }
         do throws(FleetError) {
             try await onDisk { () throws(FleetError) in
@@ -153,7 +156,19 @@ actor JobRunner {
             await end(job.id, await restoreRun(job.id, log).begin(job, undo), log)
         case .cleanup(let cleanup):
             await end(job.id, await CleanupRun(paths: paths, discover: discover).run(cleanup), log)
+        case .member(let member):
+            // While its manifest moves and its files change, what is found is neither what was nor what will be.
+            if case .stop = member.act { isRestoring = true }
+            if case .join = member.act { isRestoring = true }
+            let run = MemberRun(
+                paths: paths, job: job, order: member, outbox: outbox, faults: faults, discover: discover)
+            await end(job.id, await run.run(), log)
         }
+    }
+
+    /// The coordinator may have heard of a job's end, and send the next, before the node is given free.
+    private func letGo() async {
+        for _ in 0..<100 where current != nil && current == told { try? await Task.sleep(for: .milliseconds(20)) }
     }
 
     private func restoreRun(_ job: String, _ log: Log) -> RestoreRun {
@@ -175,7 +190,10 @@ actor JobRunner {
             log.info("job \(outcome.result.rawValue): \(outcome.summary)")
         }
         // What is found from here on is what the restore left; other work has to wait until its end is written down.
-        if outcome.result != .stuck { isRestoring = false }
+        if outcome.result != .stuck {
+            isRestoring = false
+            told = job
+        }
         await tell(job, outcome, log)
         guard outcome.result != .stuck else { return }
         decisions[job] = nil
@@ -233,24 +251,26 @@ actor JobRunner {
     private func tellOfCut(_ job: String) async {
         let log = self.log.with("job", job)
         let (paths, gate) = (self.paths, self.gate)
-        // The one job without a journal that changes something.
-        let isCleanup =
-            (try? await onDisk { () throws(FleetError) in
-                let envelope = try JSON.decode(Envelope.self, from: try FileSystem.read(paths.envelope(job)))
-                if case .cleanup = try gate.operation(of: envelope) { return true }
-                return false
-            }) ?? false
+        let operation = try? await onDisk { () throws(FleetError) in
+            let envelope = try JSON.decode(Envelope.self, from: try FileSystem.read(paths.envelope(job)))
+            return try gate.operation(of: envelope)
+        }
+        let (hint, left) = Self.whatIsLeft(operation)
         let outcome = JobOutcome(
             result: .failed,
-            error: FleetError(
-                .interrupted, "the agent ended while it was at this job",
-                hint: isCleanup
-                    ? "run the cleanup again: it goes on with what is left"
-                    : "nothing was changed on the node; start the job again", retryable: true),
-            summary: "cut off by the agent's end; "
-                + (isCleanup ? "old data may be removed in part" : "nothing was changed"))
+            error: FleetError(.interrupted, "the agent ended while it was at this job", hint: hint, retryable: true),
+            summary: "cut off by the agent's end; \(left)")
         do throws(FleetError) { try await outbox.post(job, .outcome, outcome: outcome) } catch {
             Task { await tell(job, outcome, log) }
+        }
+    }
+
+    /// The jobs without a journal of their own that change something, and all others.
+    private static func whatIsLeft(_ operation: FleetProtocol.Operation?) -> (hint: String, left: String) {
+        switch operation {
+        case .cleanup: ("run the cleanup again: it goes on with what is left", "old data may be removed in part")
+        case .member: ("the coordinator has it done again, from where it was", "it may be done in part")
+        default: ("nothing was changed on the node; start the job again", "nothing was changed")
         }
     }
 

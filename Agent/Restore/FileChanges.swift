@@ -18,8 +18,44 @@ struct FileChanges {
         switch origin.kind {
         case .hostPath, .configKey: try setScalar(origin, value)
         case .builtIn where found.settings.configFile != nil: try appendConfigKey(flag, value)
-        case .builtIn, .environment, .flag: try setInUnit(flag, origin, value)
+        case .builtIn, .environment, .flag:
+            if case .staticPod(let pod) = found.launch.kind { return try setInPod(pod, flag, origin, value) }
+            try setInUnit(flag, origin, value)
         }
+    }
+
+    /// A flag of a container: its own bytes where it is given, else a line of its own below another flag's.
+    private mutating func setInPod(
+        _ pod: StaticPod, _ flag: String, _ origin: Setting.Origin, _ value: String
+    ) throws(FleetError) {
+        guard value.utf8.allSatisfy({ UnitDropIn.isPlain(String(UnicodeScalar($0))) || $0 == UInt8(ascii: "=") }) else {
+            throw refused(origin, flag, "the new value would need quotes")
+        }
+        if origin.kind != .builtIn {
+            guard let range = origin.range, origin.file == pod.manifest else {
+                throw refused(origin, flag, "it is put together of parts")
+            }
+            return edits[pod.manifest, default: []].append((range, Array(value.utf8)))
+        }
+        let bytes = try found.files.read(pod.manifest)
+        for word in pod.command.reversed() where word.hasPrefix("--") {
+            guard let range = word.range, let line = Self.item(range, in: bytes) else { continue }
+            return edits[pod.manifest, default: []].append(
+                (line.end..<line.end, Array("\n\(line.indent)- --\(flag)=\(value)".utf8)))
+        }
+        throw refused(origin, flag, "no flag of \(pod.manifest) is an item on a line of its own")
+    }
+
+    /// The line of a block sequence that holds these bytes and nothing else: what is before its dash, and its end.
+    private static func item(_ range: Range<Int>, in bytes: [UInt8]) -> (indent: String, end: Int)? {
+        let newline = UInt8(ascii: "\n")
+        let start = bytes[..<range.lowerBound].lastIndex(of: newline).map { $0 + 1 } ?? 0
+        let end = bytes[range.upperBound...].firstIndex(of: newline) ?? bytes.count
+        let indent = bytes[start...].prefix { $0 == UInt8(ascii: " ") }
+        guard bytes[(start + indent.count)..<range.lowerBound].elementsEqual("- ".utf8), end == range.upperBound else {
+            return nil
+        }
+        return (String(decoding: indent, as: UTF8.self), end)
     }
 
     /// The whole files, before and after, in the order of their names.

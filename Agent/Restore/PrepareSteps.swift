@@ -142,7 +142,7 @@ extension RestoreSteps {
     }
 
     /// Twice the database, since etcd copies it on, and two preallocated log files of 64 MB.
-    private func checkSpace() throws(FleetError) {
+    func checkSpace() throws(FleetError) {
         try checkJournalSpace()
         let needed = 2 * work.snapshot.size + 160 << 20
         for directory in work.directories {

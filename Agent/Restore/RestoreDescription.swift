@@ -95,7 +95,7 @@ extension RestoreWork {
 
     /// `kubeadm upgrade` writes etcd's manifest anew from the cluster's configuration, which still names the old
     /// directory: etcd would start on the data from before the restore, and nobody would be told.
-    private var kubeadmNote: String? {
+    var kubeadmNote: String? {
         guard plan.topology == .stacked else { return nil }
         // The field is what the manifest mounts, not a directory below it.
         let directory = directories.first?.new ?? plan.newDataDir

@@ -107,33 +107,40 @@ enum RestorePlanner {
         return work
     }
 
-    /// "/var/lib/etcd" -> "/var/lib/etcd-restore-JOB"; the suffix of an earlier restore is replaced, not added to.
-    static func newName(_ path: String, job: String) -> String {
+    /// What made a directory, as its name says.
+    enum Mark: String, CaseIterable { case restore, replace }
+
+    /// "/var/lib/etcd" -> "/var/lib/etcd-restore-JOB"; the suffix of an earlier one is replaced, not added to.
+    static func newName(_ path: String, job: String, _ made: Mark = .restore) -> String {
         var base = path[...]
-        if let mark = path.ranges(of: "-restore-").last, Identifier.isValid(String(path[mark.upperBound...])) {
-            base = path[..<mark.lowerBound]
+        for mark in Mark.allCases {
+            if let found = base.ranges(of: "-\(mark.rawValue)-").last,
+                Identifier.isValid(String(base[found.upperBound...]))
+            {
+                base = base[..<found.lowerBound]
+            }
         }
-        return "\(base)-restore-\(job)"
+        return "\(base)-\(made.rawValue)-\(job)"
     }
 
-    private struct Moved {
+    struct Moved {
         /// The directory itself, on the host.
         var path: String
         var root: RestoreWork.NewDirectory
     }
 
-    private static func move(
+    static func move(
         _ directory: DiscoveredEtcd.Directory, _ flag: String, _ job: String, _ files: NodeFiles,
-        _ changes: inout FileChanges
+        _ changes: inout FileChanges, _ mark: Mark = .restore
     ) throws(FleetError) -> Moved {
         try checkPlace(directory, files)
         guard let volume = directory.volume else {
-            let new = newName(directory.path, job: job)
+            let new = newName(directory.path, job: job, mark)
             try changes.set(flag, directory.origin, to: new)
             return Moved(path: new, root: .init(old: directory.path, new: new))
         }
         let old = normalised(volume.node.text!)
-        let new = newName(old, job: job)
+        let new = newName(old, job: job, mark)
         try changes.set(flag, directory.origin, to: new)
         return Moved(path: normalised(new + volume.below), root: .init(old: old, new: new))
     }
@@ -155,9 +162,9 @@ enum RestorePlanner {
     }
 
     /// A WAL directory on the data's own volume moves with it; any other gets a new place of its own.
-    private static func moveWal(
+    static func moveWal(
         _ wal: DiscoveredEtcd.Directory, _ found: DiscoveredEtcd, _ data: Moved, _ job: String,
-        _ changes: inout FileChanges
+        _ changes: inout FileChanges, _ mark: Mark = .restore
     ) throws(FleetError) -> Moved {
         if let volume = wal.volume, volume.mount.volume == found.dataDir.volume?.mount.volume {
             return Moved(path: normalised(data.root.new + volume.below), root: data.root)
@@ -166,7 +173,7 @@ enum RestorePlanner {
             try changes.set("wal-dir", wal.origin, to: data.path + below)
             return Moved(path: data.path + below, root: data.root)
         }
-        return try move(wal, "wal-dir", job, found.files, &changes)
+        return try move(wal, "wal-dir", job, found.files, &changes, mark)
     }
 
     /// A file changes in one step, two do not: after a power cut between them systemd would start etcd at the boot, before

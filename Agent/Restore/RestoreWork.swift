@@ -24,6 +24,7 @@ struct RestoreWork: Codable, Sendable, Equatable {
     }
 
     var plan: RestorePlan
+    /// Of a member that joins a live cluster only the size counts: of what the others send it.
     var snapshot: SnapshotRecord
     var job: String
     var expires: Timestamp
@@ -58,10 +59,13 @@ struct RestoreWork: Codable, Sendable, Equatable {
     var safety: String?
     /// nil: revisions stay the snapshot's.
     var bump: RevisionBump?
+    /// The node's member joins a live cluster with an empty directory; nil for all else.
+    var joins: Bool?
     /// What the restored etcd begins at.
     var revision: Int64 { bump?.target ?? snapshot.facts.status.revision }
 
-    var isMember: Bool { group != nil }
+    /// Of a cluster of several: healthy only with the others, and off until it is told to start.
+    var isMember: Bool { group != nil || joins == true }
     var memberIDs: [UInt64] { group?.memberIDs ?? [memberID] }
     var initialCluster: String {
         group?.initialCluster ?? instance.peerURLs.map { "\(instance.name)=\($0)" }.joined(separator: ",")

@@ -23,6 +23,7 @@ extension OperatorRequest {
             var key: String?
             var file: String?
             var job: String?
+            var node: String?
         }
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
@@ -46,6 +47,8 @@ extension OperatorRequest {
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
+        case ControlMethod.replaceMember:
+            return Act(method, by: actor, cluster: target?.cluster, subject: target?.node)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,
             ControlMethod.cleanUpRestore:

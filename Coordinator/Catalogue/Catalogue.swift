@@ -48,6 +48,7 @@ actor Catalogue {
                 """
                 SELECT 1 AS taken FROM jobs WHERE id = ?1 OR snapshot = ?1 UNION ALL
                 SELECT 1 FROM snapshots WHERE id = ?1 UNION ALL SELECT 1 FROM member_restores WHERE id = ?1
+                UNION ALL SELECT 1 FROM replacements WHERE id = ?1
                 """, id
             ) { row throws(FleetError) in try row["taken"] }
             if taken == nil { return id }

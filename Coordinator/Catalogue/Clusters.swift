@@ -63,9 +63,10 @@ extension Catalogue {
                     AND json_extract(s.record, '$.imported') IS NULL AND s.saved > coalesce(l.saved, 0)
                     ORDER BY s.saved DESC LIMIT 1) AS newer_foreign,
                 (SELECT CASE WHEN r.state IN ('stuck', 'lost') THEN r.id END FROM whole_jobs r
-                    WHERE r.cluster = c.name AND r.kind IN ('restore', 'undo')
+                    WHERE r.cluster = c.name AND r.kind IN ('restore', 'undo', 'replace')
                     AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = r.id AND d.dry_run)
                     AND NOT EXISTS (SELECT 1 FROM member_restores d WHERE d.id = r.id AND d.dry_run)
+                    AND NOT EXISTS (SELECT 1 FROM replacements d WHERE d.id = r.id AND d.dry_run)
                     ORDER BY r.created DESC, r.id DESC LIMIT 1) AS half,
                 j.id AS job, j.kind AS job_kind, j.state AS job_state
             FROM clusters c
@@ -75,6 +76,7 @@ extension Catalogue {
             LEFT JOIN whole_jobs j ON j.id = (SELECT id FROM whole_jobs w WHERE w.cluster = c.name
                 AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = w.id AND d.dry_run)
                 AND NOT EXISTS (SELECT 1 FROM member_restores d WHERE d.id = w.id AND d.dry_run)
+                AND NOT EXISTS (SELECT 1 FROM replacements d WHERE d.id = w.id AND d.dry_run)
                 ORDER BY created DESC, id DESC LIMIT 1)
             WHERE \(condition) ORDER BY c.name
             """

@@ -120,10 +120,13 @@ extension Catalogue {
 
     /// Inside a transaction.
     ///
-    /// - Parameter restore: the restore of several members that it is a part of.
+    /// - Parameters:
+    ///   - restore: the restore of several members that it is a part of.
+    ///   - replacement: the replacement that it is an act of.
     func insertJob(
         _ id: String, _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String,
-        restore: String? = nil, undoes: String? = nil, cleans: String? = nil, lifetime: Duration, by actor: String
+        restore: String? = nil, undoes: String? = nil, cleans: String? = nil, replacement: String? = nil,
+        lifetime: Duration, by actor: String
     ) throws(FleetError) {
         // An undo and a cleanup are rows of that kind: they need a restore's care of the node.
         let kind: JobMachine.Kind =
@@ -131,15 +134,16 @@ extension Catalogue {
             case .backup: .backup
             case .drill: .drill
             case .restore, .undo, .cleanup: .restore
+            case .member: .member
             }
         try db.run(
             """
             INSERT INTO jobs (id, cluster, node, kind, snapshot, dry_run, operation, state, requested_by, created,
-                restore, undoes, cleans)
-            VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
+                restore, undoes, cleans, replacement)
+            VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)
             """, id, cluster, node, kind.rawValue, snapshot, dryRun, try JSON.text(operation), actor,
             now,
-            restore, undoes, cleans)
+            restore, undoes, cleans, replacement)
         if kind == .restore {
             try db.run(
                 "INSERT INTO restores (job, cluster, snapshot, dry_run) VALUES (?, ?, ?, ?)", id, cluster, snapshot,

@@ -11,8 +11,10 @@ struct JobEffect: Sendable, Equatable {
     var decide: [String] = []
     /// For those who watch: what was decided.
     var news: [JobEvent] = []
-    /// The same as `closed` of a restore of several members.
+    /// The same as `closed` of a restore of several members, or of a replacement.
     var closedRestore: JobRecord?
+    /// Acts of a replacement that were made: to sign and to send.
+    var begun: [Job] = []
 }
 
 /// A node of the fleet: names of nodes are unique in their cluster only.

@@ -165,6 +165,11 @@ extension Catalogue {
                 if !news.isEmpty { try advance(restore: part.restore, news, &effect) }
             }
         }
+        if let closed, let whole = try replacement(of: id) {
+            let outcome = try job(id).outcome
+            let end = ReplaceTransaction.End(closed.state, closed.error, outcome?.member)
+            try advance(replacement: whole, [.ended(job: id, end)], &effect)
+        }
         return effect
     }
 
@@ -257,5 +262,6 @@ extension Catalogue {
             }
         }
         if kind == .restore { try recordStep(event) }
+        if kind == .member { try auditStep(event, as: "replace.step") }
     }
 }

@@ -18,8 +18,12 @@ extension Catalogue {
         // '~' sorts behind every character of an id. A restore of several members stands for its members' jobs.
         let ids: [String] = try db.all(
             """
-            SELECT id FROM member_restores WHERE id >= ?1 AND id < ?2 UNION ALL SELECT id FROM jobs WHERE id >= ?1
-                AND id < ?2 AND (restore IS NULL OR NOT (restore >= ?1 AND restore < ?2)) ORDER BY id LIMIT 6
+            SELECT id FROM member_restores WHERE id >= ?1 AND id < ?2
+            UNION ALL SELECT id FROM replacements WHERE id >= ?1 AND id < ?2
+            UNION ALL SELECT id FROM jobs WHERE id >= ?1 AND id < ?2
+                AND (restore IS NULL OR NOT (restore >= ?1 AND restore < ?2))
+                AND (replacement IS NULL OR NOT (replacement >= ?1 AND replacement < ?2))
+            ORDER BY id LIMIT 6
             """, prefix, prefix + "~"
         ) { row throws(FleetError) in try row["id"] }
         guard Identifier.isValid(prefix), let first = ids.first else {
@@ -35,6 +39,7 @@ extension Catalogue {
             restore.aftermath = try aftermath(of: restore)
             return restore
         }
+        if let replacement = try replacements("id = ?", first).first { return replacement }
         guard var record = try records("id = ?", first).first else {
             throw FleetError(.internalError, "job \(first) went away")
         }
@@ -45,7 +50,7 @@ extension Catalogue {
             }
             return event
         }
-        if !["backup", "drill"].contains(record.kind) { record.steps = try restoreSteps(first) }
+        if !["backup", "drill", "member"].contains(record.kind) { record.steps = try restoreSteps(first) }
         record.aftermath = try aftermath(of: record)
         return record
     }
@@ -64,7 +69,11 @@ extension Catalogue {
         }
         var all: [JobRecord] = []
         for (id, hasMembers) in found {
-            all += try hasMembers ? memberRestores("id = ?", id, detailed: false) : records("id = ?", id)
+            guard hasMembers else {
+                all += try records("id = ?", id)
+                continue
+            }
+            all += try memberRestores("id = ?", id, detailed: false) + replacements("id = ?", id, detailed: false)
         }
         return all
     }
@@ -112,6 +121,7 @@ extension Catalogue {
                 outcome: try row.json(JobOutcome.self, "outcome"), error: try row.json(FleetError.self, "error"),
                 attempts: try self.attempts(id), events: [], restore: try row["restore"])
             (record.undoes, record.cleans) = (undoes, cleans)
+            record.replacement = try row["replacement"]
             return record
         }
     }

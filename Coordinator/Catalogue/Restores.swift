@@ -36,11 +36,17 @@ extension Catalogue {
                 detail = coalesce(excluded.detail, detail), error = excluded.error
             """, event.job, job.node, event.sequence, name, state.rawValue, event.time, event.detail,
             try event.error.map { value throws(FleetError) in try JSON.text(value) })
-        guard state != .started else { return }
-        var step = Act("restore.step", by: "agent:\(job.cluster)/\(job.node)", cluster: job.cluster, subject: event.job)
+        try auditStep(event, as: "restore.step")
+    }
+
+    /// Inside a transaction: the end of a step, which may have changed something on the node.
+    func auditStep(_ event: JobEvent, as action: String) throws(FleetError) {
+        guard let name = event.step, event.kind == .stepDone || event.kind == .stepFailed else { return }
+        let job = try message(event.job)
+        var step = Act(action, by: "agent:\(job.cluster)/\(job.node)", cluster: job.cluster, subject: event.job)
         step.detail = ["step": name, "node": job.node]
         step.detail["detail"] = event.detail
         step.detail["error"] = event.error?.message
-        try append(step, state == .failed ? .failed : .ok)
+        try append(step, event.kind == .stepFailed ? .failed : .ok)
     }
 }

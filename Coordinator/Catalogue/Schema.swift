@@ -9,6 +9,7 @@ enum Schema {
         Migration("retention", retention), Migration("member-restores", memberRestores),
         Migration("drills", drills),
         Migration("undo", undo),
+        Migration("replacements", replacements),
     ]
 
     private static let inventory = """
@@ -316,6 +317,49 @@ enum Schema {
             UNION ALL
             SELECT id, cluster, CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup'
                 ELSE kind END, state, created, finished, 0 FROM jobs WHERE restore IS NULL;
+        """
+
+    // The replacement of a member: one row, the records that its state is folded from, and a job for each act. Some of those
+    // are open at the same time, so what may be open once in a cluster is the replacement.
+    private static let replacements = """
+        CREATE TABLE replacements (
+            id TEXT PRIMARY KEY,
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            node TEXT NOT NULL,
+            dry_run INTEGER NOT NULL,
+            terms TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'stuck')),
+            requested_by TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            finished INTEGER,
+            error TEXT,
+            CHECK ((finished IS NULL) = (state = 'running'))
+        ) STRICT;
+        CREATE INDEX replacements_cluster ON replacements (cluster, created);
+        CREATE UNIQUE INDEX replacements_one_open ON replacements (cluster) WHERE finished IS NULL;
+
+        CREATE TABLE replacement_records (
+            replacement TEXT NOT NULL REFERENCES replacements (id),
+            sequence INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            record TEXT NOT NULL,
+            PRIMARY KEY (replacement, sequence)
+        ) STRICT;
+
+        ALTER TABLE jobs ADD COLUMN replacement TEXT REFERENCES replacements (id);
+        CREATE INDEX jobs_replacement ON jobs (replacement) WHERE replacement IS NOT NULL;
+        DROP INDEX jobs_one_open;
+        CREATE UNIQUE INDEX jobs_one_open ON jobs (cluster)
+            WHERE finished IS NULL AND restore IS NULL AND replacement IS NULL;
+        DROP VIEW whole_jobs;
+        CREATE VIEW whole_jobs AS
+            SELECT id, cluster, CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup'
+                ELSE 'restore' END AS kind, state, created, finished, 1 AS has_members FROM member_restores
+            UNION ALL
+            SELECT id, cluster, 'replace', state, created, finished, 1 FROM replacements
+            UNION ALL
+            SELECT id, cluster, CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup'
+                ELSE kind END, state, created, finished, 0 FROM jobs WHERE restore IS NULL AND replacement IS NULL;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

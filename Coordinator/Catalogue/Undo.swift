@@ -12,6 +12,7 @@ extension Catalogue {
                 WHERE cluster = ?1 AND NOT dry_run AND cleans IS NULL
             UNION ALL SELECT id, state, undoes, finished, created FROM jobs
                 WHERE cluster = ?1 AND NOT dry_run AND cleans IS NULL AND kind = 'restore' AND restore IS NULL
+            UNION ALL SELECT id, state, NULL, finished, created FROM replacements WHERE cluster = ?1 AND NOT dry_run
             ORDER BY created, id
             """, job.cluster
         ) { row throws(FleetError) in

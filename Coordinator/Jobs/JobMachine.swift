@@ -13,7 +13,7 @@ import FleetSystem
 /// - No job stays open for ever: `tick` closes what was not heard of for as long as `Limits` says.
 /// - What comes twice changes nothing the second time.
 struct JobMachine: Sendable, Equatable {
-    enum Kind: String, Sendable { case backup, restore, drill, cleanup }
+    enum Kind: String, Sendable { case backup, restore, drill, cleanup, member }
 
     /// How long the coordinator waits before it says that it does not know.
     struct Limits: Sendable, Equatable {
@@ -27,6 +27,8 @@ struct JobMachine: Sendable, Equatable {
         static func limits(_ kind: Kind) -> Limits {
             switch kind {
             case .backup, .drill: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
+            // An act is done again where it was cut off: its cluster waits for it in the middle.
+            case .member: Limits(silence: .seconds(600), longest: .seconds(24 * 3600), attempts: 3)
             // Nothing that runs is touched by it, and its cluster can't be backed up until it is over.
             case .cleanup: Limits(silence: .seconds(600), longest: .seconds(24 * 3600), attempts: 3)
             // A restore that waits for a machine to be repaired is still the same restore.
@@ -249,6 +251,7 @@ extension JobMachine {
         case .backup: "a backup changes nothing on the node: run it again"
         case .drill: "a drill changes nothing on the node: run it again"
         case .cleanup: "no running etcd is touched by it: run it again"
+        case .member: "it looks at what is there first: it can be done again"
         case .restore: "look at the node before anything else: its agent keeps a journal of what it did"
         }
     }

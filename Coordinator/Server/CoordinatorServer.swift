@@ -186,10 +186,14 @@ final class CoordinatorServer: Sendable {
                 }
             }
             if let job = effect.deliver { Task { await self.deliver(job) } }
+            for job in effect.begun {
+                if case .member(let act) = job.operation { await feed.adopt(job.id, into: act.replacement) }
+            }
             for event in effect.news { await feed.publish(event) }
+            for job in effect.begun { Task { await self.deliver(job) } }
             for job in effect.decide { Task { await self.decide(job) } }
             if let closed = effect.closedRestore {
-                log.info("restore \(closed.id) \(closed.state.rawValue)", ["cluster": closed.cluster])
+                log.info("\(closed.kind) \(closed.id) \(closed.state.rawValue)", ["cluster": closed.cluster])
                 await feed.publish(closed: closed)
             }
         }

@@ -27,6 +27,17 @@ actor JobFeed {
     /// By subscription: the restore that ends it.
     private var wholes: [Int: String] = [:]
 
+    /// A job that has become a part of another one: who watches that is told of this one too, from now on.
+    func adopt(_ job: String, into whole: String) {
+        for (id, watcher) in watchers[whole] ?? [:] {
+            watchers[job, default: [:]][id] = watcher
+            wholes[id] = whole
+            adopted[id, default: []].append(job)
+        }
+    }
+    /// By subscription: what was adopted for it.
+    private var adopted: [Int: [String]] = [:]
+
     func publish(_ event: JobEvent) {
         for watcher in (watchers[event.job] ?? [:]).values { watcher.yield(.event(event)) }
     }
@@ -49,7 +60,7 @@ actor JobFeed {
 
     private func drop(_ jobs: [String], _ id: Int) {
         wholes[id] = nil
-        for job in jobs {
+        for job in jobs + (adopted.removeValue(forKey: id) ?? []) {
             watchers[job]?[id] = nil
             if watchers[job]?.isEmpty == true { watchers[job] = nil }
         }

@@ -71,6 +71,7 @@ extension CoordinatorServer {
         default:
             if try await serveStore(stream, actor) { return }
             if try await serveUndo(stream, actor) { return }
+            if try await serveReplacement(stream, actor) { return }
             if try await serveRetention(stream, actor) { return }
             if try await serveContent(stream, actor) { return }
             throw FleetError(

@@ -35,6 +35,7 @@ public enum Operation: Codable, Sendable, Equatable {
     case drill(Drill)
     case undo(Undo)
     case cleanup(Cleanup)
+    case member(Member)
 
     public var kind: String {
         switch self {
@@ -43,6 +44,7 @@ public enum Operation: Codable, Sendable, Equatable {
         case .drill: "drill"
         case .undo: "undo"
         case .cleanup: "cleanup"
+        case .member: "member"
         }
     }
 
@@ -105,10 +107,12 @@ public struct JobOutcome: Codable, Sendable, Equatable {
     /// What else people should know of a restore that went through, and what is left for them to do: one sentence each,
     /// the same on like members. nil: nothing.
     public var notes: [String]?
+    /// Of an act of a member's replacement: what etcd said behind it, also where the act failed.
+    public var member: MemberReport?
 
     public init(
         result: Result, error: FleetError? = nil, summary: String, plan: RestorePlan? = nil, drill: DrillReport? = nil,
-        unhealthy: String? = nil, notes: [String]? = nil
+        unhealthy: String? = nil, notes: [String]? = nil, member: MemberReport? = nil
     ) {
         self.result = result
         self.error = error
@@ -117,6 +121,7 @@ public struct JobOutcome: Codable, Sendable, Equatable {
         self.drill = drill
         self.unhealthy = unhealthy
         self.notes = notes
+        self.member = member
     }
 }
 
@@ -207,6 +212,7 @@ public struct RestorePlan: Codable, Sendable, Equatable {
 
     public var cluster: String
     public var node: String
+    /// Empty where none is restored: a member that is replaced gets its data from the others.
     public var snapshot: String
     public var topology: Topology
     public var oldDataDir: String

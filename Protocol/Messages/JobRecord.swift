@@ -57,9 +57,9 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var id: String
     public var cluster: String
     public var node: String
-    /// "backup", "restore", "drill", "undo" or "cleanup".
+    /// "backup", "restore", "drill", "undo", "cleanup", "replace" or one act of that, "member".
     public var kind: String
-    /// The snapshot that a backup makes, or a restore or drill reads.
+    /// The snapshot that a backup makes, or a restore or drill reads; empty where there is none.
     public var snapshot: String
     /// A restore that only plans.
     public var dryRun: Bool
@@ -82,6 +82,8 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var steps: [RestoreStepRecord]?
     /// The restore of several members that this job is one member's part of.
     public var restore: String?
+    /// The replacement of a member that this job is one act of; its own acts are `members`, in their order.
+    public var replacement: String?
     /// Of such a restore: each member's own job. Its own `state` is what became of all of them together.
     public var members: [JobRecord]?
     /// Of such a restore: what all members were told last.
