@@ -9,7 +9,8 @@ struct EtcdSettings: Sendable, Equatable {
     /// The options that matter to a backup or a restore.
     static let names = [
         "name", "data-dir", "wal-dir", "listen-client-urls", "advertise-client-urls", "initial-advertise-peer-urls",
-        "initial-cluster", "initial-cluster-state", "initial-cluster-token", "cert-file", "key-file", "trusted-ca-file", "auto-tls",
+        "initial-cluster", "initial-cluster-state", "initial-cluster-token", "cert-file", "key-file", "trusted-ca-file",
+        "auto-tls",
     ]
 
     /// Set by somebody.

@@ -53,14 +53,21 @@ struct MemberRun: Sendable {
 
     /// What was done is told also where it did not come to its end: whether the old member is gone decides what comes next.
     private func readmit(_ member: String?, _ name: String, _ peerURLs: [String]) async -> JobOutcome {
+        let change: MemberChange
         do throws(FleetError) {
-            let client = try await onDisk { () throws(FleetError) in try view().client }
-            let change = MemberChange(client: client, waitSeconds: order.waitSeconds)
+            let wait = order.waitSeconds
+            change = try await step("check-quorum") { () throws(FleetError) in
+                let change = MemberChange(client: try view().client, waitSeconds: wait)
+                try change.check()
+                return change
+            }
+        } catch { return JobOutcome(result: .refused, error: error, summary: "nothing was changed: \(error.message)") }
+        do throws(FleetError) {
             if let member {
                 let id = try Self.id(member)
-                try await step("remove-member", detail: { $0 }) { () throws(FleetError) in try change.remove(id) }
+                try await step("remove-member", detail: Self.told) { () throws(FleetError) in try change.remove(id) }
             }
-            let added = try await step("add-member", detail: { MemberView.hex($0) }) { () throws(FleetError) in
+            let added = try await step("add-member", detail: Self.told) { () throws(FleetError) in
                 try change.add(name, peerURLs)
             }
             var report = await seen() ?? MemberReport(name: name, peerURLs: peerURLs)
@@ -75,7 +82,7 @@ struct MemberRun: Sendable {
 
     private func promote(_ member: UInt64) async throws(FleetError) -> JobOutcome {
         let wait = order.waitSeconds
-        let summary = try await step("promote-member", detail: { $0 }) { () throws(FleetError) in
+        let summary = try await step("promote-member", detail: Self.told) { () throws(FleetError) in
             try MemberChange(client: view().client, waitSeconds: wait).promote(member)
         }
         return JobOutcome(result: .succeeded, summary: summary, member: await seen())
@@ -132,8 +139,8 @@ struct MemberRun: Sendable {
         }
         return JobOutcome(
             result: .succeeded,
-            summary: "etcd runs on \(work.plan.newDataDir) as \(MemberView.hex(member)); \(work.oldData), of no use to etcd "
-                + "any more: remove it by hand", plan: work.plan)
+            summary: "etcd runs on \(work.plan.newDataDir) as \(MemberView.hex(member)); \(work.oldData), of no use to "
+                + "etcd any more: remove it by hand", plan: work.plan)
     }
 
     /// On the disk before the step that it is about.
@@ -186,5 +193,7 @@ struct MemberRun: Sendable {
         return id
     }
 
+    private static func told(_ text: String) -> String? { text }
+    private static func told(_ id: UInt64) -> String? { MemberView.hex(id) }
     private static func nonEmpty(_ notes: [String]) -> [String]? { notes.isEmpty ? nil : notes }
 }

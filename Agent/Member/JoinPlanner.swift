@@ -83,7 +83,7 @@ enum JoinPlanner {
             .init(name: "stop-etcd", description: work.description(of: .stopEtcd)),
             .init(
                 name: "remove-member",
-                description: member.map { "beside a healthy member: remove member \($0); from here there is no way back" }
+                description: member.map { "beside a healthy member: remove \($0); from here there is no way back" }
                     ?? "no member of this node is listed any more: nothing to remove"),
             .init(
                 name: "add-member",

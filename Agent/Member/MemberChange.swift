@@ -7,12 +7,21 @@ struct MemberChange: Sendable {
     let client: EtcdClient
     let waitSeconds: Int
 
-    /// - Throws: `unhealthy` where etcd has no quorum or would lose it; then nothing was removed.
+    /// The others were asked just now; here it is seen that this one still has a quorum with them, before anything changes.
+    ///
+    /// - Throws: `unhealthy`, `no-tool`.
+    func check() throws(FleetError) {
+        guard client.tool.version.hasLearners else {
+            throw FleetError(
+                .noTool, "\(client.tool) can't add a learner", hint: "install etcdctl 3.4 or newer in /usr/local/bin")
+        }
+        try client.checkHealth()
+    }
+
+    /// - Throws: `unhealthy` where etcd refuses it, as where that would cost the quorum.
     func remove(_ member: UInt64) throws(FleetError) -> String {
         let hex = MemberView.hex(member)
         guard try client.members().contains(where: { $0.id == member }) else { return "\(hex) is not listed any more" }
-        // The others have just been asked; a quorum that went since is not worth a try.
-        try client.checkHealth()
         try client.removeMember(member)
         return "removed \(hex)"
     }
@@ -21,10 +30,6 @@ struct MemberChange: Sendable {
     ///
     /// - Returns: its id.
     func add(_ name: String, _ peerURLs: [String]) throws(FleetError) -> UInt64 {
-        guard client.tool.version.hasLearners else {
-            throw FleetError(
-                .noTool, "\(client.tool) can't add a learner", hint: "install etcdctl 3.4 or newer in /usr/local/bin")
-        }
         let deadline = ContinuousClock.now + .seconds(waitSeconds)
         // Right behind a removal etcd may hold the cluster for unhealthy for some seconds.
         return try Waiting.persistently(until: deadline) { () throws(FleetError) in

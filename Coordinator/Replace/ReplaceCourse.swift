@@ -45,7 +45,8 @@ enum ReplaceCourse: Codable, Sendable, Equatable {
             let words = others.map { "\($0.key): \($0.value.problem?.message ?? "a learner")" }
             throw FleetError(
                 .noQuorum, "no other member of \(cluster) is healthy: \(words.joined(separator: "; "))",
-                hint: "a member is replaced from a quorum of the others; without one: fleetctl restore \(cluster) --at latest")
+                hint: "a member is replaced from a quorum of the others; without one: fleetctl restore \(cluster) "
+                    + "--at latest")
         }
         try checkAgreement(healthy.map { ($0.key, $0.value) })
         let alike = listed.filter { !Set($0.peerURLs).isDisjoint(with: own.peerURLs) }
@@ -61,8 +62,8 @@ enum ReplaceCourse: Codable, Sendable, Equatable {
         if isItself, own.problem == nil, own.isLearner == false {
             throw FleetError(
                 .memberHealthy, "nothing is wrong with the member on \(target): its etcd serves",
-                hint: "if it is to be replaced all the same, stop its etcd first (systemctl stop etcd, or move its manifest "
-                    + "out), then run this again")
+                hint: "if it is to be replaced all the same, stop its etcd first (systemctl stop etcd, or move its "
+                    + "manifest out), then run this again")
         }
         if isItself, own.isLearner == true, let member { return .promote(member: member.id) }
         try checkVersions(healthy.compactMap(\.value.version))
@@ -109,13 +110,14 @@ enum ReplaceCourse: Codable, Sendable, Equatable {
             let name = voter.name.isEmpty ? voter.id : voter.name
             if others.contains(where: { $0.report.memberID == voter.id && $0.report.problem == nil }) { return nil }
             let found = others.first { !Set($0.report.peerURLs).isDisjoint(with: voter.peerURLs) }
-            return "\(name) (\(found.map { "on \($0.node): \($0.report.problem?.message ?? "it is another member")" } ?? "no agent of it is connected"))"
+            let why = found.map { "on \($0.node): \($0.report.problem?.message ?? "it is another member")" }
+            return "\(name) (\(why ?? "no agent of it is connected"))"
         }
         guard missing.isEmpty else {
             throw FleetError(
                 .noQuorum, "without \(target) not all voters are healthy: \(missing.joined(separator: "; "))",
-                hint: "etcd takes in no member while another voter is away: bring that one back first (its agent too), or take "
-                    + "it out for good: etcdctl member remove ID")
+                hint: "etcd takes in no member while another voter is away: bring that one back first (its agent too), "
+                    + "or take it out for good: etcdctl member remove ID")
         }
         // While the old one is listed, it counts.
         let all = voters.count + (member?.isLearner == false ? 1 : 0)

@@ -32,6 +32,8 @@ struct ReplaceTransaction: Sendable, Equatable {
         var report: MemberReport?
         /// Nothing is wrong but that the agent, or its word, was lost in the middle.
         var isCut = false
+        /// The agent says that it has not begun it.
+        var isUntouched = false
     }
 
     enum Record: Codable, Sendable, Equatable {
@@ -96,7 +98,9 @@ struct ReplaceTransaction: Sendable, Equatable {
     func next() -> Action {
         if let (verdict, error) = verdict { return .end(verdict, error) }
         guard !works.contains(where: { $0.end == nil }) else { return .wait }
-        guard let last = works.last else { return .assign(([order.node] + order.others).map { .init(node: $0, act: .look) }) }
+        guard let last = works.last else {
+            return .assign(([order.node] + order.others).map { .init(node: $0, act: .look) })
+        }
         let batch = works.filter { $0.batch == last.batch }
         if case .look = last.act { return looked(batch) }
         if case .prove(let revision) = last.act { return proved(batch, revision) }
@@ -155,7 +159,8 @@ struct ReplaceTransaction: Sendable, Equatable {
         let problem = batch.lazy.compactMap { work in work.end?.error?.during(work.node) }.first ?? difference(batch)
         guard let problem else { return .write(.concluded(.succeeded, nil)) }
         if tried < Self.tries { return prove(max(revision, reports.compactMap(\.revision).max() ?? revision)) }
-        return .write(.concluded(.stuck, halfWay(problem, "\(order.node) is a voter, and what it serves was not proven")))
+        return .write(
+            .concluded(.stuck, halfWay(problem, "\(order.node) is a voter, and what it serves was not proven")))
     }
 
     private func difference(_ batch: [Work]) -> FleetError? {
@@ -163,7 +168,8 @@ struct ReplaceTransaction: Sendable, Equatable {
             let report = work.end?.report
             return "HashKV \(report?.hashKV ?? 0) behind compaction \(report?.compactRevision ?? 0) of cluster "
                 + "\(report?.clusterID ?? ""), leader \(report?.leader ?? "none"), members "
-                + (report?.members ?? []).map { $0.id + ($0.isLearner ? " (learner)" : "") }.sorted().joined(separator: " ")
+                + (report?.members ?? []).map { $0.id + ($0.isLearner ? " (learner)" : "") }.sorted()
+                .joined(separator: " ")
         }
         guard let other = batch.first(where: { words($0) != words(batch[0]) }) else { return nil }
         return FleetError(
@@ -174,9 +180,9 @@ struct ReplaceTransaction: Sendable, Equatable {
 
     /// Whether it is known that the old member is still a member, or that none was: then all can be as before.
     private func isAsBefore(_ work: Work) -> Bool {
-        guard case .readmit(let member, _, let peerURLs) = work.act, let members = work.end?.report?.members else {
-            return false
-        }
+        guard case .readmit(let member, _, let peerURLs) = work.act else { return false }
+        if work.end?.isUntouched == true, tried == 1 { return true }
+        guard let members = work.end?.report?.members else { return false }
         if let member { return members.contains { $0.id == member } }
         return members.allSatisfy { Set($0.peerURLs).isDisjoint(with: peerURLs) }
     }
@@ -198,8 +204,9 @@ struct ReplaceTransaction: Sendable, Equatable {
                 .concluded(
                     .stuck,
                     FleetError(
-                        error.code, "\(reason?.message ?? ""); no member was removed, but etcd could not be started again: "
-                            + error.message, hint: error.hint ?? "start etcd on \(order.node) by hand")))
+                        error.code,
+                        "\(reason?.message ?? ""); no member was removed, but etcd could not be started "
+                            + "again: \(error.message)", hint: error.hint ?? "start etcd on \(order.node) by hand")))
         case .readmit(let member, _, _):
             let old = member.map { "member \($0) is removed, or may be" } ?? "no member is listed for it"
             return .write(.concluded(.stuck, halfWay(error, "\(old); etcd on \(order.node) is stopped")))

@@ -9,6 +9,7 @@ extension ReplaceTransaction.End {
         let problem = error ?? FleetError(.internalError, "the job ended as \(state.rawValue)")
         self.error = problem
         isCut = Self.cuts.contains(problem.code)
+        isUntouched = state == .refused || state == .expired
     }
 
     /// The agent was killed, did not know the job any more, or had another one.
@@ -42,11 +43,13 @@ enum ReplaceWords {
     static func success(_ terms: ReplaceTransaction.Order, _ course: ReplaceCourse?, joined: String?) -> String {
         if terms.dryRun {
             if case .promote(let member) = course {
-                return "member \(member) on \(terms.node) is a learner that runs: it would be made a voter; nothing was changed"
+                return
+                    "member \(member) on \(terms.node) is a learner that runs: it would be made a voter; nothing was "
+                    + "changed"
             }
             return "planned; nothing was changed"
         }
-        return "the member on \(terms.node) is replaced; all \(terms.others.count + 1) members that have agents serve the same"
+        return "the member on \(terms.node) is replaced; all \(terms.others.count + 1) members serve the same"
             + (joined.map { "; \($0)" } ?? "")
     }
 }

@@ -76,7 +76,8 @@ extension Operation.Member {
     /// Whether it can be written as words of etcdctl and etcd, and means what it says.
     public var isValid: Bool {
         func isPlain(_ text: String) -> Bool {
-            !text.isEmpty && !text.hasPrefix("-") && text.utf8.allSatisfy { $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ",") }
+            !text.isEmpty && !text.hasPrefix("-")
+                && text.utf8.allSatisfy { $0 > 32 && $0 < 127 && $0 != UInt8(ascii: ",") }
         }
         func isID(_ text: String) -> Bool { UInt64(text, radix: 16).map { String($0, radix: 16) == text } ?? false }
         guard Identifier.isValid(replacement), Operation.Restore.waitRange.contains(waitSeconds) else { return false }

@@ -15,7 +15,8 @@ public enum Fleetctl {
             .init("fleetctl status", "the whole fleet on one screen"),
         ],
         subcommands: [
-            statusCommand, backupCommand, restoreCommand, drillCommand, snapshotCommand, clusterCommand, agentCommand,
+            statusCommand, backupCommand, restoreCommand, memberCommand, drillCommand, snapshotCommand, clusterCommand,
+            agentCommand,
             jobCommand,
             storeCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
             loginCommand, contextCommand,

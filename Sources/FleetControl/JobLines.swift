@@ -7,8 +7,11 @@ struct JobLines {
     let nodes: [String: String]
     /// By node: the last phase that it has ended.
     private var reached: [String: RestorePhase] = [:]
+    /// The acts of a replacement are jobs too; who is told what, the coordinator's own lines say.
+    private let isReplacement: Bool
 
     init(_ job: JobRecord) {
+        isReplacement = job.kind == "replace"
         nodes = Dictionary((job.members ?? []).map { ($0.id, $0.node) }) { first, _ in first }
     }
 
@@ -18,6 +21,7 @@ struct JobLines {
         let detail = event.detail.map { ": \($0)" } ?? ""
         let step = event.step ?? "step"
         switch event.kind {
+        case .accepted where isReplacement: return nil
         case .accepted: return "\(time)  the agent has accepted the job"
         case .stepStarted: return "\(time)  \(step) ...\(detail)"
         case .stepDone: return "\(time)  \(step) done\(detail)"

@@ -47,11 +47,14 @@ let jobCommand = Command(
 private func show(_ job: JobRecord, _ terminal: Terminal) {
     terminal.print("job        \(job.id)")
     terminal.print("kind       \(job.kind)\(job.dryRun ? " (dry run)" : "")")
-    terminal.print("cluster    \(job.cluster), \(job.members == nil ? "node" : "nodes") \(job.node)")
+    let isReplacement = job.kind == "replace"
+    let hasNodes = job.members != nil && !isReplacement
+    terminal.print("cluster    \(job.cluster), \(hasNodes ? "nodes" : "node") \(job.node)")
     if let restore = job.restore { terminal.print("restore    \(restore), of which this is one member's part") }
+    if let whole = job.replacement { terminal.print("replace    \(whole), of which this is one act") }
     if let undone = job.undoes { terminal.print("undoes     \(undone)") }
     if let cleaned = job.cleans { terminal.print("cleans up  \(cleaned)") }
-    terminal.print("snapshot   \(job.snapshot)")
+    if !job.snapshot.isEmpty { terminal.print("snapshot   \(job.snapshot)") }
     terminal.print("state      \(job.state.paint(terminal)(job.state.rawValue))")
     terminal.print("asked for  \(job.created.short) by \(job.requestedBy)")
     for line in RestoreReport.waits(job) { terminal.print("waits for  \(Terminal.clean(line))") }
@@ -70,7 +73,7 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
         terminal.print("undo       \(Terminal.clean(line))")
     }
     for member in job.members ?? [] {
-        terminal.print("member     \(RestoreReport.line(member, terminal))")
+        terminal.print("\(isReplacement ? "act   " : "member")     \(RestoreReport.line(member, terminal))")
         if member.state == .stuck || member.state == .lost, let error = member.error {
             terminal.print("           \(Terminal.clean(error.message))")
             if let hint = error.hint { terminal.print("           hint: \(Terminal.clean(hint))") }

@@ -41,6 +41,7 @@ enum RestoreReport {
     }
 
     static func print(_ job: JobRecord, _ terminal: Terminal, dryRun: Bool) {
+        if job.kind == "replace" { return ReplaceReport.print(job, terminal) }
         if dryRun {
             let plans = (job.members ?? [job]).compactMap { $0.outcome?.plan }
             for line in RestorePlanText.lines(plans) { terminal.print(Terminal.clean(line)) }
