@@ -6,6 +6,14 @@ enum KnownProblems {
         var affected: [Range]
         var text: String
         var reference: String
+
+        /// nil for a version that does not have it.
+        func warning(for version: EtcdVersion) -> String? {
+            let has = affected.contains {
+                version.major == 3 && $0.minor == version.minor && ($0.first...$0.last).contains(version.patch)
+            }
+            return has ? "etcd \(version): \(text) (\(reference))" : nil
+        }
     }
     struct Range: Sendable {
         var minor: Int
@@ -18,13 +26,16 @@ enum KnownProblems {
 
     /// One line for each problem that the version has, the gravest first.
     static func warnings(for version: EtcdVersion) -> [String] {
-        guard version.major == 3 else { return [] }
-        return table.filter { problem in
-            problem.affected.contains {
-                $0.minor == version.minor && $0.first <= version.patch && version.patch <= $0.last
-            }
-        }.map { "etcd \(version): \($0.text) (\($0.reference))" }
+        table.compactMap { $0.warning(for: version) }
     }
+
+    /// What the version makes of a learner that becomes a voter.
+    static func promotion(_ version: EtcdVersion) -> String? { lostPromotion.warning(for: version) }
+
+    private static let lostPromotion = Problem(
+        affected: [.init(5, upTo: 19)],
+        text: "a learner's promotion may not be kept in its database: go to 3.5.24 or later before 3.6",
+        reference: "etcd-io/etcd#19557")
 
     private static let all = Int.max
 
@@ -66,9 +77,7 @@ enum KnownProblems {
         .init(
             affected: [.init(5, upTo: 25)], text: "go to 3.5.26 or later before 3.6, or removed members can come back",
             reference: "etcd-io/etcd#20967"),
-        .init(
-            affected: [.init(5, upTo: 19)], text: "a learner's promotion may not be kept",
-            reference: "etcd-io/etcd#19557"),
+        lostPromotion,
         .init(
             affected: [.init(4, upTo: 7)], text: "members can apply changes of authentication differently",
             reference: "etcd-io/etcd#11651"),

@@ -42,7 +42,7 @@ struct MemberRun: Sendable {
             var report = view.report()
             try MemberChange(client: view.client, waitSeconds: order.waitSeconds).prove(revision, &report)
             // Of the member that was replaced: it is one like the others now.
-            try JoinRecord.close(paths, of: order.replacement)
+            try JoinRecord.close(paths)
             return report
         }
         return JobOutcome(
@@ -118,10 +118,10 @@ struct MemberRun: Sendable {
     }
 
     private func back() async throws(FleetError) -> JobOutcome {
-        let (steps, paths, replacement) = (try await record(.returning), self.paths, order.replacement)
+        let (steps, paths) = (try await record(.returning), self.paths)
         let told = try await step("start-etcd", detail: \.note) { () throws(FleetError) in
             let told = try steps.startOldEtcd()
-            try JoinRecord.close(paths, of: replacement)
+            try JoinRecord.close(paths)
             return told
         }
         return JobOutcome(

@@ -18,17 +18,34 @@ struct JoinRecord: Codable, Sendable, Equatable {
 
     /// - Throws: `not-found` where this node has no plan of that replacement.
     static func read(_ paths: AgentPaths, of replacement: String) throws(FleetError) -> JoinRecord {
-        guard FileSystem.exists(paths.joining) else { throw missing(replacement) }
-        let record = try JSON.decode(JoinRecord.self, from: try FileSystem.read(paths.joining))
-        guard record.replacement == replacement else { throw missing(replacement) }
+        guard let record = try any(paths), record.replacement == replacement else { throw missing(replacement) }
         return record
     }
 
-    /// Behind the end; of another one's record nothing is touched.
-    static func close(_ paths: AgentPaths, of replacement: String) throws(FleetError) {
-        guard let record = try? read(paths, of: replacement) else { return }
+    /// Behind the end, of whichever replacement it is: this node's member serves, or its etcd is as it was.
+    static func close(_ paths: AgentPaths) throws(FleetError) {
+        guard let record = try any(paths) else { return }
         try RestoreSteps(work: record.work, paths: paths).removeHoldingDirectory()
         try FileSystem.remove(paths.joining)
+    }
+
+    /// nil: this node's member is not being replaced.
+    static func any(_ paths: AgentPaths) throws(FleetError) -> JoinRecord? {
+        guard FileSystem.exists(paths.joining) else { return nil }
+        return try JSON.decode(JoinRecord.self, from: try FileSystem.read(paths.joining))
+    }
+
+    /// What discovery found wrong, with the replacement in whose middle the node is.
+    static func explain(_ error: FleetError, _ paths: AgentPaths) -> FleetError {
+        guard error.code == .noEtcd, let record = try? any(paths) else { return error }
+        let (plan, held) = (record.work.plan, (try? FileSystem.list(record.work.holdingDirectory)) ?? [])
+        guard !held.isEmpty else { return error }
+        return FleetError(
+            .restoreUnfinished,
+            "\(error.message); the replacement \(record.replacement) of the member is not at its end here: "
+                + "\(held.joined(separator: ", ")) lie in \(record.work.holdingDirectory)",
+            hint: "see 'fleetctl job show \(record.replacement)'; go on with 'fleetctl member replace \(plan.cluster) "
+                + "\(plan.node)'")
     }
 
     private static func missing(_ replacement: String) -> FleetError {

@@ -19,7 +19,9 @@ extension RestoreSteps {
         }
         try checkSpace()
         try checkHoldingDirectory()
+        let version = EtcdVersion(joining.etcdVersion)
         return CertificateCheck.warnings(certificates, now: .now())
+            + (version.flatMap(KnownProblems.promotion).map { [$0] } ?? [])
     }
 
     /// Empty, and as the old one for the rest. What another id has left there is a former try of the same replacement.

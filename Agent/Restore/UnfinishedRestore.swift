@@ -41,9 +41,11 @@ struct UnfinishedRestore {
 extension Discovery {
     /// This node's etcd, as people and the coordinator are told of it.
     ///
-    /// - Throws: as `discover()`; `restore-unfinished` where a restore explains what is wrong.
+    /// - Throws: as `discover()`; `restore-unfinished` where a restore or a replacement explains what is wrong.
     static func discover(_ paths: AgentPaths) throws(FleetError) -> DiscoveredEtcd {
-        do throws(FleetError) { return try discover() } catch { throw UnfinishedRestore.explain(error, paths) }
+        do throws(FleetError) { return try discover() } catch {
+            throw JoinRecord.explain(UnfinishedRestore.explain(error, paths), paths)
+        }
     }
 }
 

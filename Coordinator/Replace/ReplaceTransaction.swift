@@ -116,6 +116,9 @@ struct ReplaceTransaction: Sendable, Equatable {
         guard let course else {
             let reports = batch.compactMap { work in work.end?.report.map { (work.node, $0) } }
             let looks = Dictionary(reports) { first, _ in first }
+            if let blind = batch.first(where: { $0.node == order.node })?.end?.error {
+                return .write(.concluded(.failed, blind.during(order.node)))
+            }
             do throws(FleetError) {
                 return .write(.decided(try ReplaceCourse.decide(order.node, looks, cluster: order.cluster)))
             } catch { return .write(.concluded(.failed, error)) }

@@ -33,7 +33,8 @@ enum ReplaceNodes {
     static func others(
         _ agents: [AgentRecord], of node: String, cluster: String
     ) throws(FleetError) -> [String] {
-        let present = agents.filter { $0.certificate?.revoked == nil && !$0.isVerifier }
+        // While its manifest is aside, a node looks like a verifier; the one that was named is meant.
+        let present = agents.filter { $0.certificate?.revoked == nil && ($0.node == node || !$0.isVerifier) }
         guard let own = present.first(where: { $0.node == node }) else {
             let known = present.map(\.node).sorted().joined(separator: ", ")
             throw FleetError(

@@ -118,7 +118,7 @@ import Testing
                 -data-dir: "/srv/etcd"  # on the fast disk
                 +data-dir: "/srv/etcd-replace-r1"  # on the fast disk
                 -initial-cluster: m1=http://10.0.0.14:2380
-                +initial-cluster: a=https://10.0.0.21:2380,z=https://10.0.0.23:2380,m1=http://10.0.0.14:2380
+                +initial-cluster: "a=https://10.0.0.21:2380,z=https://10.0.0.23:2380,m1=http://10.0.0.14:2380"
                 +initial-cluster-state: 'existing'
 
                 """)
@@ -174,10 +174,25 @@ import Testing
         #expect(try JoinRecord.read(paths, of: "r1").work == work)
         let error = #expect(throws: FleetError.self) { try JoinRecord.read(paths, of: "r2") }
         #expect(error?.code == .notFound)
-        try JoinRecord.close(paths, of: "r2")
-        #expect(FileSystem.exists(paths.joining), "another one's is left alone")
-        try JoinRecord.close(paths, of: "r1")
-        #expect(!FileSystem.exists(paths.joining))
+        try JoinRecord.close(paths)
+        #expect(try JoinRecord.any(paths) == nil)
+        try JoinRecord.close(paths)
+    }
+
+    /// Half-way, a node without its manifest is no node without etcd.
+    @Test func discoverySaysWhereTheManifestIs() throws {
+        let tree = try NodeTree(Layouts.kubeadm)
+        let paths = AgentPaths(state: tree.root + "/state")
+        var work = try plan(tree, "cp1=https://10.0.0.11:2380")
+        work.holdingDirectory = tree.root + "/held"
+        let error = FleetError(.noEtcd, "no manifest")
+        #expect(JoinRecord.explain(error, paths) == error)
+        try JoinRecord(replacement: "r1", work: work, stage: .stopping).write(paths)
+        #expect(JoinRecord.explain(error, paths) == error, "it is in its place")
+        try tree.write("/held/etcd.yaml", "")
+        let explained = JoinRecord.explain(error, paths)
+        #expect(explained.code == .restoreUnfinished && explained.message.contains("etcd.yaml lie in"))
+        #expect(explained.hint?.contains("fleetctl member replace c n") == true)
     }
 }
 

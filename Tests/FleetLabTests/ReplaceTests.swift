@@ -104,6 +104,32 @@ struct ReplaceTests {
         }
     }
 
+    /// The power of the broken node goes in the middle of the switch. At its boot the old etcd starts, which is no member any
+    /// more, or the new one.
+    @Test(arguments: [["--kind", "external", "--layout", "debian"], ["--kind", "static"]])
+    func powerCutInTheSwitch(_ kind: [String]) async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.makeMembers("ha", kind)
+            for point in ["switch-files:before", "switch-files:after"] {
+                try await fleet.damage(nodes[1], kind)
+                try await fleet.etcdctl(nodes[0], "put", "/state", point)
+                try await fleet.armCrash(nodes[1], point)
+                let result = try await fleet.replacing(nodes[1]) {
+                    try await fleet.eventually("the agent died at \(point)") {
+                        try await !fleet.isActive(nodes[1], "fleet-agent")
+                    }
+                    try await fleet.exec(nodes[1], "rm", "-r", "/etc/systemd/system/fleet-agent.service.d")
+                    try await Lab.check("power-off", fleet.lab, nodes[1])
+                    try await Lab.check("boot", fleet.lab, nodes[1], "--no-wait")
+                }
+                #expect(result.status == 0, "\(point): \(result.output)\(result.errors)")
+                try await fleet.expectAll(nodes, "/state", point)
+                try await fleet.expectThreeVoters(nodes[0])
+                try await fleet.waitForAgent("ha", count: 3)
+            }
+        }
+    }
+
     @Test func refusalsChangeNothing() async throws {
         let kind = ["--kind", "external", "--layout", "debian"]
         try await LabFleet.with { fleet in

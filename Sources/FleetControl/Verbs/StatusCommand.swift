@@ -74,7 +74,9 @@ private func concerns(_ status: FleetStatus) -> [String] {
                     + "restored together; enrol the others with 'fleetctl agent token \(cluster.name)'")
         }
         if let half = cluster.halfRestored, half != cluster.lastJob {
-            all.append("a restore of \(cluster.name) stands half-way on a member; see 'fleetctl job show \(half)'")
+            all.append(
+                "a restore or replacement of \(cluster.name) stands half-way on a member; see 'fleetctl job show \(half)'"
+            )
         }
         if let state = cluster.lastJobState, !state.isOpen, state != .succeeded, cluster.lastJobKind != "drill" {
             let says = state == .stuck ? "is stuck" : state == .rolledBack ? "was rolled back" : "has failed"
