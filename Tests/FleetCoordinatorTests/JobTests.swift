@@ -31,7 +31,7 @@ struct JobTests {
                     """
                     INSERT INTO jobs SELECT 'x', cluster, node, kind, snapshot, dry_run, operation, state, requested_by,
                         created, started, finished, last_heard, outcome, error, agents_word, restore,
-                        undoes, cleans FROM jobs LIMIT 1
+                        undoes, cleans, replacement FROM jobs LIMIT 1
                     """)
             } == .alreadyExists)
         _ = try await catalogue.answered(first.id, refusal: FleetError(.malformed, "no"))
