@@ -32,7 +32,10 @@ struct MemberRun: Sendable {
     private func look() async throws(FleetError) -> JobOutcome {
         let report = try await step("look") { () throws(FleetError) in try view().report() }
         return JobOutcome(
-            result: .succeeded, summary: report.problem.map { "etcd: \($0.message)" } ?? "etcd serves", member: report)
+            result: .succeeded,
+            summary: report.problem == nil
+                ? "etcd serves" : report.isLearner == true ? "etcd is a learner" : "etcd does not serve",
+            member: report)
     }
 
     private func prove(_ revision: Int64) async throws(FleetError) -> JobOutcome {

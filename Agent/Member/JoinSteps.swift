@@ -62,8 +62,8 @@ extension RestoreSteps {
 
     /// Whether etcd is that member already: an act that was cut off behind its last step.
     func isJoined(_ member: UInt64) -> Bool {
-        guard let status = try? client().status(), status.memberID == member else { return false }
-        return (try? newEtcd()) != nil
+        guard let process = try? newEtcd(), process.openDataDir != nil else { return false }
+        return (try? client().status().memberID) == member
     }
 
     private var isUnit: Bool { if case .unit = work.launch { true } else { false } }

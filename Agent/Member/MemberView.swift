@@ -21,7 +21,7 @@ struct MemberView: Sendable {
             // A learner lists nobody, and serves no read that needs a quorum.
             report.members = try status.isLearner ? nil : client.members().map(Self.listed)
             if !status.isLearner { try client.checkHealth() }
-        } catch { report.problem = error.shortened(to: 1000) }
+        } catch { report.problem = error.shortened(to: 400) }
         return report
     }
 
