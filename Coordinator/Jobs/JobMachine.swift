@@ -100,6 +100,8 @@ struct JobMachine: Sendable, Equatable {
             // The agent has met this counter before: it may well be doing the job, with the first answer lost. Its
             // events will tell, or its next registration.
             if error.code == .jobReplayed { return [] }
+            // An act of a replacement has its turn when the other job has ended: sent again until it expires.
+            if kind == .member, error.code == .busy { return [] }
             return close(.refused, error, isAgentsWord: true)
         case .event(let event, let isNew):
             guard isNew else { return [] }

@@ -12,8 +12,8 @@ extension ReplaceTransaction.End {
         isUntouched = state == .refused || state == .expired
     }
 
-    /// The agent was killed, did not know the job any more, or had another one.
-    private static let cuts: Set<FleetError.Code> = ["interrupted", .jobLost, .busy]
+    /// The agent was killed, or did not know the job any more.
+    private static let cuts: Set<FleetError.Code> = ["interrupted", .jobLost]
 }
 
 enum ReplaceWords {

@@ -65,6 +65,9 @@ struct JobMachineTests {
         Row(from: .lost, input: .accepted, to: .lost),
         Row(from: .delivered, input: refused, to: .refused, command: "close"),
         Row(from: .delivered, input: .refused(FleetError(.jobReplayed, "again")), to: .delivered),
+        // Only an act of a replacement waits until the agent has time.
+        Row(from: .delivered, input: .refused(FleetError(.busy, "a drill")), to: .refused, command: "close"),
+        Row(kind: .member, from: .delivered, input: .refused(FleetError(.busy, "a drill")), to: .delivered),
         Row(from: .running, input: refused, to: .running),
         Row(from: .succeeded, input: refused, to: .succeeded),
         // Events.
