@@ -59,7 +59,9 @@ enum ReplaceCourse: Codable, Sendable, Equatable {
         let rest = listed.filter { $0.id != member?.id }
         try checkQuorum(rest.filter { !$0.isLearner }, member, others.map { ($0.key, $0.value) }, target)
         let isItself = member != nil && own.memberID == member?.id && own.clusterID == reference.clusterID
-        if isItself, own.problem == nil, own.isLearner == false {
+        // One that lost its data may have founded a cluster of its own, by the same configuration and so with the same ids.
+        let knowsTheOthers = own.members.map { Set($0.map(\.id)) == Set(listed.map(\.id)) } ?? false
+        if isItself, own.problem == nil, own.isLearner == false, knowsTheOthers {
             throw FleetError(
                 .memberHealthy, "nothing is wrong with the member on \(target): its etcd serves",
                 hint: "if it is to be replaced all the same, stop its etcd first (systemctl stop etcd, or move its "

@@ -98,6 +98,17 @@ struct ReplaceCourseTests {
         #expect(fourth.member == nil)
     }
 
+    /// kubeadm's first control plane names itself alone in initial-cluster: with its data lost it begins anew, healthy, and
+    /// with the ids that it always had.
+    @Test func aFounderWithTheSameIDsIsReplaced() throws {
+        let founder = F.healthy("c", [F.listed("c")], leader: "c1")
+        guard case .rejoin(let rejoin) = try decide(["a": F.healthy("a"), "b": F.healthy("b"), "c": founder]) else {
+            Issue.record("another course")
+            return
+        }
+        #expect(rejoin.member == "c1")
+    }
+
     @Test func refusals() {
         let (a, b, c) = (F.healthy("a"), F.healthy("b"), F.dead("c"))
         #expect(code(["a": a, "b": b, "c": F.healthy("c")]) == .memberHealthy)

@@ -100,6 +100,14 @@ struct ServerTests {
             (ControlMethod.startRestore, odd, .usage, "a"),
             (ControlMethod.startRestore, restore, .noAgent, "a"),
             (ControlMethod.startBackup, BackupRequest(cluster: "z"), .notFound, "z"),
+            (
+                ControlMethod.replaceMember,
+                ReplaceRequest(cluster: "a", node: "n9", dryRun: false, waitSeconds: 60), .notFound, "a"
+            ),
+            (
+                ControlMethod.replaceMember,
+                ReplaceRequest(cluster: "a", node: "n9", dryRun: false, waitSeconds: 1), .usage, "a"
+            ),
             (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 1), .usage, "a"),
             (ControlMethod.exportSnapshot, NameRequest(name: "s1"), .notFound, nil),
             // Before anybody is asked, not after.
