@@ -130,6 +130,25 @@ struct ReplaceTests {
         }
     }
 
+    /// The disk of kubeadm's first control plane is lost: its manifest names itself alone, so its etcd begins a cluster of its
+    /// own with the ids that it always had, while the others go on.
+    @Test func aFirstControlPlaneThatLostItsData() async throws {
+        let kind = ["--kind", "stacked"]
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.makeMembers("ha", kind)
+            try await fleet.etcdctl("ha", "put", "/state", "kept by two")
+            let data = try await fleet.dataDirectory(nodes[0])
+            try await fleet.switchEtcd(nodes[0], kind, on: false)
+            try await fleet.exec(nodes[0], "rm", "-r", "\(data)/member")
+            try await fleet.switchEtcd(nodes[0], kind, on: true)
+            try await Task.sleep(for: .seconds(5))
+            let result = try await fleet.tryFleetctl("member", "replace", "ha", nodes[0], "--yes", "--wait", "60s")
+            #expect(result.status == 0, "\(result.output)\(result.errors)")
+            try await fleet.expectAll(nodes, "/state", "kept by two")
+            try await fleet.expectThreeVoters(nodes[1])
+        }
+    }
+
     @Test func refusalsChangeNothing() async throws {
         let kind = ["--kind", "external", "--layout", "debian"]
         try await LabFleet.with { fleet in
@@ -264,7 +283,7 @@ extension LabFleet {
     }
 
     /// Does not wait until it serves.
-    private func switchEtcd(_ node: String, _ kind: [String], on: Bool) async throws {
+    func switchEtcd(_ node: String, _ kind: [String], on: Bool) async throws {
         let (place, aside) = ("/etc/kubernetes/manifests/etcd.yaml", "/etc/kubernetes/etcd.yaml")
         if kind.contains("external") {
             try await exec(node, "systemctl", on ? "start" : "stop", on ? "--no-block" : "--quiet", "etcd")
