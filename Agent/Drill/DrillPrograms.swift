@@ -3,7 +3,7 @@ internal import FleetSystem
 /// Which versions of etcd this node could start in a drill, for the coordinator to choose by. Each program has to be run
 /// to tell its version, so they are asked again only when one has come, gone or changed.
 final class DrillPrograms: Sendable {
-    private let paths: AgentPaths
+    let paths: AgentPaths
     private let known = Monitor((files: [String](), versions: [String]()))
 
     init(paths: AgentPaths) { self.paths = paths }

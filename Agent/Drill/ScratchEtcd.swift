@@ -83,8 +83,13 @@ final class ScratchEtcd: Sendable {
         switch end {
         case .failure(let error): return error.during("the restored etcd")
         case .success(let outcome):
-            if outcome.signal == SIGKILL {
+            // The kernel for want of memory, or systemd with the host.
+            if let signal = outcome.signal, [SIGKILL, SIGTERM, SIGINT, SIGHUP].contains(signal) {
                 return .killed("the restored etcd", hint: "drill it again, or on another node")
+            }
+            if String(decoding: outcome.errors, as: UTF8.self).contains("no space left on device") {
+                return FleetError(
+                    .noSpace, "the restored etcd had no space left", hint: "free some where the agent's spool is")
             }
             let how = outcome.status.map { "exit status \($0)" } ?? "signal \(outcome.signal ?? 0)"
             return FleetError(
@@ -131,6 +136,6 @@ extension FleetError {
     static func killed(_ what: String, hint: String) -> FleetError {
         FleetError(
             .childKilled, "\(what) was killed",
-            hint: "the kernel may have ended it for lack of memory, see its log on that node; \(hint)")
+            hint: "the kernel may have ended it for lack of memory, or the host was shut down: see its log; \(hint)")
     }
 }

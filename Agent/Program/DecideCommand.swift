@@ -7,8 +7,9 @@ let decideCommand = Command(
     discussion: """
         Each member of such a restore waits for the coordinator's word, with its etcd stopped if need be. Where that
         coordinator and its catalogue are lost for good, nobody will ever say it: then you do, the same on ALL members.
-        Without DECISION it shows how far this member has come. If any of them says "committed", the decision is commit,
-        otherwise it is recall. Stop the agents first, decide on each node, then start them: they do the rest.
+        Without DECISION it shows how far this member has come. If any of them says "committed" of the restore that others
+        wait with, the decision is commit, otherwise it is recall. Stop the agents first, look at ALL members before you
+        decide on any, then start the agents: they do the rest.
 
         As long as the coordinator lives, or its catalogue can be put back, leave the decision to it.
         """,
@@ -17,14 +18,15 @@ let decideCommand = Command(
     examples: [
         .init("systemctl stop fleet-agent && fleet-agent decide", "how far this member has come"),
         .init("fleet-agent decide recall && systemctl start fleet-agent", "back to the old data, on every member"),
-    ]
+    ],
+    exitStatuses: [(.declined, "the question was not answered with yes")]
 ) { call in
     let paths = AgentProgram.paths(call)
     let lock = try FileLock(paths.state + "/lock", hint: "stop the agent first: systemctl stop fleet-agent")
     defer { _ = lock }
     let restore = try OrphanedRestore.find(paths)
     let nodes = restore.work.group?.members.map(\.node).joined(separator: ", ") ?? ""
-    call.terminal.print("restore    \(restore.job), of \(nodes)")
+    call.terminal.print("restore    \(restore.name), of \(nodes)")
     call.terminal.print("this node  \(Terminal.clean(restore.standing))")
     let decision: RestoreDecision
     switch call.argument("DECISION") {

@@ -21,13 +21,20 @@ let discoverCommand = Command(
 ) { call in
     let root = call.value("root") ?? "/"
     let paths = AgentProgram.paths(call)
-    let found = try await onDisk { () throws(FleetError) in
-        root == "/" ? try Discovery.discover(paths) : try Discovery.discover(root: root)
+    let (found, restore) = try await onDisk { () throws(FleetError) in
+        do throws(FleetError) {
+            var found = try Discovery.discover(root: root)
+            found.instance.restoreProblem = RestorePlanner.obstacle(found)
+            return (found, root == "/" ? JournalledRestore.unfinished(paths)?.standing : nil)
+        } catch { throw root == "/" ? JournalledRestore.explain(error, paths) : error }
     }
     if call.value("output") == "json" {
         call.terminal.print(try JSON.text(found.instance, pretty: true))
     } else {
         call.terminal.printRaw(DiscoveryReport.text(found.instance))
+    }
+    if let restore {
+        call.terminal.note("CAUTION: \(restore): what is found meanwhile is neither what was nor what will be")
     }
     return .success
 }

@@ -4,7 +4,7 @@ import FleetSystem
 /// What this node says of itself: its etcd as it is found now, and the jobs that the coordinator has not heard the end of.
 struct Inventory: Sendable {
     let runner: JobRunner
-    let paths: AgentPaths
+    let programs: DrillPrograms
     let log: Log
 
     /// How often the node is looked at; a manifest or a unit changes rarely.
@@ -12,20 +12,22 @@ struct Inventory: Sendable {
 
     func registration() async -> RegisterRequest {
         var request = RegisterRequest(
-            agentVersion: FleetVersion.current, instance: nil, discoveryError: nil, activeJobs: await runner.activeJobs,
-            lastCounter: 0)
+            agentVersion: FleetVersion.current, instance: nil, discoveryError: nil, activeJobs: [], lastCounter: 0)
         // While a restore moves files about, what is found is neither what was nor what will be.
         if await runner.isRestoring {
             request.discoveryError = FleetError(
                 .busy, "a restore is under way on this node", hint: "wait for its end", retryable: true)
         } else {
             do throws(FleetError) {
-                let paths = self.paths
-                request.instance = try await onDisk { () throws(FleetError) in try Discovery.discover(paths).instance }
-            } catch { request.discoveryError = error }
+                request.instance = try await onDisk { () throws(FleetError) in
+                    var found = try Discovery.discover()
+                    found.instance.restoreProblem = RestorePlanner.obstacle(found)
+                    return found.instance
+                }
+            } catch { request.discoveryError = JoinRecord.explain(error, programs.paths) }
             await runner.keepTools(of: request.instance)
         }
-        let programs = DrillPrograms(paths: paths)
+        let programs = self.programs
         do throws(FleetError) {
             request.drillVersions = try await onDisk { () throws(FleetError) in try programs.versions() }
         } catch { log.warning("which etcd a drill could use is not known: \(error.message)") }
@@ -33,6 +35,8 @@ struct Inventory: Sendable {
             // Then every job is refused here, so the coordinator need not go on above anything.
             log.error("the last job's counter can't be read", error)
         }
+        // Last: a look at the node takes seconds, and a job may have come meanwhile.
+        request.activeJobs = await runner.activeJobs
         return request
     }
 

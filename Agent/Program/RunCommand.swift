@@ -25,7 +25,7 @@ let runCommand = Command(
     let gate = JobGate(node: identity.node, cluster: identity.cluster, key: identity.jobKey)
     let runner = JobRunner(paths: paths, gate: gate, port: link, log: log)
     try await runner.start()
-    let inventory = Inventory(runner: runner, paths: paths, log: log)
+    let inventory = Inventory(runner: runner, programs: DrillPrograms(paths: paths), log: log)
     let connecting = Task {
         await link.run(
             registration: { await inventory.registration() },

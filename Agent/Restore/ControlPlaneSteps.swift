@@ -10,7 +10,7 @@ extension RestoreSteps {
         return manifests.map(\.file).filter { seen.insert($0).inserted }
     }
 
-    func held(_ file: String) -> String { work.holdingDirectory + "/" + FileSystem.name(of: file) }
+    func held(_ file: String) -> String { work.held(file) }
 
     func stopControlPlane() throws(FleetError) -> String? {
         try FileSystem.makeDirectories(work.holdingDirectory)

@@ -86,7 +86,7 @@ struct RestoreDriver: Sendable {
     }
 
     private func perform(_ step: RestoreStep) async throws(FleetError) -> StepReport {
-        if step == .safetySnapshot { return StepReport(note: try await SafetySave(steps: steps, port: port).run()) }
+        if step == .safetySnapshot { return try await SafetySave(steps: steps, port: port).run() }
         if step == .fetch {
             let (job, record, path) = (steps.work.job, steps.work.snapshot, steps.snapshotPath)
             let spool = steps.paths.spool(job)

@@ -19,23 +19,8 @@ enum RestorePlanner {
         // One name on all nodes, for people who look at several of them.
         let name = restore.group?.restore ?? job.id
         let token = restore.group?.token ?? "fleet-restore-\(job.id)"
-        var changes = FileChanges(found)
-        let data = try move(found.dataDir, "data-dir", name, found.files, &changes)
-        var directories = [data.root]
-        var newWalDir: String?
-        if let wal = found.walDir {
-            let moved = try moveWal(wal, found, data, name, &changes)
-            newWalDir = moved.path
-            if moved.root != data.root { directories.append(moved.root) }
-        }
-        for directory in directories where try found.files.exists(directory.new) {
-            throw FleetError(
-                .alreadyExists, "\(directory.new) exists already",
-                hint: "look what it is; a new restore makes a directory with another name")
-        }
-        let files = try changes.result()
-        try checkOneFile(files, found)
-        try prove(files, found, data.path, newWalDir)
+        let place = try newPlace(found, name)
+        let (directories, files) = (place.directories, place.files)
 
         let member = MemberIdentity.member(peerURLs: instance.peerURLs, token: token)
         let cluster = restore.group?.clusterID ?? MemberIdentity.cluster(members: [member])
@@ -76,7 +61,8 @@ enum RestorePlanner {
         var work = RestoreWork(
             plan: RestorePlan(
                 cluster: job.cluster, node: job.node, snapshot: restore.snapshot.id, topology: instance.topology,
-                oldDataDir: instance.dataDir, newDataDir: data.path, oldWalDir: instance.walDir, newWalDir: newWalDir,
+                oldDataDir: instance.dataDir, newDataDir: place.dataDir, oldWalDir: instance.walDir,
+                newWalDir: place.walDir,
                 clusterToken: token, initialCluster: nil, memberID: String(member, radix: 16),
                 clusterID: String(cluster, radix: 16), holdingDirectory: holding.isEmpty ? nil : holding,
                 changes: files,
@@ -90,12 +76,12 @@ enum RestorePlanner {
         work.bump = restore.bump
         work.hadOldData = try found.files.exists(instance.dataDir + "/member")
         work.plan.oldDirectories = directories.map(\.old)
-        let place: (String) throws(FleetError) -> String = { path throws(FleetError) in
+        let onDisk: (String) throws(FleetError) -> String = { path throws(FleetError) in
             found.files.onDisk(try found.files.resolve(path))
         }
         if let old = OldIdentity.read(
-            dataDir: try place(instance.dataDir),
-            walDir: try instance.walDir.map { path throws(FleetError) in try place(path) })
+            dataDir: try onDisk(instance.dataDir),
+            walDir: try instance.walDir.map { path throws(FleetError) in try onDisk(path) })
         {
             (work.plan.oldMemberID, work.plan.oldClusterID) = (
                 String(old.member, radix: 16), String(old.cluster, radix: 16)
@@ -105,6 +91,44 @@ enum RestorePlanner {
             .init(name: $0.rawValue, description: work.description(of: $0), phase: work.isMember ? $0.phase : nil)
         }
         return work
+    }
+
+    /// Why a restore on this node would be refused as it is now, for people who would rather know before the night of it; nil
+    /// where its files and directories are as a restore can change them.
+    static func obstacle(_ found: DiscoveredEtcd) -> FleetError? {
+        do throws(FleetError) {
+            _ = try newPlace(found, "check")
+            return nil
+        } catch { return error }
+    }
+
+    /// Where the new data comes, and the files that name it then.
+    private struct NewPlace {
+        var dataDir: String
+        var walDir: String?
+        var directories: [RestoreWork.NewDirectory]
+        var files: [RestorePlan.FileChange]
+    }
+
+    private static func newPlace(_ found: DiscoveredEtcd, _ name: String) throws(FleetError) -> NewPlace {
+        var changes = FileChanges(found)
+        let data = try move(found.dataDir, "data-dir", name, found.files, &changes)
+        var directories = [data.root]
+        var newWalDir: String?
+        if let wal = found.walDir {
+            let moved = try moveWal(wal, found, data, name, &changes)
+            newWalDir = moved.path
+            if moved.root != data.root { directories.append(moved.root) }
+        }
+        for directory in directories where try found.files.exists(directory.new) {
+            throw FleetError(
+                .alreadyExists, "\(directory.new) exists already",
+                hint: "look what it is; a new restore makes a directory with another name")
+        }
+        let files = try changes.result()
+        try checkOneFile(files, found)
+        try prove(files, found, data.path, newWalDir)
+        return NewPlace(dataDir: data.path, walDir: newWalDir, directories: directories, files: files)
     }
 
     /// What made a directory, as its name says.

@@ -13,11 +13,9 @@ extension RestoreSteps {
                 : now == change.before ? "is as before" : "was changed by somebody else"
             parts.append("\(change.path) \(now == nil ? "is not there" : state)")
         }
-        var manifests = work.controlPlane.map(\.file)
-        if case .staticPod(let manifest, _, _) = work.launch { manifests.append(manifest) }
-        let away = manifests.filter { FileSystem.exists(held($0)) }
+        let away = work.heldManifests
         if !away.isEmpty {
-            parts.append("\(away.map(FileSystem.name).joined(separator: ", ")) lie in \(work.holdingDirectory)")
+            parts.append("in \(work.holdingDirectory): \(away.map(FileSystem.name).joined(separator: ", "))")
         }
         let processes = try ProcessTable.etcds()
         let inner: (EtcdProcess) -> String? = { process in

@@ -39,7 +39,8 @@ struct RestoreWork: Codable, Sendable, Equatable {
     /// etcd was healthy when the restore was begun: then it has to be again after a rollback.
     var wasHealthy: Bool
     /// Whether the unit ran, or systemd would have started it again, when the restore was begun: what somebody had stopped
-    /// stays stopped on the way back. nil: a static pod, whose manifest was in its place, or a journal of before.
+    /// stays stopped on the way back. nil: a static pod, whose manifest was in its place; a journal of before;
+    /// or systemd could not tell.
     var wasRunning: Bool?
     /// Whether the old directory held a member's data when the restore was begun. nil: a journal of before.
     var hadOldData: Bool?

@@ -31,8 +31,8 @@ extension RestoreWork {
     /// (kubernetes/kubernetes#118501). With the apiservers gone and back that is everybody behind them.
     var whatToRestart: String {
         controlPlane.isEmpty
-            ? "restart the clients of this etcd that this node does not; behind a kube-apiserver what watches it, too, the "
-                + "kubelets above all"
+            ? "restart all clients of this etcd; behind a kube-apiserver also everything that watches it, the kubelets "
+                + "above all"
             : "restart the kubelet on every node, workers too, and everything else that watches the apiserver "
                 + "(controllers, operators)"
     }

@@ -31,7 +31,13 @@ struct SnapshotSaver: Sendable {
         let tools = try ToolFinder.find(pid: instance.pid, dataDir: instance.dataDir, copies: paths.tools)
         let client = EtcdClient(
             tool: try tools.client(for: instance.version.flatMap { EtcdVersion($0) }), instance: instance)
-        try client.checkHealth()
+        do throws(FleetError) { try client.checkHealth() } catch {
+            guard instance.pid == nil else { throw error }
+            throw FleetError(
+                .unhealthy, "etcd does not run on this node",
+                hint: instance.unit.map { "start it: systemctl start \($0); its log: journalctl -u \($0)" }
+                    ?? "see why the kubelet does not run \(instance.manifest ?? "its manifest")", retryable: true)
+        }
         let status = try client.status()
         var warnings = CertificateCheck.warnings(certificates, now: now)
         warnings += EtcdVersion(status.version).map(KnownProblems.warnings) ?? []

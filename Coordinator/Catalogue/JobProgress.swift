@@ -56,9 +56,14 @@ extension Catalogue {
         _ = try advance(id, .transferring)
     }
 
-    /// An agent has connected: what it says is recorded, and its open jobs go on or are closed by it.
-    func registered(_ node: NodeName, _ request: RegisterRequest) throws(FleetError) -> [JobEffect] {
+    /// What an agent says of itself is recorded. Where it has just connected, its open jobs go on or are closed by it: one that
+    /// says so again later, because its etcd has changed, has told of its jobs by their events, and what it says here may
+    /// be from before it was given one.
+    func registered(
+        _ node: NodeName, _ request: RegisterRequest, hasJustConnected: Bool
+    ) throws(FleetError) -> [JobEffect] {
         try register(cluster: node.cluster, node: node.node, request)
+        guard hasJustConnected else { return [] }
         var effects: [JobEffect] = []
         for job in try openJobs(where: "cluster = ? AND node = ?", node.cluster, node.node) {
             effects.append(
@@ -86,29 +91,47 @@ extension Catalogue {
         return unknown
     }
 
-    /// Closes what has waited for too long: called every minute or so, and once at start, when nobody is connected.
+    /// Closes what has waited for too long: called every minute or so, and once at start, when nobody is connected. A job
+    /// whose rows can't be read keeps none of the others from it.
     func tick(connected: Set<NodeName>) throws(FleetError) -> [JobEffect] {
-        var effects: [JobEffect] = []
-        for job in try openJobs(where: "1") {
-            let name = NodeName(cluster: job.cluster, node: job.node)
-            effects.append(try advance(job.id, .tick(isConnected: connected.contains(name))))
+        var effects = try endRevoked()
+        effects += looking(try openJobIDs(where: "1")) { id throws(FleetError) in
+            try advance(id, .tick(isConnected: connected.contains(try owner(id))))
         }
-        effects += try endRevoked()
         // An agent may have been unable to take a decision: its disk was full, say.
-        for id in try openRestores() { effects.append(JobEffect(decide: try memberJobs(id).map(\.id))) }
+        effects += looking(try openRestores()) { id throws(FleetError) in
+            JobEffect(decide: try memberJobs(id).map(\.id))
+        }
         return effects.filter { $0 != JobEffect() }
     }
 
     /// What is open on agents that are revoked is over, and nobody waits for it. Behind the revocation and not with it: that
     /// has to stand whatever the rows of a job are like.
     func endRevoked() throws(FleetError) -> [JobEffect] {
-        let revoked = try openJobs(
+        let revoked = try openJobIDs(
             where: """
                 NOT EXISTS (SELECT 1 FROM certificates k WHERE k.cluster = jobs.cluster AND k.node = jobs.node
                     AND k.revoked IS NULL)
                 """)
+        return looking(revoked) { id throws(FleetError) in try advance(id, .revoked) }
+    }
+
+    private func openJobIDs(where condition: String) throws(FleetError) -> [String] {
+        try db.all("SELECT id FROM jobs WHERE \(condition) AND finished IS NULL ORDER BY created, id") {
+            row throws(FleetError) in try row["id"]
+        }
+    }
+
+    /// What is done with one is durable, and has to be carried out whatever is wrong with the next.
+    private func looking(
+        _ ids: [String], _ body: (String) throws(FleetError) -> JobEffect
+    ) -> [JobEffect] {
         var effects: [JobEffect] = []
-        for job in revoked { effects.append(try advance(job.id, .revoked)) }
+        for id in ids {
+            do throws(FleetError) { effects.append(try body(id)) } catch {
+                log.with("job", id).error("a job could not be looked after, and will be again", error)
+            }
+        }
         return effects
     }
 

@@ -64,11 +64,18 @@ extension Catalogue {
         }
     }
 
+    func isUndo(_ restore: String) throws(FleetError) -> Bool {
+        try db.first("SELECT undoes IS NOT NULL AS undo FROM member_restores WHERE id = ?", restore) {
+            row throws(FleetError) in try row["undo"]
+        } ?? false
+    }
+
     private func decisions(_ id: String) throws(FleetError) -> [JobEvent] {
-        let plan = try restorePlan(id)
+        let (plan, isUndo) = (try restorePlan(id), try isUndo(id))
         return try restoreRecords(id).compactMap { sequence, time, record in
             guard case .decided(let decision) = record else { return nil }
-            return RestoreWords.event(decision, plan, restore: id, sequence: sequence, time: time)
+            return RestoreWords.event(
+                decision, plan, restore: id, isUndo: isUndo, sequence: sequence, time: time)
         }
     }
 }

@@ -204,7 +204,8 @@ extension Catalogue {
             "INSERT INTO restore_records (restore, sequence, time, record) VALUES (?, ?, ?, ?)", id, sequence, now,
             try JSON.text(record))
         guard case .decided(let decision) = record else { return }
-        let event = RestoreWords.event(decision, try restorePlan(id), restore: id, sequence: sequence, time: now)
+        let event = RestoreWords.event(
+            decision, try restorePlan(id), restore: id, isUndo: try isUndo(id), sequence: sequence, time: now)
         effect.news.append(event)
         effect.decide = try memberJobs(id).map(\.id)
         var act = Act("restore.decide", by: "coordinator", cluster: try restoreCluster(id), subject: id)

@@ -133,6 +133,18 @@ extension Catalogue {
         return try choice.choose(from: candidates, scope: " of \(cluster)")
     }
 
+    /// "latest" and a time mean the cluster's own snapshots, and so does the beginning of an id where it has one that begins
+    /// so; otherwise an id names any, and the guard has its say.
+    ///
+    /// - Throws: as `findSnapshot`.
+    func snapshotToRestore(_ text: String, to cluster: String) throws(FleetError) -> SnapshotEntry {
+        guard case .id = try SnapshotChoice(text) else { return try findSnapshot(text, cluster: cluster) }
+        do throws(FleetError) { return try findSnapshot(text, cluster: cluster) } catch {
+            guard error.code == .notFound else { throw error }
+            return try findSnapshot(text)
+        }
+    }
+
     /// The condition of a snapshot's file has changed; the row stays, whatever it is.
     ///
     /// - Parameters:

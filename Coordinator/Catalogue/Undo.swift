@@ -40,6 +40,30 @@ extension Catalogue {
         }
     }
 
+    /// A restore that an undo may be begun of now, as far as is known here.
+    ///
+    /// - Throws: `not-found`, `cluster-busy`, `not-undoable`.
+    func undoable(_ name: String) throws(FleetError) -> JobRecord {
+        let target = try job(name)
+        // Before anything is missed that takes part in what goes on.
+        try checkIdle(target.cluster)
+        try Aftermath.checkUndo(target)
+        if let members = target.members {
+            _ = try Self.group(try restorePlan(target.id).group!, of: members, restore: target.id)
+        }
+        return target
+    }
+
+    /// The same of a cleanup.
+    ///
+    /// - Throws: `not-found`, `cluster-busy`, `not-cleanable`.
+    func cleanable(_ name: String) throws(FleetError) -> JobRecord {
+        let target = try job(name)
+        try checkIdle(target.cluster)
+        try Aftermath.checkCleanup(target)
+        return target
+    }
+
     /// Goes back behind a committed restore, on all of its nodes.
     ///
     /// - Throws: `not-found`, `cluster-busy`, `not-undoable`.
@@ -52,8 +76,7 @@ extension Catalogue {
         event.detail = ["undoes": target.id, "nodes": target.node]
         if dryRun { event.detail["dryRun"] = "true" }
         try act(event) { _ throws(FleetError) in
-            try checkIdle(target.cluster)
-            try Aftermath.checkUndo(target)
+            _ = try undoable(target.id)
             guard let members = target.members else {
                 let undo = Operation.Undo(restored: target.id, dryRun: dryRun, waitSeconds: waitSeconds)
                 return try insertJob(
@@ -89,8 +112,7 @@ extension Catalogue {
         event.detail = ["cleans": target.id, "nodes": members.map(\.node).joined(separator: ",")]
         if dryRun { event.detail["dryRun"] = "true" }
         try act(event) { _ throws(FleetError) in
-            try checkIdle(target.cluster)
-            try Aftermath.checkCleanup(target)
+            _ = try cleanable(target.id)
             if target.members == nil {
                 return try insertJob(
                     id, .cleanup(.init(restored: target.id, dryRun: dryRun)), snapshot: target.snapshot,

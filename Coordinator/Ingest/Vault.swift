@@ -38,9 +38,9 @@ final class Vault: Sendable {
     ///   snapshot, `malformed`, `no-space`; `busy` where the node asked for another meanwhile. `already-exists`: another
     ///   file of this job's is stored, whole and sound; `snapshot-unsound`: what is stored is no backup.
     func begin(_ request: UploadRequest, from node: NodeName) async throws(FleetError) -> IngestSession {
-        try await catalogue.checkUpload(request, from: node)
-        try FactsCheck.check(request.facts)
         do throws(FleetError) {
+            try await catalogue.checkUpload(request, from: node)
+            try FactsCheck.check(request.facts)
             return try await beginnings.take(node.description) { () async throws(FleetError) in
                 try await admit(request, from: node)
             }

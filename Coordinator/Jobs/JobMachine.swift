@@ -243,8 +243,8 @@ extension JobMachine {
         FleetError(
             .jobLost, "the agent was revoked before it told how the job ended",
             hint: isUnknown
-                ? "the node is gone for good: take the member out of etcd (etcdctl member remove) and of the others' "
-                    + "initial-cluster; it comes back: fleet-agent enroll --force there, and it does its part. Until then let no "
+                ? "if the node is gone for good, take the member out of etcd (etcdctl member remove) and of the others' "
+                    + "initial-cluster; if it comes back, fleet-agent enroll --force there, and it does its part. Until then let no "
                     + "etcd run there: where it stands is not known" : nil)
     }
 

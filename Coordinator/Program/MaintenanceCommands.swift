@@ -34,10 +34,16 @@ let rebuildCommand = Command(
         call.terminal.note("could not be read: \(problem.id): \(Terminal.clean(problem.error.message))")
     }
     for id in done.damaged { call.terminal.note("damaged: \(id)") }
+    var event = Act("catalogue.rebuild", by: "coordinator")
+    event.detail = ["snapshots": String(done.added.count)]
+    try await vault.catalogue.audit(event)
     await vault.catalogue.close()
     call.terminal.print("\(done.added.count) snapshots are in the catalogue again")
     call.terminal.note(
         "policies and pins were in the catalogue alone: set them again before 'fleetctl retention apply'")
+    call.terminal.note(
+        "agents and operators are enrolled again: fleetctl agent token CLUSTER, then on the node: fleet-agent enroll "
+            + "--force -; clusters without a snapshot are added again")
     _ = consume lock
     return done.unknown.isEmpty && done.damaged.isEmpty ? .success : .partialFailure
 }

@@ -105,12 +105,28 @@ enum Aftermath {
     }
 
     private static func notCommitted(_ job: JobRecord, _ code: FleetError.Code) -> FleetError {
-        let what = job.dryRun ? "a dry run" : "a \(job.kind) that is \(job.state.rawValue)"
+        let what = job.dryRun ? "a dry run" : job.state.isOpen ? "under way" : "a \(job.kind), which \(job.state.ended)"
+        let act = code == .notUndoable ? "undone" : "cleaned up"
         let isOpen = job.state == .stuck && !job.dryRun
         return FleetError(
-            code, "\(job.id) is \(what), and that is possible only behind one that succeeded on all members",
+            code, "\(job.id) is \(what): only a restore that succeeded on all members can be \(act)",
             hint: isOpen
                 ? "bring the member that is stuck to its end, or restore again: fleetctl job show \(job.id)"
                 : "list them with: fleetctl job list \(job.cluster)")
+    }
+}
+
+extension JobState {
+    /// "has failed": of one that is over.
+    fileprivate var ended: String {
+        switch self {
+        case .succeeded: "succeeded"
+        case .rolledBack: "was rolled back"
+        case .stuck: "is stuck"
+        case .refused: "was refused"
+        case .expired: "was never begun"
+        case .lost: "has an end that is not known"
+        case .failed, .queued, .delivered, .running: "has failed"
+        }
     }
 }

@@ -30,19 +30,16 @@ enum RestoreWords {
     }
 
     static func event(
-        _ decision: RestoreDecision, _ plan: FleetProtocol.Operation.Restore, restore: String, sequence: Int,
-        time: Timestamp
+        _ decision: RestoreDecision, _ plan: FleetProtocol.Operation.Restore, restore: String,
+        isUndo: Bool, sequence: Int, time: Timestamp
     ) -> JobEvent {
         switch decision {
         case .proceed(let phase):
             let limit = PhaseLimit.limit(phase, of: plan)
             return JobEvent(
                 job: restore, sequence: sequence, time: time, kind: .decided,
-                detail: "all members: \(words(phase))"
-                    + (limit.map { limit in
-                        let end = time.adding(limit).short.dropFirst(11)
-                        return " (within \(Int(limit.seconds)) s, until \(end), else it is taken back)"
-                    } ?? ""),
+                detail: "all members: \(words(phase, isUndo: isUndo))"
+                    + (limit.map { " (within \(Int($0.seconds)) s, else it is taken back)" } ?? ""),
                 phase: phase)
         case .recall(let reason):
             return JobEvent(
@@ -51,13 +48,14 @@ enum RestoreWords {
         }
     }
 
-    private static func words(_ phase: RestorePhase) -> String {
-        switch phase {
+    private static func words(_ phase: RestorePhase, isUndo: Bool) -> String {
+        let data = isUndo ? "the data of before" : "the restored data"
+        return switch phase {
         case .prepare: "prepare"
         case .quiesce: "all are prepared; stop the control planes"
-        case .stop: "nobody writes any more; stop etcd"
-        case .start: "all are off; start etcd on the restored data"
-        case .verify: "all run; verify the restored cluster"
+        case .stop: "the control planes are off; stop etcd"
+        case .start: "all are off; start etcd on \(data)"
+        case .verify: "all run; verify the cluster"
         case .commit: "it is one cluster with the same data on all; finish"
         }
     }

@@ -19,7 +19,8 @@ extension CoordinatorServer {
     private func register(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
         let request = try JSON.decode(RegisterRequest.self, from: stream.request)
         let connection = stream.connection
-        let effects = try await catalogue.registered(node, request)
+        let isKnown = await sessions.connection(node) === connection
+        let effects = try await catalogue.registered(node, request, hasJustConnected: !isKnown)
         let isNew = await sessions.add(node, connection)
         try await stream.finish(Acknowledgement())
         await carryOut(effects)

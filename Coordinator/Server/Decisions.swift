@@ -17,6 +17,8 @@ extension CoordinatorServer {
                 let decision = try await catalogue.nextDecision(job)
             else { return }
             let request = DecideRequest(envelope: try keys.signer.sign(decision))
+            // What it answered to an earlier one says nothing of this one.
+            heard.withLock { $0[job] = nil }
             let reply: DecideReply
             do throws(FleetError) { reply = try await connection.call(Method.decide, request) } catch {
                 if await connection.isClosed { return }
@@ -32,7 +34,9 @@ extension CoordinatorServer {
 
     /// Tells members of restores that ended as stuck, until they have answered. Who has on this connection knows it.
     func remind() async throws(FleetError) {
-        for job in try await catalogue.stuckParts() {
+        let stuck = try await catalogue.stuckParts()
+        heard.withLock { heard in heard = heard.filter { stuck.contains($0.key) } }
+        for job in stuck {
             let node = try await catalogue.owner(job)
             guard let connection = await sessions.connection(node), heard.withLock({ $0[job] !== connection }) else {
                 continue

@@ -135,7 +135,7 @@ extension CoordinatorServer {
         let agents = try await agents(request.cluster)
         // Before a member is missed that takes part in what goes on.
         try await catalogue.checkIdle(request.cluster)
-        let entry = try await snapshot(request)
+        let entry = try await catalogue.snapshotToRestore(request.at, to: request.cluster)
         try RestoreGuard.check(
             entry, target: cluster, agents: agents, RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster))
         return RestorePreview(
@@ -153,7 +153,7 @@ extension CoordinatorServer {
         let agents = try await agents(request.cluster)
         try await catalogue.checkIdle(request.cluster)
         let able = try AgentChoice.choose(agents, cluster: request.cluster)
-        let record = try await snapshot(request).record
+        let record = try await catalogue.snapshotToRestore(request.at, to: request.cluster).record
         let members = try RestoreMembers.find(agents, record, cluster: request.cluster)
         var order = RestoreOrder(
             snapshot: record.id, dryRun: request.dryRun,
@@ -172,12 +172,6 @@ extension CoordinatorServer {
         for id in job.members?.map(\.id) ?? [job.id] {
             await carryOut([JobEffect(deliver: try await catalogue.message(id))])
         }
-    }
-
-    /// "latest" and a time mean the cluster's own snapshots; an id names any, and the guard has its say.
-    private func snapshot(_ request: RestoreRequest) async throws(FleetError) -> SnapshotEntry {
-        let isID: Bool = if case .id = try SnapshotChoice(request.at) { true } else { false }
-        return try await catalogue.findSnapshot(request.at, cluster: isID ? nil : request.cluster)
     }
 
     private func watch(_ stream: FleetProtocol.Stream, _ name: String) async throws(FleetError) {

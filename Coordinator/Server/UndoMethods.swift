@@ -42,8 +42,7 @@ extension CoordinatorServer {
             throw FleetError(
                 .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 10s and 1h")
         }
-        let job = try await catalogue.job(request.job)
-        try Aftermath.checkUndo(job)
+        let job = try await catalogue.undoable(request.job)
         let snapshot = try await catalogue.restoredSnapshot(of: job)
         let present = try RestoreMembers.find(try await agents(job.cluster), snapshot, cluster: job.cluster).map(\.node)
         let restored = (job.members ?? [job]).map(\.node).sorted()
@@ -70,8 +69,7 @@ extension CoordinatorServer {
     private func cleanable(
         _ request: CleanupRequest
     ) async throws(FleetError) -> (job: JobRecord, there: Set<String>) {
-        let job = try await catalogue.job(request.job)
-        try Aftermath.checkCleanup(job)
+        let job = try await catalogue.cleanable(request.job)
         let connected = try await agents(job.cluster).filter { $0.connected && $0.certificate?.revoked == nil }
         let there = Set(connected.map(\.node)).intersection((job.members ?? [job]).map(\.node))
         guard !there.isEmpty else {

@@ -1,3 +1,5 @@
+public import FleetSystem
+
 /// Who starts etcd and how, which decides how it is stopped, switched and started again.
 public enum Topology: String, Codable, Sendable {
     /// A static pod of kubeadm on a control plane, with kube-apiserver, controller-manager and scheduler beside it.
@@ -38,6 +40,8 @@ public struct EtcdInstance: Codable, Sendable, Equatable {
     public var unit: String?
     /// field name -> "file:line (how)", for instance "/etc/default/etcd:3 (ETCD_DATA_DIR)".
     public var sources: [String: String]
+    /// Why a restore on this node would be refused as it is laid out now; nil where nothing is known against it.
+    public var restoreProblem: FleetError?
 
     public init(
         topology: Topology, name: String, dataDir: String, walDir: String? = nil, endpoint: String,
@@ -66,7 +70,7 @@ public struct EtcdInstance: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case topology, name, dataDir, walDir, endpoint, cacert, cert, key, peerURLs, initialCluster, initialClusterToken
-        case version, pid, manifest, unit, sources
+        case version, pid, manifest, unit, sources, restoreProblem
     }
 
     // Scripts read this object: a value that is not there is null, not missing.
@@ -88,5 +92,6 @@ public struct EtcdInstance: Codable, Sendable, Equatable {
         try fields.encode(manifest, forKey: .manifest)
         try fields.encode(unit, forKey: .unit)
         try fields.encode(sources, forKey: .sources)
+        try fields.encode(restoreProblem, forKey: .restoreProblem)
     }
 }

@@ -88,8 +88,8 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var members: [JobRecord]?
     /// Of such a restore: what all members were told last.
     public var decision: RestoreDecision?
-    /// Of such a restore: the nodes that it waits for, and until when before it is taken back; what was committed or recalled
-    /// waits without an end.
+    /// Of such a restore: the nodes that it waits for, and until when before it is taken back. What was committed or recalled
+    /// has no deadline: a member that is away for a day without a sign counts as stuck then.
     public var waitsFor: [String]?
     public var deadline: Timestamp?
     /// Of a member's job: how far it has come.

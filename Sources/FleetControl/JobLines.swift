@@ -7,10 +7,16 @@ struct JobLines {
     let nodes: [String: String]
     /// By node: the last phase that it has ended.
     private var reached: [String: RestorePhase] = [:]
+    /// Nodes that nobody waits for any more.
+    private var out: Set<String> = []
+    private var ended: Set<String> = []
+    private let isLive: Bool
     /// The acts of a replacement are jobs too; who is told what, the coordinator's own lines say.
     private let isReplacement: Bool
 
-    init(_ job: JobRecord) {
+    /// - Parameter isLive: the events come as they happen, so that after each it is known who is missing.
+    init(_ job: JobRecord, isLive: Bool) {
+        self.isLive = isLive
         isReplacement = job.kind == "replace"
         nodes = Dictionary((job.members ?? []).map { ($0.id, $0.node) }) { first, _ in first }
     }
@@ -20,6 +26,10 @@ struct JobLines {
         let time = event.time.short.dropFirst(11) + (nodes[event.job].map { "  \($0)" } ?? "")
         let detail = event.detail.map { ": \($0)" } ?? ""
         let step = event.step ?? "step"
+        if let node = nodes[event.job] {
+            if event.kind == .held || event.kind == .outcome { out.insert(node) }
+            if event.kind == .outcome { ended.insert(node) }
+        }
         switch event.kind {
         case .accepted where isReplacement: return nil
         case .accepted: return "\(time)  the agent has accepted the job"
@@ -31,16 +41,18 @@ struct JobLines {
         case .held: return "\(time)  can't go on: \(event.error?.message ?? "no reason given")"
         case .outcome:
             guard !nodes.isEmpty, let outcome = event.outcome else { return nil }
-            return "\(time)  \(outcome.result.rawValue): \(outcome.summary)"
+            let left = isLive ? nodes.values.filter { !ended.contains($0) }.sorted() : []
+            let waits = left.isEmpty ? "" : "; waits for \(left.joined(separator: ", ")) to end its part"
+            return "\(time)  \(outcome.result.rawValue): \(outcome.summary)\(waits)"
         case .progress: return nil
         }
     }
 
     /// Who has not come as far yet.
     private mutating func others(_ event: JobEvent) -> String {
-        guard let phase = event.phase, let node = nodes[event.job] else { return "waits for the others" }
+        guard isLive, let phase = event.phase, let node = nodes[event.job] else { return "waits for the others" }
         reached[node] = max(reached[node] ?? phase, phase)
-        let missing = nodes.values.filter { (reached[$0].map { $0 < phase }) ?? true }.sorted()
+        let missing = nodes.values.filter { (reached[$0].map { $0 < phase } ?? true) && !out.contains($0) }.sorted()
         return missing.isEmpty ? "the last of all" : "waits for \(missing.joined(separator: ", "))"
     }
 }

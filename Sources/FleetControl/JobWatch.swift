@@ -8,9 +8,9 @@ enum JobWatch {
     private static let recordLimit = 64 << 20
 
     /// Calls `each` for every event, those of the past included, and returns the job as it ended. A lost connection is
-    /// taken up again: the job goes on without us.
+    /// taken up again: the job goes on without us; `lost` is called once each time.
     static func follow(
-        _ id: String, _ control: Control, each: (JobEvent) -> Void
+        _ id: String, _ control: Control, lost: (FleetError) -> Void = { _ in }, each: (JobEvent) -> Void
     ) async throws(FleetError) -> JobRecord {
         // By job: a restore of several members tells of each.
         var seen: [String: Int] = [:]
@@ -49,6 +49,7 @@ enum JobWatch {
                         error.code, "job \(id) was lost sight of: \(error.message)",
                         hint: "it goes on without this command; see 'fleetctl job show \(id)'")
                 }
+                if failures == 1 { lost(error) }
                 try? await Task.sleep(for: .seconds(min(failures, 5)))
             }
         }

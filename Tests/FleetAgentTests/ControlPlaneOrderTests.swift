@@ -77,7 +77,7 @@ import Testing
         var node = try RestoreStepTests.Node()
         node.steps.work.settleRevisions(nil)
         let external = try #require(node.steps.work.plan.revisions)
-        #expect(external.contains("restart the clients of this etcd") && !external.contains("workers"))
+        #expect(external.contains("restart all clients of this etcd") && !external.contains("workers"))
         node.steps.work.controlPlane = [.init(component: "kube-apiserver", file: "/f", command: ["kube-apiserver"])]
         node.steps.work.settleRevisions(nil)
         let stacked = try #require(node.steps.work.plan.revisions)

@@ -120,7 +120,7 @@ import Testing
         for _ in 0..<2 { _ = try steps.perform(.switchFiles) }
         #expect(!FileSystem.exists(manifest), "it stays away until all members are off")
         #expect(try FileSystem.readText(held) == after)
-        #expect(try steps.standing().contains("etcd.yaml lie in"))
+        #expect(try steps.standing().contains(": etcd.yaml"))
         for _ in 0..<2 { _ = try steps.undo(.switchFiles) }
         #expect(try FileSystem.readText(held) == before && !FileSystem.exists(manifest))
         for _ in 0..<2 { _ = try steps.undo(.stopEtcd) }

@@ -67,22 +67,33 @@ import Testing
         let restore = try OrphanedRestore.find(paths)
         try FileSystem.makeDirectories(restore.work.holdingDirectory)
         try FileSystem.writeDurably(restore.work.holdingDirectory + "/etcd.yaml", [1])
-        let error = UnfinishedRestore.explain(none, paths)
+        let error = JournalledRestore.explain(none, paths)
         #expect(error.code == .restoreUnfinished)
-        #expect(error.message.contains("etcd.yaml lie in \(restore.work.holdingDirectory)"))
+        #expect(error.message.hasSuffix("in \(restore.work.holdingDirectory): etcd.yaml"))
         #expect(error.hint?.contains("fleetctl job show \(restore.work.group?.restore ?? "")") == true)
         let (_over, over) = try node(upTo(.commit, try steps) + [.concluded(.succeeded)])
-        #expect(UnfinishedRestore.explain(none, over) == none)
+        #expect(JournalledRestore.explain(none, over) == none)
         _ = (_tree, _over)
     }
 
     /// It goes on by itself, and so does what has ended.
     @Test func nothingElseNeedsAPerson() throws {
         let (_alone, alone) = try node([], isMember: false)
-        let (_over, over) = try node(upTo(.commit, try steps) + [.concluded(.succeeded)])
-        for paths in [alone, over, AgentPaths(state: "/nonexistent")] {
+        for paths in [alone, AgentPaths(state: "/nonexistent")] {
             #expect { try OrphanedRestore.find(paths) } throws: { ($0 as? FleetError)?.code == .notFound }
         }
-        _ = (_alone, _over)
+        _ = _alone
+    }
+
+    /// A member that has come to its end knows what was decided, and nobody else may any more.
+    @Test func whatIsAtItsEndTellsTheOthers() throws {
+        let (_done, done) = try node(upTo(.verify, try steps) + [.decided(.proceed(.commit)), .concluded(.succeeded)])
+        #expect(try OrphanedRestore.find(done).standing.hasPrefix("committed, and at its end here"))
+        #expect { try OrphanedRestore.find(done).decide(recall) } throws: { error in
+            (error as? FleetError)?.code == .notDecidable && (error as? FleetError)?.hint?.contains("commit") == true
+        }
+        let (_back, back) = try node(upTo(.stop, try steps) + [.decided(recall), .concluded(.rolledBack)])
+        #expect(try OrphanedRestore.find(back).standing.hasPrefix("taken back, and at its end here"))
+        _ = (_done, _back)
     }
 }

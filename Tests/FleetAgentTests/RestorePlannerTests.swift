@@ -234,11 +234,13 @@ import Testing
         let directory = tree.root + "/var/lib/etcd"
         try FileSystem.makeDirectories(directory)
         #expect(code(tree) == nil)
+        #expect(try RestorePlanner.obstacle(tree.discover()) == nil)
         guard mount("tmpfs", directory, "tmpfs", 0, "size=64k,mode=0700") == 0 else {
             try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
         }
         defer { umount2(directory, Int32(MNT_DETACH)) }
         #expect(code(tree) == .notEditable)
+        #expect(try RestorePlanner.obstacle(tree.discover())?.code == .notEditable, "it is known beforehand")
         // One level higher it is as it should be.
         try FileSystem.makeDirectories(directory + "/data")
         try tree.write(

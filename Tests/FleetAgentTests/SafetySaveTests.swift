@@ -37,7 +37,7 @@ import Testing
             (work.instance.endpoint, work.instance.cacert, work.instance.cert) = ("http://127.0.0.1:1", nil, nil)
         }
         let steps = RestoreSteps(work: work, paths: AgentPaths(state: tree.root + "/state"))
-        let note = try await SafetySave(steps: steps, port: Store(directory: tree.root, failure: failure)).run()
+        let note = try await SafetySave(steps: steps, port: Store(directory: tree.root, failure: failure)).run().note
         #expect(!FileSystem.exists(steps.paths.spool("j1")), "the restored snapshot comes to the same place")
         return note
     }
@@ -80,7 +80,7 @@ import Testing
 
     @Test(.enabled(if: RealEtcd.isInstalled)) func anEtcdThatDoesNotAnswerIsWhatRestoresAreFor() async throws {
         let note = try await save(try NodeTree(), nil)
-        #expect(note?.hasPrefix("etcd does not answer, so what is there was not saved") == true)
+        #expect(note?.hasPrefix("what was there was not saved first, since etcd did not answer") == true)
     }
 
     @Test func onlyOneMemberDoes() throws {

@@ -112,7 +112,7 @@ struct AftermathTests {
                 try await Fixture.enrol(catalogue, cluster: "a", node: name)
                 var request = Fixture.registration()
                 request.instance = RestoreMembersTests.agent(Int(name.dropFirst())!).instance
-                _ = try await catalogue.registered(NodeName(cluster: "a", node: name), request)
+                _ = try await catalogue.registered(NodeName(cluster: "a", node: name), request, hasJustConnected: true)
             }
             try await catalogue.add(Fixture.record("s1"), by: "agent")
         }
@@ -192,6 +192,9 @@ struct AftermathTests {
             #expect(operation.group?.isKnown == true && operation.group?.clusterID == 0xCC)
         }
         #expect(await code { _ = try await fleet.undo(restore.id) } == .clusterBusy)
+        // Before anybody is asked, too.
+        #expect(await code { _ = try await fleet.catalogue.undoable(restore.id) } == .clusterBusy)
+        #expect(await code { _ = try await fleet.catalogue.cleanable(restore.id) } == .clusterBusy)
         try await fleet.carry(undo, revision: nil)
         #expect(try await fleet.catalogue.job(undo.id).state == .succeeded)
         let after = try await fleet.catalogue.job(restore.id)

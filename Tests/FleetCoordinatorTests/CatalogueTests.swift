@@ -113,14 +113,16 @@ struct CatalogueTests {
         let before = try await catalogue.auditLog().count
         var request = Fixture.registration()
         request.instance?.pid = 99
-        _ = try await catalogue.registered(NodeName(cluster: "a", node: "n1"), request)
+        _ = try await catalogue.registered(NodeName(cluster: "a", node: "n1"), request, hasJustConnected: true)
         #expect(try await catalogue.auditLog().count == before)
         #expect(try await catalogue.agents(cluster: "a").first?.instance?.pid == 99)
-        _ = try await catalogue.registered(NodeName(cluster: "a", node: "n1"), Fixture.registration(version: "3.5.9"))
+        _ = try await catalogue.registered(
+            NodeName(cluster: "a", node: "n1"), Fixture.registration(version: "3.5.9"), hasJustConnected: true)
         #expect(try await catalogue.auditLog().last?.event.action == "node.changed")
         #expect(
             await code {
-                _ = try await catalogue.registered(NodeName(cluster: "a", node: "zz"), Fixture.registration())
+                _ = try await catalogue.registered(
+                    NodeName(cluster: "a", node: "zz"), Fixture.registration(), hasJustConnected: true)
             } == .notFound)
     }
 
@@ -134,6 +136,10 @@ struct CatalogueTests {
         #expect(try await catalogue.findSnapshot("2026-11-24T07:55:09Z", cluster: "a").record == early)
         #expect(try await catalogue.findSnapshot("20261124-07", cluster: "a").record == late)
         #expect(await code { _ = try await catalogue.findSnapshot("20261124-07") } == .ambiguous)
+        // Backups of all clusters begin in the same second.
+        #expect(try await catalogue.snapshotToRestore("20261124-07", to: "a").record == late)
+        #expect(try await catalogue.snapshotToRestore("20261124-06", to: "b").record == early)
+        #expect(await code { _ = try await catalogue.snapshotToRestore("20261124", to: "a") } == .ambiguous)
         #expect(await code { _ = try await catalogue.findSnapshot("2025-01-01", cluster: "a") } == .notFound)
         #expect(await code { _ = try await catalogue.findSnapshot("latest") } == .usage)
         #expect(await code { _ = try await catalogue.findSnapshot("latest", cluster: "z") } == .notFound)
@@ -239,4 +245,9 @@ struct CatalogueTests {
 extension Catalogue {
     /// Straight into the database, past everything that protects it.
     func script(_ sql: String) throws(FleetError) { try db.script(sql) }
+
+    /// Jobs that are not finished, whatever their other columns hold.
+    func openIDs() throws(FleetError) -> [String] {
+        try db.all("SELECT id FROM jobs WHERE finished IS NULL ORDER BY id") { row throws(FleetError) in try row["id"] }
+    }
 }

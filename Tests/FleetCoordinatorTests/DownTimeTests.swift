@@ -32,6 +32,15 @@ import Testing
         #expect(DownTime.of(job([events[1], event(.stepDone, after: 1, step: "verify")])) == nil)
     }
 
+    /// A static pod alone is stopped by its new manifest.
+    @Test func ofAStaticPodFromItsSwitch() {
+        let events = [
+            event(.stepStarted, after: 2, step: "switch-files"), event(.stepDone, after: 9, step: "start-etcd"),
+            event(.stepDone, after: 14, step: "verify"),
+        ]
+        #expect(DownTime.of(job(events)) == .seconds(12))
+    }
+
     /// The members' own clocks may differ.
     @Test func ofSeveralByTheDecisions() {
         let member = job([

@@ -34,7 +34,8 @@ enum Fixture {
         for cluster in ["a", "b"] {
             _ = try await catalogue.addCluster(cluster, by: "root")
             try await enrol(catalogue, cluster: cluster, node: "n1")
-            _ = try await catalogue.registered(NodeName(cluster: cluster, node: "n1"), registration())
+            _ = try await catalogue.registered(
+                NodeName(cluster: cluster, node: "n1"), registration(), hasJustConnected: true)
         }
         return catalogue
     }

@@ -45,7 +45,7 @@ struct HostileInputTests {
     func aCounterWithoutRoomAboveItIsRefused(_ counter: UInt64) async throws {
         let catalogue = try await Fixture.fleet()
         let request = Fixture.registration(counter: counter)
-        #expect(await code { _ = try await catalogue.registered(node, request) } == .malformed)
+        #expect(await code { _ = try await catalogue.registered(node, request, hasJustConnected: true) } == .malformed)
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         #expect(try await catalogue.message(job.id).counter == 1)
     }

@@ -96,7 +96,7 @@ struct JobSimulationTests {
         func connect() async throws {
             isConnected = true
             let request = Fixture.registration(active: agent.active.keys.sorted(), counter: agent.counter)
-            try await send(try await catalogue.registered(node, request))
+            try await send(try await catalogue.registered(node, request, hasJustConnected: true))
         }
 
         for step in 0..<120 {

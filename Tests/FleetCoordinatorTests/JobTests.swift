@@ -53,7 +53,7 @@ struct JobTests {
             last = message.counter
             _ = try await catalogue.answered(job.id, refusal: FleetError(.malformed, "no"))
         }
-        _ = try await catalogue.registered(node, Fixture.registration(counter: 1000))
+        _ = try await catalogue.registered(node, Fixture.registration(counter: 1000), hasJustConnected: true)
         let job = try await backup(catalogue)
         #expect(try await catalogue.message(job.id).counter == 1001)
     }
@@ -158,16 +158,33 @@ struct JobTests {
         catalogue = try Fixture.catalogue(clock, path: path)
         #expect(try await catalogue.tick(connected: []).isEmpty)
         let other = NodeName(cluster: "b", node: "n1")
-        let delivered = try await catalogue.registered(other, Fixture.registration())
+        let delivered = try await catalogue.registered(other, Fixture.registration(), hasJustConnected: true)
         #expect(delivered.map(\.deliver?.id) == [queued.id])
         #expect(
-            try await catalogue.registered(node, Fixture.registration(active: [running.id], counter: 1)) == [
-                JobEffect()
-            ])
+            try await catalogue.registered(
+                node, Fixture.registration(active: [running.id], counter: 1), hasJustConnected: true) == [
+                    JobEffect()
+                ])
         #expect(try await catalogue.job(running.id).state == .running)
-        let closed = try await catalogue.registered(node, Fixture.registration(counter: 1))
+        let closed = try await catalogue.registered(node, Fixture.registration(counter: 1), hasJustConnected: true)
         #expect(closed.map(\.closed?.state) == [.failed])
         #expect(try await catalogue.job(running.id).error?.code == .jobLost)
+    }
+
+    /// An agent looks at its etcd for seconds, and tells of a change of it on the connection on which it was given a job
+    /// meanwhile: what it had then says nothing of that job.
+    @Test func aWordFromBeforeTheJobDoesNotEndIt() async throws {
+        let catalogue = try await Fixture.fleet()
+        let running = try await backup(catalogue)
+        _ = try await catalogue.willSend(running.id)
+        let stale = Fixture.registration(counter: 0)
+        let again = try await catalogue.registered(node, stale, hasJustConnected: false)
+        #expect(again.isEmpty, "nor is it sent once more")
+        try await catalogue.answered(running.id)
+        _ = try await catalogue.registered(node, stale, hasJustConnected: false)
+        #expect(try await catalogue.job(running.id).state == .running)
+        let closed = try await catalogue.registered(node, Fixture.registration(counter: 1), hasJustConnected: true)
+        #expect(closed.map(\.closed?.state) == [.failed])
     }
 
     /// The agent connects just when it is too late: whoever watches the job is told.

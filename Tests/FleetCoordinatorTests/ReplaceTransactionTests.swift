@@ -223,7 +223,8 @@ struct ReplacementTests {
             _ = try await catalogue.addCluster("x", by: "root")
             for node in ["a", "b", "c"] {
                 try await Fixture.enrol(catalogue, cluster: "x", node: node)
-                _ = try await catalogue.registered(NodeName(cluster: "x", node: node), Fixture.registration())
+                _ = try await catalogue.registered(
+                    NodeName(cluster: "x", node: node), Fixture.registration(), hasJustConnected: true)
             }
         }
 

@@ -54,6 +54,7 @@ import Testing
                   All wait for each other at each '--'. What fails before the last of them takes all back.
                   members   a=https://a:2380
                   token     t
+                            (token, ids and new directories are this plan's: the restore names them after itself)
                   new ids   cluster cc, a 1, b 2, c unknown
 
                 on a, b (external-static-pod)
@@ -70,7 +71,7 @@ import Testing
                   4. start-etcd: do it
                   -- when etcd runs on all
                   5. verify: do it
-                  -- when all are one cluster with the same data: from here there is no way back
+                  -- when all are one cluster with the same data: from here nothing is taken back by itself
                   6. finish: do it
 
                 on c (external-static-pod)
@@ -86,7 +87,7 @@ import Testing
                   4. start-etcd: do it
                   -- when etcd runs on all
                   5. verify: do it
-                  -- when all are one cluster with the same data: from here there is no way back
+                  -- when all are one cluster with the same data: from here nothing is taken back by itself
                   6. finish: do it
 
                 changes on a, b:

@@ -54,6 +54,21 @@ import Testing
         #expect(RestoreReport.unwell(job("a", ill)).count == 1)
     }
 
+    /// Stored, and yet nothing that a restore would choose.
+    @Test func aBackupIsWhatLatestWouldChoose() {
+        var ended = job("a", nil)
+        ended.state = .succeeded
+        let record = Fixture.record("s1")
+        let foreign = SnapshotEntry(
+            record: record, condition: .foreign, problem: FleetError(.malformed, "of another etcd"))
+        #expect(BackupResult.problem(ended, SnapshotEntry(record: record)) == nil)
+        #expect(BackupResult.problem(ended, foreign)?.message == "of another etcd")
+        #expect(BackupResult.problem(ended, nil) != nil)
+        ended.state = .failed
+        ended.error = FleetError(.noSpace, "full")
+        #expect(BackupResult.problem(ended, nil)?.code == .noSpace)
+    }
+
     @Test func whatAllSayIsShownOnce() {
         func outcome(_ notes: [String]?) -> JobOutcome { JobOutcome(result: .succeeded, summary: "done", notes: notes) }
         let all = "it begins at revision 7"
@@ -66,12 +81,24 @@ import Testing
     }
 
     @Test func forWhomItWaitsAndUntilWhen() {
-        var job = restore([job("a", nil), job("b", nil)])
-        #expect(RestoreReport.waits(job).isEmpty)
-        job.waitsFor = ["b"]
-        #expect(RestoreReport.waits(job).first == "b, however long; what is decided is done on the others")
+        func agent(_ node: String, connected: Bool) -> AgentRecord {
+            AgentRecord(
+                cluster: "c", node: node, enrolled: Timestamp(milliseconds: 0), lastSeen: nil, connected: connected,
+                version: nil, instance: nil, discoveryError: nil, certificate: nil)
+        }
+        let agents = [agent("a", connected: false), agent("b", connected: false), agent("d", connected: true)]
+        var job = restore([job("a", nil), job("b", nil), job("d", nil)])
+        #expect(RestoreReport.waits(job) == nil && RestoreReport.missed(job, agents).isEmpty)
+        // Decided: who is there and at work is not missed.
+        job.waitsFor = ["b", "d"]
+        #expect(RestoreReport.waits(job) == "b, d to finish its part")
+        #expect(RestoreReport.missed(job, agents).count == 1)
+        #expect(RestoreReport.missed(job, agents).first?.hasSuffix("fleetctl agent revoke c b") == true)
+        job.decision = .recall(FleetError(.internalError, "x"))
+        #expect(RestoreReport.waits(job) == "b, d to take its part back, as the others do")
         job.deadline = Timestamp(milliseconds: 60_000)
-        #expect(RestoreReport.waits(job) == ["b, until 1970-01-01 00:01:00Z; then it is taken back"])
+        #expect(RestoreReport.waits(job) == "b, d, until 1970-01-01 00:01:00Z; then it is taken back")
+        #expect(RestoreReport.missed(job, agents).isEmpty)
     }
 
     @Test func eachLineSaysWhoIsMissing() {
@@ -80,7 +107,8 @@ import Testing
             part.id = "j-\(node)"
             return part
         }
-        var lines = JobLines(restore([part("a"), part("b"), part("d")]))
+        let whole = restore([part("a"), part("b"), part("d")])
+        var lines = JobLines(whole, isLive: true)
         func reached(_ node: String, _ phase: RestorePhase) -> JobEvent {
             JobEvent(job: "j-\(node)", sequence: 1, time: Timestamp(milliseconds: 0), kind: .reached, phase: phase)
         }
@@ -90,5 +118,24 @@ import Testing
                 "00:00:00Z  a  has ended stop, waits for b, d", "00:00:00Z  d  has ended start, waits for a, b",
                 "00:00:00Z  b  has ended stop, the last of all", "00:00:00Z  b  has ended start, waits for a",
             ])
+        // By clocks of several nodes nobody knows that.
+        var past = JobLines(whole, isLive: false)
+        #expect(past.line(told[0]) == "00:00:00Z  a  has ended stop, waits for the others")
+        // One that has come to its end says who has not.
+        var ending = JobLines(whole, isLive: true)
+        func ended(_ node: String) -> JobEvent {
+            JobEvent(
+                job: "j-\(node)", sequence: 1, time: Timestamp(milliseconds: 0), kind: .outcome,
+                outcome: JobOutcome(result: .succeeded, summary: "done"))
+        }
+        #expect(
+            ["a", "d", "b"].map { ending.line(ended($0)) } == [
+                "00:00:00Z  a  succeeded: done; waits for b, d to end its part",
+                "00:00:00Z  d  succeeded: done; waits for b to end its part", "00:00:00Z  b  succeeded: done",
+            ])
+        // Who has failed is waited for by nobody.
+        var live = JobLines(whole, isLive: true)
+        _ = live.line(JobEvent(job: "j-b", sequence: 1, time: Timestamp(milliseconds: 0), kind: .held))
+        #expect(live.line(told[0]) == "00:00:00Z  a  has ended stop, waits for d")
     }
 }

@@ -62,7 +62,8 @@ struct RetentionApplyTests {
     @Test func aBackupThatEndsInOneClusterStopsNoOther() async throws {
         let done = try await apply("--all", "--yes") { try await add("b", 4) }
         #expect(done.status == .partialFailure)
-        #expect(done.out.contains("4 deleted; the space comes back with: fleetctl store gc"))
+        #expect(
+            done.out.contains("4 deleted; the space that no other snapshot needs comes back with: fleetctl store gc"))
         #expect(done.err.contains("nothing of b was deleted") && done.err.contains("fleetctl retention apply b"))
         #expect(try await left() == ["a3", "b1", "b2", "b3", "b4", "c3"])
         // The last word is about the whole.

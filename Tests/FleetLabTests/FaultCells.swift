@@ -13,6 +13,28 @@ struct FaultCell: Sendable, CustomStringConvertible {
         case downloadFlipped = "flipped bit in the download"
         case configurationEdited = "configuration edited meanwhile"
         case startRefused = "systemd refuses to start etcd"
+        case newDirectoryFull = "new directory's disk full"
+        case certificateExpired = "etcd's certificate expires"
+        case clockAhead = "agent's clock two days ahead"
+        case clockBehind = "agent's clock two days behind"
+    }
+
+    /// What the members are laid out like.
+    struct Ground: Sendable, Hashable {
+        /// As `ops/lab cluster` wants it.
+        var layout: [String]
+        /// The file that names the data directory.
+        var file: String
+        /// The directory of the beginning; a restored one is beside it.
+        var data: String
+
+        static let kubespray = Ground(
+            layout: ["--kind", "external", "--layout", "kubespray"], file: "/etc/etcd.env", data: "/var/lib/etcd")
+        /// Its data has a disk of its own, for three directories of 130 MB.
+        static let debian = Ground(
+            layout: ["--kind", "external", "--layout", "debian", "--disk", "/var/lib/etcd=640M"],
+            file: "/etc/default/etcd", data: "/var/lib/etcd/default")
+        static let all = [kubespray, debian]
     }
 
     enum Role: String, Sendable, CaseIterable { case leader, follower }
@@ -25,6 +47,7 @@ struct FaultCell: Sendable, CustomStringConvertible {
     var point: String
     var role: Role
     var expected: Expected
+    var ground: Ground
 
     var description: String { "\(fault.rawValue) at \(point) on the \(role.rawValue)" }
 
@@ -44,10 +67,17 @@ struct FaultCell: Sendable, CustomStringConvertible {
 
     static let all: [FaultCell] = {
         var cells: [FaultCell] = []
-        func add(_ fault: Fault, _ points: [String], _ roles: [Role], _ expected: (String) -> Expected) {
+        /// - Parameter ground: nil for all in turn.
+        func add(
+            _ fault: Fault, _ points: [String], _ roles: [Role], on ground: Ground? = nil,
+            _ expected: (String) -> Expected
+        ) {
             for point in points {
                 for role in roles {
-                    cells.append(FaultCell(fault: fault, point: point, role: role, expected: expected(point)))
+                    let next = Ground.all[cells.count % Ground.all.count]
+                    cells.append(
+                        FaultCell(
+                            fault: fault, point: point, role: role, expected: expected(point), ground: ground ?? next))
                 }
             }
         }
@@ -68,6 +98,18 @@ struct FaultCell: Sendable, CustomStringConvertible {
         add(.downloadFlipped, ["check-snapshot:before"], Role.allCases) { _ in .old }
         add(.configurationEdited, ["restore-data:after"], [.follower]) { _ in .old }
         add(.startRefused, ["stop-etcd:before"], Role.allCases) { _ in .old }
+        add(.newDirectoryFull, ["fetch:before", "restore-data:before"], [.follower], on: .debian) { _ in .old }
+        add(.newDirectoryFull, ["start-etcd:before"], Role.allCases, on: .debian) { _ in .either }
+        // Behind the commit it is as little of the restore's business as at any other time.
+        add(.certificateExpired, ["restore-data:after", "stop-etcd:after", "finish:before"], Role.allCases) { point in
+            point == "finish:before" ? .restored : .old
+        }
+        // Who has a job already needs no clock for it.
+        add(.clockAhead, ["preflight:before", "switch-files:after", "finish:before"], [.follower]) { _ in .restored }
+        // No certificate is valid yet: as good as a pulled cable.
+        add(.clockBehind, ["stop-etcd:after", "finish:before"], [.follower]) { point in
+            point == "finish:before" ? .restored : .old
+        }
         return cells
     }()
 }

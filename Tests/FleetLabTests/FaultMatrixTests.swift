@@ -5,37 +5,49 @@ import Testing
 
 /// Restores of a cluster of three on real nodes, each with one fault: afterwards all members serve the restored data or
 /// all the old, `fleetctl` says which, and nothing was deleted. `ops/faults` runs every cell and prints the table; here,
-/// every `FLEET_FAULTS_EVERY`th of them is run.
+/// every `FLEET_FAULTS_EVERY`th of them is run, of those whose description has `FLEET_FAULTS_ONLY` in it.
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(90)))
 struct FaultMatrixTests {
     private static let stride = getenv("FLEET_FAULTS_EVERY").flatMap { Int(String(cString: $0)) } ?? 17
+    private static let only = getenv("FLEET_FAULTS_ONLY").map { String(cString: $0) } ?? ""
     private static let wait = 20
 
     @Test func everyCellEndsOneWayOrTheOther() async throws {
-        let cells = Swift.stride(from: 0, to: FaultCell.all.count, by: max(1, Self.stride)).map { FaultCell.all[$0] }
+        let wanted = FaultCell.all.filter { Self.only.isEmpty || $0.description.contains(Self.only) }
+        let cells = Swift.stride(from: 0, to: wanted.count, by: max(1, Self.stride)).map { wanted[$0] }
         var rows = [row("FAULT", "AT", "ON", "OUTCOME", "DOWN", "WHOLE")]
+        for ground in FaultCell.Ground.all {
+            let here = cells.filter { $0.ground == ground }
+            if !here.isEmpty { try await run(here, on: ground, &rows) }
+        }
+        print("\n\(rows.joined(separator: "\n"))\n\(cells.count) of \(FaultCell.all.count) cells were run")
+    }
+
+    /// One cluster goes through all of them.
+    private func run(_ cells: [FaultCell], on ground: FaultCell.Ground, _ rows: inout [String]) async throws {
+        var told: [String] = []
+        defer { rows += told }
         try await LabFleet.with(hubDisk: "200M") { fleet in
-            let nodes = try await fleet.saved(
-                "ha", ["--kind", "external", "--layout", "kubespray", "--disk", "/var/lib/fleet-agent=128M"])
+            let nodes = try await fleet.saved("ha", ground.layout + ["--disk", "/var/lib/fleet-agent=128M"])
             for node in nodes { try await fleet.allowHolds(node, of: "ha", count: 3) }
             let matrix = FaultMatrix(
-                fleet: fleet, nodes: nodes, snapshot: try await fleet.latestSnapshot("ha"), wait: Self.wait)
+                fleet: fleet, nodes: nodes, snapshot: try await fleet.latestSnapshot("ha"), wait: Self.wait,
+                ground: ground)
             for cell in cells {
                 do {
                     let outcome = try await matrix.run(cell)
-                    rows.append(
+                    told.append(
                         row(
                             cell.fault.rawValue, cell.point, cell.role.rawValue, outcome.verdict,
                             "\(outcome.downSeconds) s", "\(outcome.wholeSeconds) s"))
                 } catch {
-                    rows.append(row(cell.fault.rawValue, cell.point, cell.role.rawValue, "BROKEN: \(error)", "", ""))
-                    print(rows.joined(separator: "\n"))
+                    told.append(row(cell.fault.rawValue, cell.point, cell.role.rawValue, "BROKEN: \(error)", "", ""))
+                    print((rows + told).joined(separator: "\n"))
                     throw error
                 }
             }
             #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
         }
-        print("\n\(rows.joined(separator: "\n"))\n\(cells.count) of \(FaultCell.all.count) cells were run")
     }
 
     private func row(_ words: String...) -> String {
@@ -52,6 +64,10 @@ private struct FaultMatrix {
     let snapshot: String
     /// Seconds that each wait of the restore may take.
     let wait: Int
+    let ground: FaultCell.Ground
+
+    /// Of the beginning and those that restores have made, as the shell expands it.
+    private var directoryPattern: String { "\(ground.data) \(ground.data)-restore-*" }
 
     struct Outcome {
         var verdict: String
@@ -75,6 +91,7 @@ private struct FaultMatrix {
         try await fleet.hold(node, at: [cell.point])
         let started = ContinuousClock.now
         let watch = DownTime(fleet)
+        defer { watch.stop() }
         async let down = watch.measure()
         async let restoring = fleet.tryFleetctl("restore", "ha", "--at", snapshot, "--yes", "--wait", "\(wait)s")
         try await fleet.held(node, at: cell.point)
@@ -106,7 +123,7 @@ private struct FaultMatrix {
             }
             // Its etcd has written there until it was stopped. The files are switched behind that, and from then on nobody does.
             guard isRestored else { continue }
-            let touched = try await fleet.exec(node, "find", "\(old)/member", "-newer", "/etc/etcd.env")
+            let touched = try await fleet.exec(node, "find", "\(old)/member", "-newer", ground.file)
             #expect(touched.isEmpty, "\(cell): the old data on \(node) was touched: \(touched)")
             for other in before[node]!.subtracting([old]) {
                 #expect(
@@ -128,8 +145,8 @@ private struct FaultMatrix {
         // The directory that is in force now may be a restored one itself.
         try await fleet.exec(
             node, "sh", "-c",
-            "grep ^ETCD_DATA_DIR= /etc/etcd.env >/etc/etcd.now; printf '[Service]\\nExecStartPre=/bin/grep -qxFf /etc/etcd.now /etc/etcd.env\\n' >/etc/systemd/system/etcd.service.d/refuse.conf"
-        )
+            "grep ^ETCD_DATA_DIR= $1 >/etc/etcd.now; printf '[Service]\\nExecStartPre=/bin/grep -qxFf /etc/etcd.now %s\\n' $1 >/etc/systemd/system/etcd.service.d/refuse.conf",
+            "sh", ground.file)
         try await fleet.exec(node, "systemctl", "daemon-reload")
     }
 
@@ -175,20 +192,45 @@ private struct FaultMatrix {
             )
             try await release()
         case .configurationEdited:
-            try await fleet.exec(node, "sh", "-c", "echo '# somebody was here' >>/etc/etcd.env")
+            try await fleet.exec(node, "sh", "-c", "echo '# somebody was here' >>\(ground.file)")
             try await release()
         case .startRefused: try await release()
+        case .newDirectoryFull:
+            try await fill(node, FileSystem.parent(of: ground.data))
+            try await release()
+            try await Task.sleep(for: .seconds(8))
+            try await fleet.exec(node, "rm", "-f", "\(FileSystem.parent(of: ground.data))/filler")
+        case .certificateExpired:
+            try await Lab.check("certificate", fleet.lab, node, "expired")
+            try await release()
+        case .clockAhead:
+            try await restartAgent(node, clock: "ahead")
+            try await release()
+        case .clockBehind:
+            try await restartAgent(node, clock: "behind")
+            try await release()
+            try await outlastTheDeadline()
+            try await restartAgent(node, clock: "right")
         }
+    }
+
+    /// Killed, and up again with this clock two seconds later.
+    private func restartAgent(_ node: String, clock: String) async throws {
+        try await Lab.check("clock", fleet.lab, node, "fleet-agent", clock)
+        try await fleet.exec(node, "systemctl", "kill", "-s", "KILL", "fleet-agent")
     }
 
     /// Until all others are told to go back. The first phase has an hour, and behind the commit nobody is recalled: there
     /// some while is enough.
     private func outlastTheDeadline() async throws {
-        for second in 0..<(9 * wait) {
+        let started = ContinuousClock.now
+        while true {
             try await Task.sleep(for: .seconds(1))
             let jobs = try await fleet.fleetctl("job", "list", "ha", "--limit", "1", "-o", "json").output
-            // To stop is the one phase that has more time than this.
-            if jobs.contains("\"recall\"") || second > 5 * wait && !jobs.contains("\"stop\"") { return }
+            if jobs.contains("\"recall\"") { return }
+            // To stop is the phase that has most time.
+            let enough = jobs.contains("\"commit\"") || jobs.contains("\"prepare\"") ? 3 * wait : 9 * wait
+            if ContinuousClock.now - started > .seconds(enough) { return }
         }
     }
 
@@ -204,6 +246,8 @@ private struct FaultMatrix {
             try await fleet.exec(node, "rm", "-r", "/etc/systemd/system/etcd.service.d")
             try await fleet.exec(node, "systemctl", "daemon-reload")
         case .powerCut: try await fleet.exec(node, "mkdir", "-p", "/run/fleet-holds")
+        case .certificateExpired: try await Lab.check("certificate", fleet.lab, node, "right")
+        case .clockAhead: try await restartAgent(node, clock: "right")
         default: break
         }
     }
@@ -223,7 +267,7 @@ private struct FaultMatrix {
     private func directories() async throws -> [String: Set<String>] {
         var found: [String: Set<String>] = [:]
         for node in nodes {
-            let names = try await fleet.exec(node, "sh", "-c", "ls -d /var/lib/etcd /var/lib/etcd-restore-*; true")
+            let names = try await fleet.exec(node, "sh", "-c", "ls -d \(directoryPattern); true")
             found[node] = Set(names.split(separator: "\n").map(String.init))
         }
         return found
@@ -231,7 +275,7 @@ private struct FaultMatrix {
 
     private func keptFiles() async throws -> [String: KeptFiles] {
         var found: [String: KeptFiles] = [:]
-        for node in nodes { found[node] = try await fleet.keptFiles(node, "/var/lib/etcd /var/lib/etcd-restore-*") }
+        for node in nodes { found[node] = try await fleet.keptFiles(node, directoryPattern) }
         return found
     }
 
@@ -241,7 +285,7 @@ private struct FaultMatrix {
             let now = try await fleet.dataDirectory(node)
             try await fleet.exec(
                 node, "sh", "-c",
-                "for d in /var/lib/etcd-restore-*; do [ \"$d\" = \"$1\" ] || rm -rf \"$d\"; done", "sh", now)
+                "for d in \(ground.data)-restore-*; do [ \"$d\" = \"$1\" ] || rm -rf \"$d\"; done", "sh", now)
         }
     }
 }

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 
-from . import access, cleanup, external, images, labs, machine, making, network, nodes
+from . import access, cleanup, external, images, labs, machine, making, mishaps, network, nodes
 from .errors import LabError, UsageError
 from .run import in_parallel
 from .state import all_labs, find_lab, find_node
@@ -104,6 +104,14 @@ def link(arguments):
     network.set_cable(find_node(arguments.lab, arguments.node), arguments.state)
 
 
+def certificate(arguments):
+    mishaps.set_certificate(find_node(arguments.lab, arguments.node), arguments.state)
+
+
+def clock(arguments):
+    mishaps.set_clock(find_node(arguments.lab, arguments.node), arguments.unit, arguments.state)
+
+
 def destroy(arguments):
     cleanup.destroy(labs.any_lab(arguments.lab))
 
@@ -177,6 +185,10 @@ def parser():
     one.add_argument("node", nargs="+")
     one.add_argument("--no-wait", action="store_true", help="do not wait for etcd")
     add("link", link, "plug or pull a node's network cable", "lab", "node").add_argument("state", choices=("up", "down"))
+    add("certificate", certificate, "let an external member's certificate be one that has ended, or the right one again",
+        "lab", "node").add_argument("state", choices=("expired", "right"))
+    add("clock", clock, "let a unit see a clock that is two days off, or the right one again, from its next start on",
+        "lab", "node", "unit").add_argument("state", choices=("ahead", "behind", "right"))
     add("destroy", destroy, "remove a lab and everything of it", "lab")
     add("clean", clean, "remove labs whose owner is gone and what killed commands left").add_argument(
         "--all", action="store_true", help="labs that are owned, too")

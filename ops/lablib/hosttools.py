@@ -7,7 +7,8 @@ from .errors import LabError
 from .run import run
 
 TOOLS = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "ip": "iproute2", "openssl": "openssl",
-         "nsenter": "util-linux", "setpriv": "util-linux", "mount": "mount", "mkfs.ext4": "e2fsprogs"}
+         "nsenter": "util-linux", "setpriv": "util-linux", "mount": "mount", "mkfs.ext4": "e2fsprogs",
+         "g++": "g++"}
 
 
 def missing():

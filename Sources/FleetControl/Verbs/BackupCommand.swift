@@ -73,6 +73,16 @@ struct BackupResult: Codable, Sendable {
     var snapshot: SnapshotEntry?
     var error: FleetError?
     var seconds: Double
+
+    /// Why a job is no backup: it failed, or what it stored is nothing that a restore would choose by itself. nil where it is
+    /// one.
+    static func problem(_ ended: JobRecord, _ stored: SnapshotEntry?) -> FleetError? {
+        guard ended.state == .succeeded, let stored else {
+            return ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
+        }
+        if stored.condition == .verified { return nil }
+        return stored.problem ?? FleetError(.internalError, "the snapshot is \(stored.condition.rawValue)")
+    }
 }
 
 private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _ progress: BackupProgress) async
@@ -90,20 +100,20 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
                 if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
                 if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
             }
+            var stored: SnapshotEntry?
             if ended.state == .succeeded {
-                let entry: SnapshotEntry = try await control.ask(
-                    ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
-                result.snapshot = entry
-                // Stored, and yet nothing that a restore would choose.
-                if entry.condition != .verified { result.error = entry.problem }
-                result.error = nil
+                stored = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
+            }
+            guard let error = BackupResult.problem(ended, stored) else {
+                (result.snapshot, result.error) = (stored, nil)
                 break
             }
-            let error = ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
             // The first is told: of a cluster that is ill as a whole, the others say the same.
-            if result.error == nil { result.error = error }
+            if result.error == nil { (result.snapshot, result.error) = (stored, error) }
             tried.append(ended.node)
-            guard ended.state == .failed, let next = await another(cluster, tried, control) else { break }
+            guard ended.state == .failed || stored != nil, let next = await another(cluster, tried, control) else {
+                break
+            }
             call.terminal.note("\(cluster)  \(ended.node): \(Terminal.clean(error.message)); trying \(next.node)")
             job = next
         }

@@ -97,11 +97,15 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
     )
     for identity in cluster.identities {
         terminal.print(
-            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))")
+            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))"
+                + (identity == cluster.identities.last && cluster.identities.count > 1 ? ", the present one" : ""))
     }
     for job in detail.openJobs ?? [] {
         terminal.print("under way        \(job.kind) \(job.id), by \(job.requestedBy) since \(job.created.short)")
-        for line in RestoreReport.waits(job) { terminal.print("  waits for      \(Terminal.clean(line))") }
+        if let waits = RestoreReport.waits(job) { terminal.print("  waits for      \(Terminal.clean(waits))") }
+        for line in RestoreReport.missed(job, detail.agents) {
+            terminal.print("  missing        \(Terminal.clean(line))")
+        }
     }
     for agent in detail.agents {
         terminal.print("")
@@ -110,16 +114,24 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
         )
         if agent.isVerifier {
             terminal.print("  verifier       drills etcd \(agent.drillVersions?.joined(separator: ", ") ?? "")")
+        } else if agent.discoveryError?.code == "busy" {
+            terminal.print("  etcd           not looked at: a restore is under way on this node")
         } else if let error = agent.discoveryError {
             terminal.print("  no etcd found  \(Terminal.clean(error.message))")
             if let hint = error.hint { terminal.print("  hint           \(Terminal.clean(hint))") }
         }
         guard let etcd = agent.instance else { continue }
         terminal.print("  topology       \(etcd.topology.rawValue)")
-        terminal.print("  member         \(Terminal.clean(etcd.name)), etcd \(etcd.version ?? "version unknown")")
+        let state = etcd.pid == nil && agent.connected ? ", does NOT run" : ""
+        terminal.print(
+            "  member         \(Terminal.clean(etcd.name)), etcd \(etcd.version ?? "version unknown")\(state)")
         terminal.print("  data           \(Terminal.clean(etcd.dataDir))")
         if let wal = etcd.walDir { terminal.print("  WAL            \(Terminal.clean(wal))") }
         terminal.print("  endpoint       \(Terminal.clean(etcd.endpoint))")
+        if let problem = etcd.restoreProblem {
+            terminal.print("  no restore     \(Terminal.clean(problem.message))")
+            if let hint = problem.hint { terminal.print("  hint           \(Terminal.clean(hint))") }
+        }
         terminal.print("  defined in     \(Terminal.clean(etcd.manifest ?? etcd.unit ?? ""))")
     }
 }

@@ -40,7 +40,8 @@ private func print(_ report: SnapshotReport, _ terminal: Terminal) {
         ("hash", "\(report.hash) (\(String(report.hash, radix: 16)))"), ("revision", "\(report.revision)"),
         ("keys", "\(live), \(report.totalKey) entries in all"),
         ("size", "\(report.totalSize) bytes (\(Human.bytes(report.totalSize))) in pages of \(report.pageSize)"),
-        ("sha256", digest(report)),
+        // Of all that is before it: sha256sum of the whole file, which 'snapshot show' and 'export' give, is another.
+        ("trailer sha256", digest(report)),
     ]
     if let hashKV = report.hashKV, let revision = report.hashRevision {
         let compacted = report.compactRevision.map { "compacted to \($0)" } ?? "never compacted"

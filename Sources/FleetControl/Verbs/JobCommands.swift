@@ -39,12 +39,19 @@ let jobCommand = Command(
             let control = try await Coordinator.control(call)
             let job: JobRecord = try await control.ask(
                 ControlMethod.showJob, NameRequest(name: call.argument("JOB")!))
-            if Output.isJSON(call) { try Output.json(job, call) } else { show(job, call.terminal) }
+            if Output.isJSON(call) {
+                try Output.json(job, call)
+                return .success
+            }
+            let agents: [AgentRecord] =
+                job.waitsFor == nil
+                ? [] : try await control.ask(ControlMethod.listAgents, ListRequest(cluster: job.cluster))
+            show(job, agents, call.terminal)
             return .success
         },
     ])
 
-private func show(_ job: JobRecord, _ terminal: Terminal) {
+private func show(_ job: JobRecord, _ agents: [AgentRecord], _ terminal: Terminal) {
     terminal.print("job        \(job.id)")
     terminal.print("kind       \(job.kind)\(job.dryRun ? " (dry run)" : "")")
     let isReplacement = job.kind == "replace"
@@ -57,7 +64,8 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
     if !job.snapshot.isEmpty { terminal.print("snapshot   \(job.snapshot)") }
     terminal.print("state      \(job.state.paint(terminal)(job.state.rawValue))")
     terminal.print("asked for  \(job.created.short) by \(job.requestedBy)")
-    for line in RestoreReport.waits(job) { terminal.print("waits for  \(Terminal.clean(line))") }
+    if let waits = RestoreReport.waits(job) { terminal.print("waits for  \(Terminal.clean(waits))") }
+    for line in RestoreReport.missed(job, agents) { terminal.print("missing    \(Terminal.clean(line))") }
     if let finished = job.finished {
         terminal.print("finished   \(finished.short), after \(Human.duration(finished.since(job.created)))")
     }
@@ -73,14 +81,18 @@ private func show(_ job: JobRecord, _ terminal: Terminal) {
         terminal.print("undo       \(Terminal.clean(line))")
     }
     for member in job.members ?? [] {
-        terminal.print("\(isReplacement ? "act   " : "member")     \(RestoreReport.line(member, terminal))")
+        let isWaitedFor = member.state.isOpen && job.waitsFor?.contains(member.node) == true
+        terminal.print(
+            "\(isReplacement ? "act   " : "member")     \(RestoreReport.line(member, isWaitedFor: isWaitedFor, terminal))"
+        )
         if member.state == .stuck || member.state == .lost, let error = member.error {
             terminal.print("           \(Terminal.clean(error.message))")
             if let hint = error.hint { terminal.print("           hint: \(Terminal.clean(hint))") }
         }
     }
     let events = (job.events + (job.members ?? []).flatMap(\.events)).sorted { $0.time < $1.time }
-    var lines = JobLines(job)
+    // By the nodes' own clocks: who was last is not known.
+    var lines = JobLines(job, isLive: false)
     if !events.isEmpty { terminal.print("") }
     for event in events { if let line = lines.line(event) { terminal.print(Terminal.clean(line)) } }
 }

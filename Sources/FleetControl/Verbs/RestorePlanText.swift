@@ -53,7 +53,11 @@ enum RestorePlanText {
 
     private static func identity(_ plans: [RestorePlan]) -> [String] {
         var lines = plans[0].initialCluster.map { ["  members   \($0)"] } ?? []
-        if plans[0].undoes == nil { lines.append("  token     \(plans[0].clusterToken)") }
+        if plans[0].undoes == nil {
+            lines.append("  token     \(plans[0].clusterToken)")
+            lines.append(
+                "            (token, ids and new directories are this plan's: the restore names them after itself)")
+        }
         for group in Alike.groups(plans.filter { $0.revisions != nil }, by: \.revisions) {
             let place = group.count == plans.count ? "" : " (on \(names(group)))"
             lines.append("  begins at \(group[0].revisions ?? "")\(place)")
@@ -103,7 +107,7 @@ enum RestorePlanText {
         case .stop: "-- when all have ended that: etcd is down from here"
         case .start: "-- when etcd is off on all"
         case .verify: "-- when etcd runs on all"
-        case .commit: "-- when all are one cluster with the same data: from here there is no way back"
+        case .commit: "-- when all are one cluster with the same data: from here nothing is taken back by itself"
         }
     }
 }

@@ -32,7 +32,7 @@ enum RestoreReport {
         }
         lines.append("          all writes since then are lost to etcd")
         // What the agents can't keep away from etcd: its clients on other hosts.
-        if preview.agents.count > 1, preview.agents.contains(where: { $0.instance?.topology != .stacked }) {
+        if preview.agents.contains(where: { $0.instance?.topology != .stacked }) {
             lines.append(
                 "CAUTION   stop the clients of this etcd first, its kube-apiservers above all: what they write")
             lines.append("          during the restore is lost, and what they have cached is of the time before")
@@ -65,9 +65,24 @@ enum RestoreReport {
     }
 
     /// "n2  stop-etcd done, waits for the others", "n2  rolled-back: ..."
-    static func line(_ member: JobRecord, _ terminal: Terminal) -> String {
+    ///
+    /// - Parameter isWaitedFor: all others wait for it: it may be away, and what it told last is from before that.
+    static func line(_ member: JobRecord, isWaitedFor: Bool = false, _ terminal: Terminal) -> String {
         let state = member.state.paint(terminal)(member.state.rawValue)
-        return "\(member.node)  \(state)  \(Terminal.clean(standing(member)))"
+        let standing = isWaitedFor ? "is waited for; its last word: \(lastWord(member))" : standing(member)
+        return "\(member.node)  \(state)  \(Terminal.clean(standing))"
+    }
+
+    private static func lastWord(_ member: JobRecord) -> String {
+        let last = member.events.last { $0.kind != .note }
+        switch last?.kind {
+        case .reached: return "it has ended \(last?.phase?.rawValue ?? "")"
+        case .held: return "it can't go on: \(last?.error?.message ?? "")"
+        case .stepStarted: return "\(last?.step ?? "") began"
+        case .stepDone: return "\(last?.step ?? "") done"
+        case .stepFailed: return "\(last?.step ?? "") failed"
+        default: return "none yet"
+        }
     }
 
     /// What can still be done with what a restore has left.
@@ -106,14 +121,22 @@ enum RestoreReport {
         }
     }
 
-    /// Whom a restore of several members waits for, until when, and what then. Empty where it waits for nobody.
-    static func waits(_ job: JobRecord) -> [String] {
-        guard let nodes = job.waitsFor?.joined(separator: ", "), !nodes.isEmpty else { return [] }
-        if let deadline = job.deadline { return ["\(nodes), until \(deadline.short); then it is taken back"] }
-        return [
-            "\(nodes), however long; what is decided is done on the others",
-            "gone for good? fleetctl agent revoke \(job.cluster) NODE",
-        ]
+    /// Whom a restore of several members waits for, until when, and what then; nil where it waits for nobody.
+    static func waits(_ job: JobRecord) -> String? {
+        guard let nodes = job.waitsFor?.joined(separator: ", "), !nodes.isEmpty else { return nil }
+        if let deadline = job.deadline { return "\(nodes), until \(deadline.short); then it is taken back" }
+        let end =
+            if case .recall = job.decision { "to take its part back, as the others do" } else { "to finish its part" }
+        return "\(nodes) \(end)"
+    }
+
+    /// What to do about those that a decided restore waits for and that are not there.
+    static func missed(_ job: JobRecord, _ agents: [AgentRecord]) -> [String] {
+        guard job.deadline == nil, let waited = job.waitsFor else { return [] }
+        return agents.filter { waited.contains($0.node) && $0.cluster == job.cluster && !$0.connected }.map { agent in
+            "\(agent.node) is not connected: boot it, and it does its part; after a day without a sign of it the \(job.kind) "
+                + "counts as stuck; gone for good? fleetctl agent revoke \(job.cluster) \(agent.node)"
+        }
     }
 
     /// What is to be known and done behind a success: what all members say is shown once, and without their names.

@@ -118,8 +118,12 @@ enum RestoreFollow {
             dryRun
                 ? "the plan is still made; see 'fleetctl job show \(job.id)'"
                 : "the \(what) goes on by itself; see 'fleetctl job show \(job.id)'")
-        var lines = JobLines(job)
-        let ended = try await JobWatch.follow(job.id, control) { event in
+        var lines = JobLines(job, isLive: true)
+        func lost(_ error: FleetError) {
+            guard !isJSON else { return }
+            terminal.note("the coordinator is out of reach (\(Terminal.clean(error.message))); asking again")
+        }
+        let ended = try await JobWatch.follow(job.id, control, lost: lost) { event in
             guard !isJSON, !dryRun else { return }
             if let line = lines.line(event) { terminal.note(Terminal.clean(line)) }
             // On a terminal the transfer is drawn in place, and the next line takes its place.

@@ -107,7 +107,7 @@ struct RetentionRun {
         }
         if !isJSON {
             let count = lines.count { !$0.isKept } - failed.count
-            let gc = count > 0 ? "; the space comes back with: fleetctl store gc" : ""
+            let gc = count > 0 ? "; the space that no other snapshot needs comes back with: fleetctl store gc" : ""
             terminal.print(isRehearsal ? "\(count) would be deleted" : "\(count) deleted\(gc)")
         }
         if !failures.isEmpty {

@@ -28,7 +28,8 @@ let snapshotKeepingCommands = [
             return .declined
         }
         let gone: SnapshotEntry = try await control.call(ControlMethod.deleteSnapshot, NameRequest(name: record.id))
-        terminal.print("\(gone.record.id) deleted; its space comes back with: fleetctl store gc")
+        terminal.print(
+            "\(gone.record.id) deleted; what no other snapshot needs of its space comes back with: fleetctl store gc")
         return .success
     },
 ]

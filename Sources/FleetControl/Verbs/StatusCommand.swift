@@ -30,8 +30,8 @@ let statusCommand = Command(
     terminal.print("agents   \(connected) of \(agents.count) connected")
     terminal.print("jobs     \(status.openJobs.count) under way")
     for job in status.openJobs {
-        for line in RestoreReport.waits(job).prefix(1) {
-            terminal.print("         \(job.kind) \(job.id) of \(job.cluster) waits for \(Terminal.clean(line))")
+        if let waits = RestoreReport.waits(job) {
+            terminal.print("         \(job.kind) \(job.id) of \(job.cluster) waits for \(Terminal.clean(waits))")
         }
     }
     terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
@@ -71,7 +71,8 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if let members = cluster.members, agents > 0, agents < members {
             all.append(
                 "\(cluster.name) had \(members) members at its latest backup, and agents are on \(agents): all members are "
-                    + "restored together; enrol the others with 'fleetctl agent token \(cluster.name)'")
+                    + "restored together; enrol the others with 'fleetctl agent token \(cluster.name)', or take one that is gone for "
+                    + "good out of etcd (etcdctl member remove) and back up again")
         }
         if let half = cluster.halfRestored, half != cluster.lastJob {
             all.append(
@@ -85,11 +86,8 @@ private func concerns(_ status: FleetStatus) -> [String] {
                     + "\(cluster.lastJob ?? "")'")
         }
     }
-    for job in status.openJobs where job.deadline == nil {
-        guard let nodes = job.waitsFor?.joined(separator: ", "), !nodes.isEmpty else { continue }
-        all.append(
-            "the \(job.kind) of \(job.cluster) is decided and waits for \(nodes); boot what is off, or see 'fleetctl job "
-                + "show \(job.id)'")
+    for job in status.openJobs {
+        all += RestoreReport.missed(job, status.agents).map { "\(job.kind) \(job.id) of \(job.cluster): \($0)" }
     }
     // Who was turned out is not missed.
     for agent in status.agents where agent.certificate?.revoked == nil {
@@ -100,11 +98,19 @@ private func concerns(_ status: FleetStatus) -> [String] {
                     + "fleet-agent")
         }
         // A verifier is there to drill.
-        if let error = agent.discoveryError, !agent.isVerifier {
+        if let error = agent.discoveryError, !agent.isVerifier, error.code != "busy" {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
         }
+        if let etcd = agent.instance, agent.connected, etcd.pid == nil {
+            all.append("etcd on \(agent.node) (\(agent.cluster)) does not run; see \(etcd.place)")
+        }
+        if let problem = agent.instance?.restoreProblem {
+            all.append(
+                "\(agent.cluster) can't be restored as \(agent.node) is laid out: \(problem.message)"
+                    + (problem.hint.map { "; \($0)" } ?? ""))
+        }
     }
-    for agent in status.agents {
+    for agent in status.agents where agent.certificate?.revoked == nil {
         guard let end = agent.certificate?.notAfter, end < status.time.adding(.seconds(60 * 86_400)) else { continue }
         all.append(
             "the certificate of the agent on \(agent.node) (\(agent.cluster)) ends \(end.short); enroll it again with "
@@ -115,4 +121,9 @@ private func concerns(_ status: FleetStatus) -> [String] {
         all.append("less than \(Human.bytes(max(status.storeUsed / 10, 1 << 30))) are free in the store")
     }
     return all
+}
+
+extension EtcdInstance {
+    /// Where its log is.
+    var place: String { unit.map { "journalctl -u \($0)" } ?? "the kubelet's log and that of its container" }
 }
