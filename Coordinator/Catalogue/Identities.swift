@@ -18,8 +18,9 @@ extension SnapshotRecord {
         return FleetError(
             .otherCluster, "its etcd cluster is \(facts.clusterID), and \(cluster) is \(expected)",
             hint:
-                "see whether \(node) was enrolled with another cluster's token; if this etcd was restored or made anew "
-                + "by hand, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)")
+                "see whether \(node) was enrolled with another cluster's token; if this etcd was made anew or restored by "
+                + "hand, or the coordinator's catalogue was rebuilt since, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)"
+        )
     }
 
     /// An operator's word makes no snapshot a cluster's own: its etcd must be one that backups told of.

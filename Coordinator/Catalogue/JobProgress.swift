@@ -201,9 +201,10 @@ extension Catalogue {
             """
             SELECT CASE WHEN j.cleans IS NULL THEN j.kind ELSE 'cleanup' END AS kind, j.state, j.created, j.last_heard,
                 j.agents_word, a.number, a.counter, a.issued, a.expires,
-                EXISTS (SELECT 1 FROM snapshots s WHERE s.id = j.snapshot AND s.job = j.id
-                    AND s.condition IN ('verified', 'foreign')) AS stored
-            FROM jobs j JOIN job_attempts a ON a.job = j.id WHERE j.id = ? ORDER BY a.number DESC LIMIT 1
+                s.id IS NOT NULL AS stored, CASE s.condition WHEN 'foreign' THEN s.problem END AS stored_problem
+            FROM jobs j JOIN job_attempts a ON a.job = j.id
+            LEFT JOIN snapshots s ON s.id = j.snapshot AND s.job = j.id AND s.condition IN ('verified', 'foreign')
+            WHERE j.id = ? ORDER BY a.number DESC LIMIT 1
             """, id
         ) { row throws(FleetError) in
             let kind: String = try row["kind"]
@@ -216,6 +217,7 @@ extension Catalogue {
             machine.attempt = try row["number"]
             machine.lastHeard = try row["last_heard"]
             machine.isSnapshotStored = try row["stored"]
+            machine.storedProblem = try row.json(FleetError.self, "stored_problem")
             machine.isAgentsWord = try row["agents_word"]
             return machine
         }

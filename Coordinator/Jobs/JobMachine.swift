@@ -76,6 +76,8 @@ struct JobMachine: Sendable, Equatable {
     var lastHeard: Timestamp?
     /// A backup's snapshot is in the store and in the catalogue.
     var isSnapshotStored = false
+    /// Why what is stored is no backup of its cluster all the same; nil where it is one.
+    var storedProblem: FleetError?
     /// What the coordinator itself has against a success that the agent reports.
     var objection: FleetError?
     /// `state` is what the agent itself reported.
@@ -135,7 +137,9 @@ struct JobMachine: Sendable, Equatable {
         }
         let error = outcome.error ?? FleetError(.internalError, outcome.summary)
         // A backup is what lies in the store, not what the agent believes: it may have died before the receipt came.
-        if kind == .backup, isSnapshotStored { return close(.succeeded, nil, isAgentsWord: true) }
+        if kind == .backup, isSnapshotStored {
+            return close(storedProblem == nil ? .succeeded : .failed, storedProblem, isAgentsWord: true)
+        }
         switch outcome.result {
         case .succeeded:
             if kind == .backup { return close(.failed, Self.notStored, isAgentsWord: true) }
@@ -195,7 +199,7 @@ struct JobMachine: Sendable, Equatable {
     /// The agent's last word is missing, the backup is not.
     private mutating func storedAnyway() -> [Command]? {
         guard kind == .backup, isSnapshotStored else { return nil }
-        return close(.succeeded, nil)
+        return close(storedProblem == nil ? .succeeded : .failed, storedProblem)
     }
 
     private mutating func expire() -> [Command] {

@@ -9,7 +9,7 @@ let rebuildCommand = Command(
     discussion: """
         For a coordinator whose catalogue is lost while its keys and its store are there. Clusters and snapshots come back
         from the records in the store. What was in the catalogue alone does not: agents, operators, the audit log, jobs,
-        retention policies, pins, the results of drills and what is known of restores. Enroll and set them again, and drill
+        retention policies, pins that people made, the results of drills and what is known of restores. Enroll and set them again, and drill
         again. It runs as the data directory's owner. The coordinator must not be running, and there must be no catalogue.
         """,
     options: [CoordinatorProgram.dataOption],

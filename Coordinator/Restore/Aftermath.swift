@@ -40,10 +40,9 @@ enum Aftermath {
         if let undo = later.first(where: { $0.undoes == job && $0.state == .succeeded }) {
             return RestoreAftermath(state: .undone, by: undo.job, at: undo.finished, nodes: nodes)
         }
-        if nodes.contains(where: { $0.cleanedUp != nil }) {
-            return RestoreAftermath(state: .cleanedUp, at: nodes.compactMap(\.cleanedUp).max(), nodes: nodes)
-        }
-        if switches[place].undoes != nil { return RestoreAftermath(state: .final, nodes: nodes) }
+        let cleanedUp = nodes.compactMap(\.cleanedUp).max()
+        if switches[place].undoes != nil { return RestoreAftermath(state: .final, at: cleanedUp, nodes: nodes) }
+        if let cleanedUp { return RestoreAftermath(state: .cleanedUp, at: cleanedUp, nodes: nodes) }
         let undone = Set(later.filter { $0.state == .succeeded }.compactMap(\.undoes))
         let standing = later.last { one in
             let isAnUndoThatIsOver = one.undoes != nil && one.state == .succeeded
@@ -58,6 +57,7 @@ enum Aftermath {
     /// - Throws: `not-undoable` with the reason.
     static func checkUndo(_ job: JobRecord) throws(FleetError) {
         try checkWhole(job, "undone", .notUndoable)
+        guard !job.dryRun else { throw notCommitted(job, .notUndoable) }
         guard job.undoes == nil else {
             throw FleetError(
                 .notUndoable, "\(job.id) is an undo itself",
@@ -106,10 +106,10 @@ enum Aftermath {
 
     private static func notCommitted(_ job: JobRecord, _ code: FleetError.Code) -> FleetError {
         let what = job.dryRun ? "a dry run" : job.state.isOpen ? "under way" : "a \(job.kind), which \(job.state.ended)"
-        let act = code == .notUndoable ? "undone" : "cleaned up"
+        let (kinds, act) = code == .notUndoable ? ("a restore", "undone") : ("a restore or an undo", "cleaned up")
         let isOpen = job.state == .stuck && !job.dryRun
         return FleetError(
-            code, "\(job.id) is \(what): only a restore that succeeded on all members can be \(act)",
+            code, "\(job.id) is \(what): only \(kinds) that succeeded on all members can be \(act)",
             hint: isOpen
                 ? "bring the member that is stuck to its end, or restore again: fleetctl job show \(job.id)"
                 : "list them with: fleetctl job list \(job.cluster)")

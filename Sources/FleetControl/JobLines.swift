@@ -37,12 +37,12 @@ struct JobLines {
         case .stepDone: return "\(time)  \(step) done\(detail)"
         case .stepFailed: return "\(time)  \(step) FAILED: \(event.error?.message ?? event.detail ?? "no reason given")"
         case .note, .decided: return event.detail.map { "\(time)  \($0)" }
-        case .reached: return "\(time)  has ended \(event.phase?.rawValue ?? "a phase"), \(others(event))"
+        case .reached: return "\(time)  has ended \(event.phase?.rawValue ?? "a phase")\(others(event))"
         case .held: return "\(time)  can't go on: \(event.error?.message ?? "no reason given")"
         case .outcome:
             guard !nodes.isEmpty, let outcome = event.outcome else { return nil }
             let left = isLive ? nodes.values.filter { !ended.contains($0) }.sorted() : []
-            let waits = left.isEmpty ? "" : "; waits for \(left.joined(separator: ", ")) to end its part"
+            let waits = left.isEmpty ? "" : "; not at the end yet: \(left.joined(separator: ", "))"
             return "\(time)  \(outcome.result.rawValue): \(outcome.summary)\(waits)"
         case .progress: return nil
         }
@@ -50,9 +50,9 @@ struct JobLines {
 
     /// Who has not come as far yet.
     private mutating func others(_ event: JobEvent) -> String {
-        guard isLive, let phase = event.phase, let node = nodes[event.job] else { return "waits for the others" }
+        guard isLive, let phase = event.phase, let node = nodes[event.job] else { return "" }
         reached[node] = max(reached[node] ?? phase, phase)
         let missing = nodes.values.filter { (reached[$0].map { $0 < phase } ?? true) && !out.contains($0) }.sorted()
-        return missing.isEmpty ? "the last of all" : "waits for \(missing.joined(separator: ", "))"
+        return missing.isEmpty ? ", the last of all" : ", waits for \(missing.joined(separator: ", "))"
     }
 }

@@ -120,7 +120,7 @@ import Testing
             ])
         // By clocks of several nodes nobody knows that.
         var past = JobLines(whole, isLive: false)
-        #expect(past.line(told[0]) == "00:00:00Z  a  has ended stop, waits for the others")
+        #expect(past.line(told[0]) == "00:00:00Z  a  has ended stop")
         // One that has come to its end says who has not.
         var ending = JobLines(whole, isLive: true)
         func ended(_ node: String) -> JobEvent {
@@ -130,8 +130,8 @@ import Testing
         }
         #expect(
             ["a", "d", "b"].map { ending.line(ended($0)) } == [
-                "00:00:00Z  a  succeeded: done; waits for b, d to end its part",
-                "00:00:00Z  d  succeeded: done; waits for b to end its part", "00:00:00Z  b  succeeded: done",
+                "00:00:00Z  a  succeeded: done; not at the end yet: b, d",
+                "00:00:00Z  d  succeeded: done; not at the end yet: b", "00:00:00Z  b  succeeded: done",
             ])
         // Who has failed is waited for by nobody.
         var live = JobLines(whole, isLive: true)

@@ -9,6 +9,11 @@ enum Lab {
     static let programs = variable("FLEET_PROGRAMS")
     static var isAvailable: Bool { command != nil && programs != nil }
 
+    /// What of a test's cases is run: the first few, since nodes take their time; all of them with FLEET_LAB_ALL set.
+    static func cases<Case>(_ count: Int, of all: [Case]) -> [Case] {
+        variable("FLEET_LAB_ALL") == nil ? Array(all.prefix(count)) : all
+    }
+
     private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
     /// `ops/lab` with these words. Root's own PATH is passed on, since the lab uses the machine's tools.

@@ -111,6 +111,8 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
             // The first is told: of a cluster that is ill as a whole, the others say the same.
             if result.error == nil { (result.snapshot, result.error) = (stored, error) }
             tried.append(ended.node)
+            // Where two members are of one cluster that is not known, the others will be too, and each try is kept.
+            if error.code == "other-cluster", tried.count > 1 { break }
             guard ended.state == .failed || stored != nil, let next = await another(cluster, tried, control) else {
                 break
             }

@@ -81,7 +81,7 @@ func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {
             [
                 cluster.name, "\(cluster.agents)", "\(cluster.snapshots)", cluster.latestSnapshot ?? "",
                 cluster.latestSavedAt?.ago() ?? "never", cluster.lastJobKind ?? "",
-                cluster.lastJobState?.rawValue ?? "", DrillWords.short(cluster.lastDrill),
+                cluster.lastJobState?.rawValue ?? "", DrillWords.short(cluster),
             ], paint: paint)
     }
     return table
@@ -97,8 +97,7 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
     )
     for identity in cluster.identities {
         terminal.print(
-            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))"
-                + (identity == cluster.identities.last && cluster.identities.count > 1 ? ", the present one" : ""))
+            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))")
     }
     for job in detail.openJobs ?? [] {
         terminal.print("under way        \(job.kind) \(job.id), by \(job.requestedBy) since \(job.created.short)")

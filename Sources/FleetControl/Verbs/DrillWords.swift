@@ -13,6 +13,12 @@ enum DrillWords {
         }
     }
 
+    /// Of a cluster's newest drill, which may have been one of an older snapshot than the latest.
+    static func short(_ cluster: ClusterRecord) -> String {
+        guard let drill = cluster.lastDrill else { return "never" }
+        return short(drill) + (drill.snapshot == cluster.latestSnapshot ? "" : " (of \(drill.snapshot))")
+    }
+
     static func paint(_ drill: DrillRecord?, _ terminal: Terminal) -> @Sendable (String) -> String {
         switch drill?.verdict {
         case .proven: { terminal.green($0) }

@@ -62,8 +62,9 @@ private func concerns(_ status: FleetStatus) -> [String] {
         }
         if let foreign = cluster.newerForeign {
             all.append(
-                "the newest backup of \(cluster.name) is of an etcd cluster that it never was, and is no 'latest'; "
-                    + "see 'fleetctl snapshot show \(foreign)'")
+                "the newest backup of \(cluster.name) is of an etcd cluster that is not known to be this one, and is no "
+                    + "'latest'; see 'fleetctl snapshot show \(foreign)'; if it is this one all the same (restored by hand, or "
+                    + "the catalogue was rebuilt), 'fleetctl cluster accept', then back it up")
         }
         let agents = status.agents.count {
             $0.cluster == cluster.name && $0.certificate?.revoked == nil && !$0.isVerifier
@@ -102,7 +103,9 @@ private func concerns(_ status: FleetStatus) -> [String] {
             all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
         }
         if let etcd = agent.instance, agent.connected, etcd.pid == nil {
-            all.append("etcd on \(agent.node) (\(agent.cluster)) does not run; see \(etcd.place)")
+            all.append(
+                "etcd on \(agent.node) (\(agent.cluster)) did not run when its agent looked last, half a minute ago at most; "
+                    + "see \(etcd.place)")
         }
         if let problem = agent.instance?.restoreProblem {
             all.append(
