@@ -11,8 +11,10 @@ enum Lab {
 
     /// What of a test's cases is run: the first few, since nodes take their time; all of them with FLEET_LAB_ALL set.
     static func cases<Case>(_ count: Int, of all: [Case]) -> [Case] {
-        variable("FLEET_LAB_ALL") == nil ? Array(all.prefix(count)) : all
+        runsAll ? all : Array(all.prefix(count))
     }
+
+    static var runsAll: Bool { variable("FLEET_LAB_ALL") != nil }
 
     private static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
