@@ -29,7 +29,7 @@ struct OrphanedRestore {
         case _ where machine.isCommitted: "committed: the others must be too"
         case .wait(.verify, nil): "the restored etcd runs and was verified; waits for the others"
         case .wait(let phase, nil): "has ended \(phase.rawValue); waits for the others"
-        case .wait(_, let problem?): "has failed and waits to be taken back: \(problem.message)"
+        case .wait(_, let problem?): "has failed, and waits for what is decided: \(problem.message)"
         case .end(.stuck, let error): "stuck: \(error?.message ?? "")"
         case .undo, .write(.undoStarted), .write(.concluded): "is being taken back"
         case .write, .perform: "is at work in \(machine.released.rawValue)"
@@ -55,7 +55,8 @@ struct OrphanedRestore {
             .proceed(.commit) where machine.isCommitted:
             break
         case .proceed(.commit):
-            guard machine.next() == .wait(reached: .verify, nil) else {
+            // Also one that failed when a reboot had it do that again: where others are committed, it tries until it does too.
+            guard case .wait(.verify, _) = machine.next() else {
                 throw FleetError(
                     .notDecidable, "restore \(name) can't be committed here: it \(standing)",
                     hint: "if no member is committed, run 'fleet-agent decide recall' on all of them")

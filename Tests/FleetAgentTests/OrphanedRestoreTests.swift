@@ -76,6 +76,19 @@ import Testing
         _ = (_tree, _over)
     }
 
+    /// The others heard the commit and their clients write; this one lost its power, and failed when it did the switch again.
+    @Test func whatFailedBehindItsVerificationCanStillBeCommitted() throws {
+        let boot = BootIdentity(bootID: "another", firstProcessStart: 1)
+        let (_tree, paths) = try node(
+            upTo(.verify, try steps) + [
+                .resumed(boot: boot, expired: false), .started(.verify), .failed(.verify, FleetError(.unhealthy, "x")),
+            ])
+        #expect(try OrphanedRestore.find(paths).standing.hasPrefix("has failed, and waits for what is decided"))
+        try OrphanedRestore.find(paths).decide(.proceed(.commit))
+        #expect(try OrphanedRestore.find(paths).machine.isCommitted)
+        _ = _tree
+    }
+
     /// It goes on by itself, and so does what has ended.
     @Test func nothingElseNeedsAPerson() throws {
         let (_alone, alone) = try node([], isMember: false)

@@ -99,12 +99,22 @@ private func concerns(_ status: FleetStatus) -> [String] {
                     + "fleet-agent")
         }
         // A verifier is there to drill.
-        if let error = agent.discoveryError, !agent.isVerifier, error.code != "busy" {
-            all.append("the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
+        if let error = agent.discoveryError, !agent.isVerifier {
+            // Where this coordinator knows of it, the job says more.
+            let isKnown = status.openJobs.contains { job in
+                job.cluster == agent.cluster
+                    && (job.node == agent.node || job.members?.contains { $0.node == agent.node } == true)
+            }
+            if error.code == "busy", isKnown { continue }
+            all.append(
+                error.code == "busy"
+                    ? "the agent on \(agent.node) (\(agent.cluster)) is in the middle of a restore that is not open here; see "
+                        + "its log, and RECOVERY.md, 'A restore was under way'"
+                    : "the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
         }
         if let etcd = agent.instance, agent.connected, etcd.pid == nil {
             all.append(
-                "etcd on \(agent.node) (\(agent.cluster)) did not run when its agent looked last, half a minute ago at most; "
+                "etcd on \(agent.node) (\(agent.cluster)) did not run when its agent looked last; "
                     + "see \(etcd.place)")
         }
         if let problem = agent.instance?.restoreProblem {
