@@ -59,8 +59,14 @@ extension Catalogue {
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name
                     AND s.condition IN ('damaged', 'missing')) AS unusable,
                 l.id AS latest, l.saved AS latest_saved, json_extract(l.record, '$.facts.members') AS members,
-                (SELECT s.id FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'foreign'
-                    AND json_extract(s.record, '$.imported') IS NULL AND s.saved > coalesce(l.saved, 0)
+                (SELECT s.id FROM snapshots s
+                    JOIN certificates k ON k.cluster = s.cluster AND k.node = json_extract(s.record, '$.node')
+                        AND k.revoked IS NULL
+                    WHERE s.cluster = c.name AND s.condition = 'foreign' AND json_extract(s.record, '$.imported') IS NULL
+                        AND s.saved > coalesce(
+                            (SELECT max(first_seen) FROM etcd_identities i WHERE i.cluster = c.name), 0)
+                        AND NOT EXISTS (SELECT 1 FROM snapshots b WHERE b.cluster = s.cluster AND b.saved > s.saved
+                            AND b.condition = 'verified' AND json_extract(b.record, '$.node') = k.node)
                     ORDER BY s.saved DESC LIMIT 1) AS newer_foreign,
                 (SELECT CASE WHEN r.state IN ('stuck', 'lost') THEN r.id END FROM whole_jobs r
                     WHERE r.cluster = c.name AND r.kind IN ('restore', 'undo', 'replace')

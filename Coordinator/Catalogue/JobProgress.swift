@@ -64,18 +64,17 @@ extension Catalogue {
     ) throws(FleetError) -> [JobEffect] {
         try register(cluster: node.cluster, node: node.node, request)
         guard hasJustConnected else { return [] }
-        var effects: [JobEffect] = []
-        for job in try openJobs(where: "cluster = ? AND node = ?", node.cluster, node.node) {
-            effects.append(
-                try advance(
-                    job.id,
-                    .registered(isActive: request.activeJobs.contains(job.id), lastCounter: request.lastCounter)))
+        var effects = looking(try openJobIDs(where: "cluster = ? AND node = ?", node.cluster, node.node)) {
+            id throws(FleetError) in
+            try advance(
+                id, .registered(isActive: request.activeJobs.contains(id), lastCounter: request.lastCounter))
         }
         // Also of jobs that are closed here: one that was given up for lost may have waited for this all the time.
-        for id in request.activeJobs {
-            if let part = try part(id), part.node == node.node { effects.append(JobEffect(decide: [id])) }
+        effects += looking(request.activeJobs) { id throws(FleetError) in
+            guard let part = try part(id), part.node == node.node else { return JobEffect() }
+            return JobEffect(decide: [id])
         }
-        return effects
+        return effects.filter { $0 != JobEffect() }
     }
 
     /// Of what an agent says that it is at, the jobs that are not known here: the catalogue is another than they were made
@@ -116,14 +115,16 @@ extension Catalogue {
         return looking(revoked) { id throws(FleetError) in try advance(id, .revoked) }
     }
 
-    private func openJobIDs(where condition: String) throws(FleetError) -> [String] {
-        try db.all("SELECT id FROM jobs WHERE \(condition) AND finished IS NULL ORDER BY created, id") {
-            row throws(FleetError) in try row["id"]
-        }
+    private func openJobIDs(
+        where condition: String, _ values: (any SQLiteBindable)?...
+    ) throws(FleetError) -> [String] {
+        try db.all(
+            "SELECT id FROM jobs WHERE \(condition) AND finished IS NULL ORDER BY created, id", values: values
+        ) { row throws(FleetError) in try row["id"] }
     }
 
     /// What is done with one is durable, and has to be carried out whatever is wrong with the next.
-    private func looking(
+    func looking(
         _ ids: [String], _ body: (String) throws(FleetError) -> JobEffect
     ) -> [JobEffect] {
         var effects: [JobEffect] = []

@@ -86,19 +86,17 @@ extension Catalogue {
 
     /// Restores of which a phase has taken too long. Called every second.
     func overdueRestores() throws(FleetError) -> [JobEffect] {
-        var effects: [JobEffect] = []
-        for id in try openRestores() {
+        let effects = looking(try openRestores()) { id throws(FleetError) in
             let transaction = try transaction(id)
             guard case .wait(let phase?) = transaction.next(), let deadline = try deadline(id, phase), now >= deadline
-            else { continue }
-            effects.append(
-                try db.transaction { () throws(FleetError) in
-                    var effect = JobEffect()
-                    try advance(restore: id, [.overdue(phase)], &effect)
-                    return effect
-                })
+            else { return JobEffect() }
+            return try db.transaction { () throws(FleetError) in
+                var effect = JobEffect()
+                try advance(restore: id, [.overdue(phase)], &effect)
+                return effect
+            }
         }
-        return effects
+        return effects.filter { $0 != JobEffect() }
     }
 
     /// When a phase is over that not all members have ended by then; nil for the last, which is waited for.

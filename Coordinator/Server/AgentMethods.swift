@@ -19,9 +19,10 @@ extension CoordinatorServer {
     private func register(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
         let request = try JSON.decode(RegisterRequest.self, from: stream.request)
         let connection = stream.connection
-        let isKnown = await sessions.connection(node) === connection
-        let effects = try await catalogue.registered(node, request, hasJustConnected: !isKnown)
-        let isNew = await sessions.add(node, connection)
+        let isNew = try await sessions.meet(node, connection)
+        if isNew { watchEnd(of: connection, node) }
+        let effects = try await catalogue.registered(node, request, hasJustConnected: isNew)
+        await sessions.registered(node, connection)
         try await stream.finish(Acknowledgement())
         await carryOut(effects)
         guard isNew else { return }
@@ -31,6 +32,10 @@ extension CoordinatorServer {
                     + "for a decision then: see RECOVERY.md, 'A restore was under way'")
         }
         log.info("agent \(node) is connected", ["software": await connection.peerSoftware])
+    }
+
+    /// Begun before anything can fail: whoever is gone counts as connected no longer.
+    private func watchEnd(of connection: Connection, _ node: NodeName) {
         Task {
             let reason = await connection.closed()
             guard await self.sessions.remove(node, connection) else { return }

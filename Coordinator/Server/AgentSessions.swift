@@ -3,29 +3,51 @@ import FleetSystem
 
 /// Which agents are connected now. Memory only: after a restart they all connect again.
 actor AgentSessions {
-    private var connections: [NodeName: Connection] = [:]
+    private struct Session {
+        var connection: Connection
+        /// What it said first is recorded: from then on it is spoken to.
+        var isRegistered = false
+    }
+    private var sessions: [NodeName: Session] = [:]
 
-    /// The agent's newest connection replaces an older one, which is most likely dead without having noticed.
+    /// The agent's newest connection replaces an older one, which is most likely dead without having noticed. That is closed
+    /// before anything of the new one is recorded: what it still has on its way is of before.
     ///
-    /// - Returns: false when it was the node's connection already.
-    func add(_ node: NodeName, _ connection: Connection) async -> Bool {
-        let former = connections.updateValue(connection, forKey: node)
-        if former === connection { return false }
-        if let former {
-            await former.close(FleetError("replaced", "this agent has connected anew", retryable: true))
+    /// - Returns: whether the agent has yet to register on it.
+    /// - Throws: `connection-lost` where it is closed: there is another by now.
+    func meet(_ node: NodeName, _ connection: Connection) async throws(FleetError) -> Bool {
+        if await connection.isClosed {
+            throw FleetError(.connectionLost, "the connection of \(node) is closed", retryable: true)
         }
+        if let session = sessions[node], session.connection === connection { return !session.isRegistered }
+        let former = sessions.updateValue(Session(connection: connection), forKey: node)
+        await former?.connection.close(FleetError("replaced", "this agent has connected anew", retryable: true))
         return true
+    }
+
+    /// What the agent said first on it is recorded. Nothing happens where it was replaced meanwhile.
+    func registered(_ node: NodeName, _ connection: Connection) {
+        if sessions[node]?.connection === connection { sessions[node]?.isRegistered = true }
     }
 
     /// True when it was still the node's connection.
     func remove(_ node: NodeName, _ connection: Connection) -> Bool {
-        guard connections[node] === connection else { return false }
-        connections[node] = nil
+        guard sessions[node]?.connection === connection else { return false }
+        sessions[node] = nil
         return true
     }
 
-    func connection(_ node: NodeName) -> Connection? { connections[node] }
-    var connected: Set<NodeName> { Set(connections.keys) }
+    /// Ends the node's connection, be it registered or about to be.
+    func close(_ node: NodeName, _ error: FleetError) async { await sessions[node]?.connection.close(error) }
+
+    func closeAll(_ error: FleetError) async {
+        for session in sessions.values { await session.connection.close(error) }
+    }
+
+    func connection(_ node: NodeName) -> Connection? {
+        sessions[node].flatMap { $0.isRegistered ? $0.connection : nil }
+    }
+    var connected: Set<NodeName> { Set(sessions.filter(\.value.isRegistered).keys) }
 }
 
 extension NodeName {

@@ -59,10 +59,7 @@ final class CoordinatorServer: Sendable {
     func stop(_ running: Running) async {
         for task in running.ticking { task.cancel() }
         for listener in running.listeners { await listener.stop() }
-        for node in await sessions.connected {
-            await sessions.connection(node)?.close(
-                FleetError("stopping", "the coordinator is stopping", retryable: true))
-        }
+        await sessions.closeAll(FleetError("stopping", "the coordinator is stopping", retryable: true))
     }
 
     @Reactor private func listen(_ address: Address, _ tls: TLSContext?) throws(FleetError) -> Listener {

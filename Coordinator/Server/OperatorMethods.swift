@@ -110,7 +110,8 @@ extension CoordinatorServer {
     private func revoke(_ grant: Grant, _ actor: String) async throws(FleetError) -> RevokeReply {
         let count = try await catalogue.revoke(grant, by: actor)
         if case .agent(let cluster, let node) = grant {
-            await sessions.connection(NodeName(cluster: cluster, node: node))?.close(
+            await sessions.close(
+                NodeName(cluster: cluster, node: node),
                 FleetError(.certificateRevoked, "the certificate of \(cluster)/\(node) was revoked"))
         }
         do throws(FleetError) { await carryOut(try await catalogue.endRevoked()) } catch {

@@ -35,7 +35,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var latestSavedAt: Timestamp?
     /// Members of the etcd cluster when `latestSnapshot` was saved.
     public var members: Int?
-    /// A backup that is newer than `latestSnapshot`, of an etcd cluster that this one never was.
+    /// The newest backup that a member made, where that is of an etcd cluster that this one never was, and is younger than the
+    /// ids that are known.
     public var newerForeign: String?
     /// The last restore or undo, where it stands half-way on a member; later backups don't change that.
     public var halfRestored: String?

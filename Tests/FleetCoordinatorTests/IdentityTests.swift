@@ -97,6 +97,24 @@ struct IdentityTests {
         #expect(try await backUp(etcdID: "beef").condition == .verified)
     }
 
+    /// The other members' backups are well, and a restore made all of them anew.
+    @Test func aMemberOfAnotherEtcdIsToldOfUntilItsOwnNextBackup() async throws {
+        _ = try await backUp()
+        let foreign = try await backUp(etcdID: "f00d")
+        try await Fixture.enrol(catalogue, cluster: "a", node: "n2")
+        var other = Fixture.record("s2")
+        other.node = "n2"
+        other.facts.savedAt = clock.now.adding(.seconds(30))
+        try await catalogue.add(other, by: "agent")
+        #expect(try await catalogue.cluster("a").newerForeign == foreign.record.id)
+        _ = try await backUp()
+        #expect(try await catalogue.cluster("a").newerForeign == nil)
+        let again = try await backUp(etcdID: "f00d")
+        #expect(try await catalogue.cluster("a").newerForeign == again.record.id)
+        _ = try await catalogue.revoke(.agent(cluster: "a", node: "n1"), by: "root")
+        #expect(try await catalogue.cluster("a").newerForeign == nil)
+    }
+
     /// The catalogue that knew of a restore is lost, or somebody restored by hand.
     @Test func somebodyWhoKnowsAcceptsAnId() async throws {
         _ = try await backUp()

@@ -310,6 +310,18 @@ struct MemberRestoreTests {
         #expect(open == [broken])
     }
 
+    /// Nor the deadlines of others, nor its own agent from the coordinator.
+    @Test func aBrokenRestoreKeepsNoAgentOut() async throws {
+        let fleet = try await Fleet()
+        let restore = try await fleet.start()
+        try await fleet.accepted(restore)
+        try await fleet.catalogue.script("UPDATE member_restores SET plan = '{'; UPDATE jobs SET operation = '{'")
+        fleet.clock.advance(.seconds(3600 * 2))
+        #expect(try await fleet.catalogue.overdueRestores().isEmpty)
+        let active = [restore.members![0].id]
+        #expect(try await fleet.register("n1", active: active, counter: 7) == [JobEffect(decide: active)])
+    }
+
     /// One word to a member that comes back may be refused there, because its disk is full, say.
     @Test func aMemberThatIsBackIsToldAgainUntilAnotherRestore() async throws {
         let fleet = try await Fleet()

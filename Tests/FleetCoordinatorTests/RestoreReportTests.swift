@@ -54,21 +54,6 @@ import Testing
         #expect(RestoreReport.unwell(job("a", ill)).count == 1)
     }
 
-    /// Stored, and yet nothing that a restore would choose.
-    @Test func aBackupIsWhatLatestWouldChoose() {
-        var ended = job("a", nil)
-        ended.state = .succeeded
-        let record = Fixture.record("s1")
-        let foreign = SnapshotEntry(
-            record: record, condition: .foreign, problem: FleetError(.malformed, "of another etcd"))
-        #expect(BackupResult.problem(ended, SnapshotEntry(record: record)) == nil)
-        #expect(BackupResult.problem(ended, foreign)?.message == "of another etcd")
-        #expect(BackupResult.problem(ended, nil) != nil)
-        ended.state = .failed
-        ended.error = FleetError(.noSpace, "full")
-        #expect(BackupResult.problem(ended, nil)?.code == .noSpace)
-    }
-
     @Test func whatAllSayIsShownOnce() {
         func outcome(_ notes: [String]?) -> JobOutcome { JobOutcome(result: .succeeded, summary: "done", notes: notes) }
         let all = "it begins at revision 7"

@@ -169,6 +169,31 @@ struct ServerTests {
         await server.stop()
     }
 
+    /// The old one has not noticed yet that it is dead, and what it still had on its way arrives behind the new one's word.
+    @Test func aConnectionThatWasReplacedSaysNothingMore() async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let (grant, node) = (Grant.agent(cluster: "a", node: "n1"), NodeName(cluster: "a", node: "n1"))
+        let sessions = AgentSessions()
+        let (old, new) = (try await server.dial(grant), try await server.dial(grant))
+        #expect(try await sessions.meet(node, old))
+        #expect(try await sessions.meet(node, old), "its word is not recorded yet")
+        #expect(await sessions.connected.isEmpty)
+        await sessions.registered(node, old)
+        #expect(try await !sessions.meet(node, old))
+        #expect(try await sessions.meet(node, new))
+        #expect(await old.isClosed)
+        #expect(await sessions.connection(node) == nil)
+        await sessions.registered(node, old)
+        #expect(await sessions.connected.isEmpty)
+        #expect(await code { _ = try await sessions.meet(node, old) } == .connectionLost)
+        await sessions.registered(node, new)
+        #expect(await sessions.connection(node) === new)
+        #expect(await !sessions.remove(node, old))
+        #expect(await sessions.remove(node, new))
+        await server.stop()
+    }
+
     @Test func aRevokedOperatorIsNotServedAnyMore() async throws {
         let server = try await TestServer()
         let alice = try await server.dial(.operator(name: "alice"))

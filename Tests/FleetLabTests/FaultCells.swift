@@ -67,14 +67,15 @@ struct FaultCell: Sendable, CustomStringConvertible {
 
     static let all: [FaultCell] = {
         var cells: [FaultCell] = []
-        /// - Parameter ground: nil for all in turn.
+        /// - Parameter ground: nil for one after the other.
         func add(
             _ fault: Fault, _ points: [String], _ roles: [Role], on ground: Ground? = nil,
             _ expected: (String) -> Expected
         ) {
-            for point in points {
-                for role in roles {
-                    let next = Ground.all[cells.count % Ground.all.count]
+            for (index, point) in points.enumerated() {
+                for (number, role) in roles.enumerated() {
+                    // Each role has its turn on each of them.
+                    let next = Ground.all[(index + number) % Ground.all.count]
                     cells.append(
                         FaultCell(
                             fault: fault, point: point, role: role, expected: expected(point), ground: ground ?? next))

@@ -60,7 +60,7 @@ let agentCommand = Command(
         Command(
             "revoke", "Take an agent's right to connect, at once",
             discussion:
-                "Its certificate counts for nothing from now on, and an open connection ends. A job that it was at is over; a restore of several members is taken back on the others, or finished where it was committed: then it asks first. To let the node in again, enroll it anew.",
+                "Its certificate counts for nothing from now on, and an open connection ends. A job that it was at is over; a restore of several members is taken back on the others, or finished where it was committed. While something is under way that stops and starts the node's etcd, it asks first. To let the node in again, enroll it anew.",
             arguments: [.init("CLUSTER", "the agent's cluster"), .init("NODE", "its node")],
             options: [.init("yes", short: "y", "do not ask")],
             examples: [.init("fleetctl agent revoke cluster-a cp-1", "for a node that is retired, or lost")],
@@ -69,13 +69,12 @@ let agentCommand = Command(
             let control = try await Coordinator.control(call)
             let (cluster, node) = (call.argument("CLUSTER")!, call.argument("NODE")!)
             let detail: ClusterDetail = try await control.ask(ControlMethod.showCluster, NameRequest(name: cluster))
-            let restore = (detail.openJobs ?? []).first { job in
-                job.members?.contains { $0.node == node && $0.state.isOpen } == true && !job.dryRun
-            }
-            if let restore, !call.has("yes") {
+            let agent = detail.agents.first { $0.node == node }
+            let moving = (detail.openJobs ?? []).first { job in agent.map(job.movesEtcd) ?? false }
+            if let moving, !call.has("yes") {
                 call.terminal.note(
-                    "\(restore.kind) \(restore.id) is under way with \(node): without it the others take it back, or finish "
-                        + "where that was decided; what is on \(node) stays as it is")
+                    "\(moving.kind) \(moving.id) is under way with \(node): \(RestoreReport.without(node, moving)), and "
+                        + "what is on \(node) stays as it is")
                 guard call.terminal.confirms("Revoke it all the same?") else {
                     call.terminal.note("nothing was done; answer y on a terminal, or give --yes")
                     return .declined

@@ -73,16 +73,6 @@ struct BackupResult: Codable, Sendable {
     var snapshot: SnapshotEntry?
     var error: FleetError?
     var seconds: Double
-
-    /// Why a job is no backup: it failed, or what it stored is nothing that a restore would choose by itself. nil where it is
-    /// one.
-    static func problem(_ ended: JobRecord, _ stored: SnapshotEntry?) -> FleetError? {
-        guard ended.state == .succeeded, let stored else {
-            return ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
-        }
-        if stored.condition == .verified { return nil }
-        return stored.problem ?? FleetError(.internalError, "the snapshot is \(stored.condition.rawValue)")
-    }
 }
 
 private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _ progress: BackupProgress) async
@@ -93,29 +83,29 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
     do throws(FleetError) {
         var job: JobRecord = try await control.call(ControlMethod.startBackup, BackupRequest(cluster: cluster))
         await progress.started(cluster)
-        var tried: [String] = []
+        var (tried, strange) = ([String](), 0)
         while true {
             result.job = job.id
             let ended = try await JobWatch.follow(job.id, control) { event in
                 if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
                 if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
             }
-            var stored: SnapshotEntry?
+            let name = NameRequest(name: ended.snapshot)
             if ended.state == .succeeded {
-                stored = try await control.ask(ControlMethod.showSnapshot, NameRequest(name: ended.snapshot))
-            }
-            guard let error = BackupResult.problem(ended, stored) else {
-                (result.snapshot, result.error) = (stored, nil)
+                (result.snapshot, result.error) = (try await control.ask(ControlMethod.showSnapshot, name), nil)
                 break
             }
+            let error = ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")
             // The first is told: of a cluster that is ill as a whole, the others say the same.
-            if result.error == nil { (result.snapshot, result.error) = (stored, error) }
-            tried.append(ended.node)
-            // Where two members are of one cluster that is not known, the others will be too, and each try is kept.
-            if error.code == "other-cluster", tried.count > 1 { break }
-            guard ended.state == .failed || stored != nil, let next = await another(cluster, tried, control) else {
-                break
+            if result.error == nil {
+                result.error = error
+                // What is no backup may have been kept all the same.
+                result.snapshot = try? await control.ask(ControlMethod.showSnapshot, name)
             }
+            tried.append(ended.node)
+            // Where two members are of a cluster that is not known, the others will be too, and each try is kept.
+            if error.code == "other-cluster" { strange += 1 }
+            guard strange < 2, ended.state == .failed, let next = await another(cluster, tried, control) else { break }
             call.terminal.note("\(cluster)  \(ended.node): \(Terminal.clean(error.message)); trying \(next.node)")
             job = next
         }

@@ -106,6 +106,7 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
             terminal.print("  missing        \(Terminal.clean(line))")
         }
     }
+    let open = detail.openJobs ?? []
     for agent in detail.agents {
         terminal.print("")
         terminal.print(
@@ -114,14 +115,22 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
         if agent.isVerifier {
             terminal.print("  verifier       drills etcd \(agent.drillVersions?.joined(separator: ", ") ?? "")")
         } else if agent.discoveryError?.code == "busy" {
-            terminal.print("  etcd           not looked at: a restore is under way on this node")
+            let isKnown = open.contains { $0.movesEtcd(of: agent) }
+            terminal.print(
+                "  etcd           not looked at: "
+                    + (isKnown
+                        ? "what is under way moves it"
+                        : "the agent is in the middle of a restore that is not open here; see its log"))
         } else if let error = agent.discoveryError {
             terminal.print("  no etcd found  \(Terminal.clean(error.message))")
             if let hint = error.hint { terminal.print("  hint           \(Terminal.clean(hint))") }
         }
         guard let etcd = agent.instance else { continue }
         terminal.print("  topology       \(etcd.topology.rawValue)")
-        let state = etcd.pid == nil && agent.connected ? ", does NOT run" : ""
+        let state =
+            if open.contains(where: { $0.movesEtcd(of: agent) }) {
+                "; what follows is as it was found before"
+            } else { agent.stopped(open) == nil ? "" : ", does NOT run" }
         terminal.print(
             "  member         \(Terminal.clean(etcd.name)), etcd \(etcd.version ?? "version unknown")\(state)")
         terminal.print("  data           \(Terminal.clean(etcd.dataDir))")

@@ -81,6 +81,7 @@ enum RestoreReport {
         case .stepStarted: return "\(last?.step ?? "") began"
         case .stepDone: return "\(last?.step ?? "") done"
         case .stepFailed: return "\(last?.step ?? "") failed"
+        case .accepted: return "it took the job"
         default: return "none yet"
         }
     }
@@ -128,6 +129,15 @@ enum RestoreReport {
         let end =
             if case .recall = job.decision { "to take its part back, as the others do" } else { "to finish its part" }
         return "\(nodes) \(end)"
+    }
+
+    /// What becomes of a job that is under way when the agent of this node is revoked.
+    static func without(_ node: String, _ job: JobRecord) -> String {
+        if job.kind == "replace" { return "it ends where it stands" }
+        guard let members = job.members, members.contains(where: { $0.node != node }) else {
+            return "its end will not be heard of"
+        }
+        return "without it the others take it back, or finish where that was decided"
     }
 
     /// What to do about those that a decided restore waits for and that are not there.

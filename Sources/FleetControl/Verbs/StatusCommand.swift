@@ -62,7 +62,7 @@ private func concerns(_ status: FleetStatus) -> [String] {
         }
         if let foreign = cluster.newerForeign {
             all.append(
-                "the newest backup of \(cluster.name) is of an etcd cluster that is not known to be this one, and is no "
+                "\(cluster.name): a member's newest backup is of an etcd cluster that is not known to be this one, and is no "
                     + "'latest'; see 'fleetctl snapshot show \(foreign)'; if it is this one all the same (restored by hand, or "
                     + "the catalogue was rebuilt), 'fleetctl cluster accept', then back it up")
         }
@@ -101,18 +101,14 @@ private func concerns(_ status: FleetStatus) -> [String] {
         // A verifier is there to drill.
         if let error = agent.discoveryError, !agent.isVerifier {
             // Where this coordinator knows of it, the job says more.
-            let isKnown = status.openJobs.contains { job in
-                job.cluster == agent.cluster
-                    && (job.node == agent.node || job.members?.contains { $0.node == agent.node } == true)
-            }
-            if error.code == "busy", isKnown { continue }
+            if error.code == "busy", status.openJobs.contains(where: { $0.movesEtcd(of: agent) }) { continue }
             all.append(
                 error.code == "busy"
                     ? "the agent on \(agent.node) (\(agent.cluster)) is in the middle of a restore that is not open here; see "
                         + "its log, and RECOVERY.md, 'A restore was under way'"
                     : "the agent on \(agent.node) (\(agent.cluster)) finds no etcd: \(error.message)")
         }
-        if let etcd = agent.instance, agent.connected, etcd.pid == nil {
+        if let etcd = agent.stopped(status.openJobs) {
             all.append(
                 "etcd on \(agent.node) (\(agent.cluster)) did not run when its agent looked last; "
                     + "see \(etcd.place)")
@@ -134,6 +130,22 @@ private func concerns(_ status: FleetStatus) -> [String] {
         all.append("less than \(Human.bytes(max(status.storeUsed / 10, 1 << 30))) are free in the store")
     }
     return all
+}
+
+extension JobRecord {
+    /// It stops and starts the etcd of this node, which is not looked at meanwhile.
+    func movesEtcd(of agent: AgentRecord) -> Bool {
+        cluster == agent.cluster && !dryRun && !["backup", "drill", "cleanup"].contains(kind)
+            && (node == agent.node || members?.contains { $0.node == agent.node } == true)
+    }
+}
+
+extension AgentRecord {
+    /// Its etcd, where that did not run when it was looked at last, and no job of these has stopped it.
+    func stopped(_ open: [JobRecord]) -> EtcdInstance? {
+        guard let instance, connected, instance.pid == nil else { return nil }
+        return open.contains { $0.movesEtcd(of: self) } ? nil : instance
+    }
 }
 
 extension EtcdInstance {
