@@ -41,7 +41,8 @@ extension OperatorRequest {
             return act
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
-        case ControlMethod.acceptCluster, ControlMethod.startBackup, ControlMethod.setRetention,
+        case ControlMethod.acceptCluster, ControlMethod.protectCluster, ControlMethod.startBackup,
+            ControlMethod.setRetention,
             ControlMethod.applyRetention:
             return Act(method, by: actor, cluster: target?.cluster)
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
@@ -51,8 +52,9 @@ extension OperatorRequest {
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.node)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,
-            ControlMethod.cleanUpRestore:
+            ControlMethod.cleanUpRestore, ControlMethod.approveRestore:
             return Act(method, by: actor, subject: target?.job)
+        case ControlMethod.previewApproval: return Act(method, by: actor, subject: target?.name)
         default: return nil
         }
     }

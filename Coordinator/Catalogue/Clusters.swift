@@ -52,7 +52,7 @@ extension Catalogue {
 
     private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {
         let sql = """
-            SELECT c.name, c.created,
+            SELECT c.name, c.created, c.protected,
                 (SELECT count(*) FROM agents a WHERE a.cluster = c.name AND EXISTS (SELECT 1 FROM certificates k
                     WHERE k.cluster = a.cluster AND k.node = a.node AND k.revoked IS NULL)) AS agents,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
@@ -60,14 +60,16 @@ extension Catalogue {
                     AND s.condition IN ('damaged', 'missing')) AS unusable,
                 l.id AS latest, l.saved AS latest_saved, json_extract(l.record, '$.facts.members') AS members,
                 (SELECT s.id FROM snapshots s
-                    JOIN certificates k ON k.cluster = s.cluster AND k.node = json_extract(s.record, '$.node')
-                        AND k.revoked IS NULL
+                    JOIN certificates k ON k.cluster = s.cluster AND k.node = s.node AND k.revoked IS NULL
+                        AND k.issued < s.stored
                     WHERE s.cluster = c.name AND s.condition = 'foreign' AND json_extract(s.record, '$.imported') IS NULL
-                        AND s.saved > coalesce(
-                            (SELECT max(first_seen) FROM etcd_identities i WHERE i.cluster = c.name), 0)
-                        AND NOT EXISTS (SELECT 1 FROM snapshots b WHERE b.cluster = s.cluster AND b.saved > s.saved
-                            AND b.condition = 'verified' AND json_extract(b.record, '$.node') = k.node)
-                    ORDER BY s.saved DESC LIMIT 1) AS newer_foreign,
+                        AND json_extract(s.record, '$.facts.clusterID') NOT IN
+                            (SELECT i.id FROM etcd_identities i WHERE i.cluster = c.name)
+                        AND s.stored > coalesce(
+                            (SELECT max(i.first_seen) FROM etcd_identities i WHERE i.cluster = c.name), 0)
+                        AND NOT EXISTS (SELECT 1 FROM jobs b WHERE b.cluster = s.cluster AND b.node = s.node
+                            AND b.kind = 'backup' AND b.state = 'succeeded' AND b.finished > s.stored)
+                    ORDER BY s.stored DESC LIMIT 1) AS newer_foreign,
                 (SELECT CASE WHEN r.state IN ('stuck', 'lost') THEN r.id END FROM whole_jobs r
                     WHERE r.cluster = c.name AND r.kind IN ('restore', 'undo', 'replace')
                     AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = r.id AND d.dry_run)
@@ -95,6 +97,7 @@ extension Catalogue {
                 newerForeign: try row["newer_foreign"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
                 lastJobState: try row.state("job_state"), lastDrill: try self.lastDrill(cluster: try row["name"]))
             record.halfRestored = try row["half"]
+            record.isProtected = try row["protected"]
             return record
         }
     }

@@ -17,6 +17,12 @@ struct RestoreOrder: Sendable {
     /// The node that saves first what is there; nil: none does.
     var safetyNode: String?
     var bumpsRevisions = false
+
+    func need(_ cluster: String) -> ApprovalNeed {
+        ApprovalNeed(
+            cluster: cluster, kind: "restore", snapshot: snapshot, withoutSafetySnapshot: safetyNode == nil,
+            withoutBump: !bumpsRevisions)
+    }
 }
 
 extension Catalogue {
@@ -32,7 +38,7 @@ extension Catalogue {
         return try createJob(
             .backup(.init(snapshot: snapshot)), snapshot: snapshot, dryRun: false, cluster: cluster, node: node,
             lifetime: lifetime, by: actor
-        ) { () throws(FleetError) in () }
+        ) { _, _ throws(FleetError) in () }
     }
 
     /// A job that restores a snapshot. What the guard refuses is audited as refused.
@@ -50,9 +56,10 @@ extension Catalogue {
         return try createJob(
             operation, snapshot: entry.record.id, dryRun: order.dryRun, cluster: cluster, node: node,
             lifetime: lifetime, by: actor
-        ) { () throws(FleetError) in
+        ) { id, event throws(FleetError) in
             try RestoreGuard.check(
                 entry, target: try self.cluster(cluster), agents: try agents(cluster: cluster), order.options)
+            if !order.dryRun { try useApproval(order.need(cluster), job: id, by: actor, &event) }
         }
     }
 
@@ -88,13 +95,13 @@ extension Catalogue {
 
     private func createJob(
         _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String, lifetime: Duration,
-        by actor: String, _ check: () throws(FleetError) -> Void
+        by actor: String, _ check: (_ id: String, _ event: inout Act) throws(FleetError) -> Void
     ) throws(FleetError) -> JobRecord {
         let id = try newIdentifier()
         var event = Act("job.create", by: actor, cluster: cluster, subject: id)
         event.detail = ["kind": operation.kind, "node": node, "snapshot": snapshot]
         if dryRun { event.detail["dryRun"] = "true" }
-        try act(event) { _ throws(FleetError) in
+        try act(event) { event throws(FleetError) in
             guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
             guard try !agents(cluster: cluster, node: node).isEmpty else {
                 throw FleetError(
@@ -102,7 +109,7 @@ extension Catalogue {
                     hint: "see: fleetctl agent list")
             }
             try checkIdle(cluster)
-            try check()
+            try check(id, &event)
             try insertJob(
                 id, operation, snapshot: snapshot, dryRun: dryRun, cluster: cluster, node: node, lifetime: lifetime,
                 by: actor)
@@ -112,9 +119,17 @@ extension Catalogue {
 
     /// The unique indexes would refuse the rows too; asking first is what makes the answer useful.
     func checkIdle(_ cluster: String) throws(FleetError) {
-        guard let open = try jobs(JobFilter(cluster: cluster, openOnly: true, limit: 1)).first else { return }
+        // Also by one of which no more can be read.
+        let open: (id: String, what: String)? = try db.first(
+            "SELECT id, kind, state FROM whole_jobs WHERE cluster = ? AND finished IS NULL ORDER BY created DESC",
+            cluster
+        ) { row throws(FleetError) in
+            let (id, kind, state): (String, String, String) = (try row["id"], try row["kind"], try row["state"])
+            return (id, "\(kind) \(id) (\(state))")
+        }
+        guard let open else { return }
         throw FleetError(
-            .clusterBusy, "\(cluster) is busy with the \(open.kind) \(open.id) (\(open.state.rawValue))",
+            .clusterBusy, "\(cluster) is busy with the \(open.what)",
             hint: "wait for it, or see: fleetctl job show \(open.id)", retryable: true)
     }
 

@@ -20,10 +20,11 @@ extension Catalogue {
         var event = Act("restore.create", by: actor, cluster: cluster, subject: id)
         event.detail = ["nodes": members.map(\.node).joined(separator: ","), "snapshot": entry.record.id]
         if order.dryRun { event.detail["dryRun"] = "true" }
-        try act(event) { _ throws(FleetError) in
+        try act(event) { event throws(FleetError) in
             try checkIdle(cluster)
             try RestoreGuard.check(
                 entry, target: try self.cluster(cluster), agents: try agents(cluster: cluster), order.options)
+            if !order.dryRun { try useApproval(order.need(cluster), job: id, by: actor, &event) }
             try db.run(
                 """
                 INSERT INTO member_restores (id, cluster, snapshot, dry_run, plan, state, requested_by, created)

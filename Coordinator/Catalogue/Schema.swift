@@ -10,6 +10,7 @@ enum Schema {
         Migration("drills", drills),
         Migration("undo", undo),
         Migration("replacements", replacements),
+        Migration("approvals", approvals),
     ]
 
     private static let inventory = """
@@ -360,6 +361,24 @@ enum Schema {
             UNION ALL
             SELECT id, cluster, CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup'
                 ELSE kind END, state, created, finished, 0 FROM jobs WHERE restore IS NULL AND replacement IS NULL;
+        """
+
+    // The statement is what was signed, the envelope and the certificate prove it.
+    private static let approvals = """
+        ALTER TABLE clusters ADD COLUMN protected INTEGER NOT NULL DEFAULT 0;
+        CREATE TABLE approvals (
+            id INTEGER PRIMARY KEY,
+            plan TEXT NOT NULL,
+            approver TEXT NOT NULL,
+            certificate TEXT NOT NULL,
+            given INTEGER NOT NULL,
+            expires INTEGER NOT NULL,
+            statement TEXT NOT NULL,
+            envelope TEXT NOT NULL,
+            used_by TEXT
+        ) STRICT;
+        CREATE INDEX approvals_plan ON approvals (plan);
+        CREATE INDEX approvals_unused ON approvals (expires) WHERE used_by IS NULL;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -75,8 +75,11 @@ extension Catalogue {
         var event = Act("restore.undo", by: actor, cluster: target.cluster, subject: id)
         event.detail = ["undoes": target.id, "nodes": target.node]
         if dryRun { event.detail["dryRun"] = "true" }
-        try act(event) { _ throws(FleetError) in
+        try act(event) { event throws(FleetError) in
             _ = try undoable(target.id)
+            let need = ApprovalNeed(
+                cluster: target.cluster, kind: "undo", snapshot: target.snapshot, undoes: target.id)
+            if !dryRun { try useApproval(need, job: id, by: actor, &event) }
             guard let members = target.members else {
                 let undo = Operation.Undo(restored: target.id, dryRun: dryRun, waitSeconds: waitSeconds)
                 return try insertJob(

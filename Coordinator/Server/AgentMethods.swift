@@ -23,8 +23,9 @@ extension CoordinatorServer {
         if isNew { watchEnd(of: connection, node) }
         let effects = try await catalogue.registered(node, request, hasJustConnected: isNew)
         await sessions.registered(node, connection)
-        try await stream.finish(Acknowledgement())
+        // All of it is durable: whoever waits for it is told, also where this connection has just gone.
         await carryOut(effects)
+        try await stream.finish(Acknowledgement())
         guard isNew else { return }
         for job in (try? await catalogue.unknown(request)) ?? [] {
             log.warning(
@@ -47,10 +48,10 @@ extension CoordinatorServer {
     private func receiveEvent(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
         let event = try JSON.decode(JobEvent.self, from: stream.request)
         let effect = try await catalogue.receive(event, from: node)
-        // Durable from here on.
-        try await stream.finish(Acknowledgement())
+        // Durable, and sent again by the agent it would have no effect: so that comes before the answer.
         await feed.publish(event)
         await carryOut([effect])
+        try await stream.finish(Acknowledgement())
     }
 
     private func receiveUpload(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {

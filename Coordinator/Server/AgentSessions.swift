@@ -14,12 +14,15 @@ actor AgentSessions {
     /// before anything of the new one is recorded: what it still has on its way is of before.
     ///
     /// - Returns: whether the agent has yet to register on it.
-    /// - Throws: `connection-lost` where it is closed: there is another by now.
+    /// - Throws: `connection-lost` where there is a newer one by now.
     func meet(_ node: NodeName, _ connection: Connection) async throws(FleetError) -> Bool {
-        if await connection.isClosed {
-            throw FleetError(.connectionLost, "the connection of \(node) is closed", retryable: true)
+        if let session = sessions[node] {
+            if session.connection === connection { return !session.isRegistered }
+            // By its own close this one can't be told, which may only be on its way.
+            guard session.connection.number < connection.number else {
+                throw FleetError(.connectionLost, "\(node) has connected anew since", retryable: true)
+            }
         }
-        if let session = sessions[node], session.connection === connection { return !session.isRegistered }
         let former = sessions.updateValue(Session(connection: connection), forKey: node)
         await former?.connection.close(FleetError("replaced", "this agent has connected anew", retryable: true))
         return true

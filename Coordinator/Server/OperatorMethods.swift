@@ -71,6 +71,7 @@ extension CoordinatorServer {
         default:
             if try await serveStore(stream, actor) { return }
             if try await serveUndo(stream, actor) { return }
+            if try await serveApproval(stream, actor) { return }
             if try await serveReplacement(stream, actor) { return }
             if try await serveRetention(stream, actor) { return }
             if try await serveContent(stream, actor) { return }
@@ -210,10 +211,11 @@ extension CoordinatorServer {
         let store = vault.store
         let (free, used) = try await blocking { () throws(FleetError) in (try store.freeSpace(), try store.usedSpace())
         }
+        // Jobs first: one that ends meanwhile is still among them when its agent is not looked at.
+        let openJobs = try await catalogue.jobs(JobFilter(openOnly: true, limit: .max))
         return FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
-            agents: try await agents(),
-            openJobs: try await catalogue.jobs(JobFilter(openOnly: true)), storeFree: free, storeUsed: used,
+            agents: try await agents(), openJobs: openJobs, storeFree: free, storeUsed: used,
             audit: try await catalogue.auditSummary())
     }
 }

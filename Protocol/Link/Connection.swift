@@ -41,6 +41,10 @@ public enum Peer: Sendable {
     private static let strangersOutgoingLimit = 1 << 20
     private static var scratch = [UInt8](repeating: 0, count: 64 << 10)
 
+    /// Of two connections of a process, the one that was made later has the higher one.
+    public nonisolated let number: Int
+    private static var made = 0
+
     public private(set) var peer: Peer = .anonymous
     public private(set) var peerSoftware = ""
 
@@ -71,6 +75,8 @@ public enum Peer: Sendable {
         socket: consuming Descriptor, tls: TLSContext?, side: Multiplexer.Side, connecting: Bool,
         authorityFingerprint: String? = nil, options: Options, handler: @escaping Handler
     ) throws(FleetError) {
+        Self.made += 1
+        number = Self.made
         self.options = options
         self.side = side
         self.handler = handler

@@ -40,6 +40,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var newerForeign: String?
     /// The last restore or undo, where it stands half-way on a member; later backups don't change that.
     public var halfRestored: String?
+    /// Its data is replaced only where a second operator has approved that.
+    public var isProtected: Bool?
     /// The newest job of the cluster, open or not; rehearsals of restores do not count.
     public var lastJob: String?
     public var lastJobKind: String?

@@ -100,6 +100,8 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var cleans: String?
     /// Of a restore that was committed: what can still be done with what it left. nil in listings.
     public var aftermath: RestoreAftermath?
+    /// Of a dry run: who said that it may be done. nil in listings.
+    public var approvals: [ApprovalRecord]?
 
     public init(
         id: String, cluster: String, node: String, kind: String, snapshot: String, dryRun: Bool, state: JobState,

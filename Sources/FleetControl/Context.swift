@@ -15,6 +15,14 @@ struct Context: Codable, Sendable, Equatable {
     var certificate: String?
     var key: String?
     var authority: String?
+
+    /// What proves who asks; nil for a Unix socket.
+    func identity() throws(FleetError) -> TLSContext.Identity? {
+        guard let certificate, let key else { return nil }
+        return TLSContext.Identity(
+            certificate: try X509Certificate(pem: try FileSystem.readText(certificate)),
+            key: try PrivateKey(pem: try FileSystem.readText(key)))
+    }
 }
 
 /// The contexts of one user, as kubectl has them: `~/.config/fleetctl/config.json`, or where FLEETCTL_CONFIG says.
@@ -115,14 +123,11 @@ enum Coordinator {
         let address = try Address(context.server)
         var tls: TLSContext?
         if case .tcp = address {
-            guard let certificate = context.certificate, let key = context.key, let authority = context.authority else {
+            guard let identity = try context.identity(), let authority = context.authority else {
                 throw FleetError(
                     .usage, "the address \(context.server) needs a certificate, a key and the authority",
                     hint: "give --certificate, --key and --authority, or log in with 'fleetctl login -'")
             }
-            let identity = TLSContext.Identity(
-                certificate: try X509Certificate(pem: try FileSystem.readText(certificate)),
-                key: try PrivateKey(pem: try FileSystem.readText(key)))
             tls = try TLSContext.client(
                 identity: identity, authority: try X509Certificate(pem: try FileSystem.readText(authority)))
         }

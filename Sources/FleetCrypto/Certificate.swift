@@ -63,6 +63,17 @@ public final class X509Certificate: @unchecked Sendable {
         return result
     }
 
+    /// Whether the holder of this certificate's key signed `message` with `PrivateKey.signature(of:)`.
+    public func verifies(_ signature: [UInt8], of message: [UInt8]) -> Bool {
+        let context = EVP_MD_CTX_new()
+        defer { EVP_MD_CTX_free(context) }
+        let isValid =
+            EVP_DigestVerifyInit(context, nil, EVP_sha256(), nil, X509_get0_pubkey(certificate)) == 1
+            && EVP_DigestVerify(context, signature, signature.count, message, message.count) == 1
+        ERR_clear_error()
+        return isValid
+    }
+
     /// Whether this certificate is for the public half of `key`.
     public func belongs(to key: PrivateKey) -> Bool {
         let result = X509_check_private_key(certificate, key.key) == 1

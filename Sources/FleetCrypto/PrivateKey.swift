@@ -43,6 +43,18 @@ public final class PrivateKey: @unchecked Sendable {
         return bytes
     }
 
+    /// Of a P-256 key: ECDSA over the message's SHA-256, in DER.
+    public func signature(of message: [UInt8]) throws(FleetError) -> [UInt8] {
+        let context = EVP_MD_CTX_new()
+        defer { EVP_MD_CTX_free(context) }
+        var count = Int(EVP_PKEY_get_size(key))
+        var signature = [UInt8](repeating: 0, count: count)
+        guard EVP_DigestSignInit(context, nil, EVP_sha256(), nil, key) == 1,
+            EVP_DigestSign(context, &signature, &count, message, message.count) == 1
+        else { throw openSSLError("sign") }
+        return Array(signature.prefix(count))
+    }
+
     /// An Ed25519 signature, 64 bytes.
     public func sign(_ message: [UInt8]) throws(FleetError) -> [UInt8] {
         let context = EVP_MD_CTX_new()

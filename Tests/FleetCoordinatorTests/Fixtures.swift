@@ -40,19 +40,21 @@ enum Fixture {
         return catalogue
     }
 
-    static func enrol(_ catalogue: Catalogue, cluster: String, node: String) async throws {
+    static func enrol(
+        _ catalogue: Catalogue, cluster: String, node: String, issued: Timestamp = Timestamp("2026-11-24T06:00:00Z")!
+    ) async throws {
         let secret = Randomness.token(20)
         _ = try await catalogue.createToken(
             secret: secret, role: .agent, cluster: cluster, lifetime: .seconds(3600), by: "root")
         _ = try await catalogue.enrol(secret: secret, name: node, from: "192.0.2.1") { _ throws(FleetError) in
-            (certificate(), "pem")
+            (certificate(issued), "pem")
         }
     }
 
-    static func certificate() -> CertificateRecord {
+    static func certificate(_ issued: Timestamp = Timestamp("2026-11-24T06:00:00Z")!) -> CertificateRecord {
         CertificateRecord(
             fingerprint: Randomness.token(32), serial: Randomness.token(8),
-            issued: Timestamp("2026-11-24T06:00:00Z")!, notAfter: Timestamp("2027-11-24T06:00:00Z")!)
+            issued: issued, notAfter: Timestamp("2027-11-24T06:00:00Z")!)
     }
 
     static func registration(active: [String] = [], counter: UInt64 = 0, version: String = "3.5.1") -> RegisterRequest {

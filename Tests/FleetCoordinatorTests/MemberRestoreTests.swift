@@ -320,6 +320,9 @@ struct MemberRestoreTests {
         #expect(try await fleet.catalogue.overdueRestores().isEmpty)
         let active = [restore.members![0].id]
         #expect(try await fleet.register("n1", active: active, counter: 7) == [JobEffect(decide: active)])
+        // Nor does it hide anything else, or let another begin beside it.
+        #expect(try await fleet.catalogue.jobs().isEmpty)
+        #expect(await code { _ = try await fleet.start() } == .clusterBusy)
     }
 
     /// One word to a member that comes back may be refused there, because its disk is full, say.

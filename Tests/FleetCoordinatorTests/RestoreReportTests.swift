@@ -54,6 +54,40 @@ import Testing
         #expect(RestoreReport.unwell(job("a", ill)).count == 1)
     }
 
+    /// What is known of an etcd while a job stops and starts it is of before; of all others it is news.
+    @Test func whoseEtcdAJobMoves() {
+        func agent(_ node: String) -> AgentRecord {
+            var agent = RestoreMembersTests.agent(1)
+            (agent.cluster, agent.node, agent.connected) = ("c", node, true)
+            agent.instance?.pid = nil
+            return agent
+        }
+        let (a, b, d) = (agent("a"), agent("b"), agent("d"))
+        #expect(a.stopped([])?.pid == nil && a.stopped([]) != nil)
+        var open = job("a", nil)
+        open.state = .running
+        var stuck = job("b", nil)
+        stuck.state = .stuck
+        let restore = restore([open, stuck, job("d", well)])
+        #expect(restore.movesEtcd(of: a) && restore.movesEtcd(of: b) && !restore.movesEtcd(of: d))
+        #expect(a.stopped([restore]) == nil && d.stopped([restore]) != nil, "its part is over")
+        var dry = restore
+        dry.dryRun = true
+        var elsewhere = restore
+        elsewhere.cluster = "x"
+        var backup = open
+        backup.kind = "backup"
+        for other in [dry, elsewhere, backup] { #expect(!other.movesEtcd(of: a)) }
+        // The healthy members' acts touch no etcd of theirs.
+        var replacement = self.restore([job("a", nil), open])
+        (replacement.kind, replacement.node) = ("replace", "d")
+        #expect(replacement.movesEtcd(of: d) && !replacement.movesEtcd(of: a))
+
+        #expect(RestoreReport.without("a", restore).contains("the others take it back"))
+        #expect(RestoreReport.without("a", open) == "its end will not be heard of")
+        #expect(RestoreReport.without("d", replacement) == "it ends where it stands")
+    }
+
     @Test func whatAllSayIsShownOnce() {
         func outcome(_ notes: [String]?) -> JobOutcome { JobOutcome(result: .succeeded, summary: "done", notes: notes) }
         let all = "it begins at revision 7"

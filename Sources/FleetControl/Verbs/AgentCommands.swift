@@ -68,10 +68,13 @@ let agentCommand = Command(
         ) { call in
             let control = try await Coordinator.control(call)
             let (cluster, node) = (call.argument("CLUSTER")!, call.argument("NODE")!)
-            let detail: ClusterDetail = try await control.ask(ControlMethod.showCluster, NameRequest(name: cluster))
-            let agent = detail.agents.first { $0.node == node }
-            let moving = (detail.openJobs ?? []).first { job in agent.map(job.movesEtcd) ?? false }
-            if let moving, !call.has("yes") {
+            // Whoever is sure is not kept from it by what can't be told.
+            let detail: ClusterDetail? =
+                call.has("yes")
+                ? nil : try await control.ask(ControlMethod.showCluster, NameRequest(name: cluster))
+            let agent = detail?.agents.first { $0.node == node }
+            let moving = detail?.openJobs?.first { job in agent.map(job.movesEtcd) ?? false }
+            if let moving {
                 call.terminal.note(
                     "\(moving.kind) \(moving.id) is under way with \(node): \(RestoreReport.without(node, moving)), and "
                         + "what is on \(node) stays as it is")

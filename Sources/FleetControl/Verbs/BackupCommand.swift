@@ -69,10 +69,19 @@ let backupCommand = Command(
 
 struct BackupResult: Codable, Sendable {
     var cluster: String
+    /// The one that succeeded, else the first; snapshot and error are its own.
     var job: String?
     var snapshot: SnapshotEntry?
     var error: FleetError?
     var seconds: Double
+}
+
+extension SnapshotEntry {
+    /// Why it is none that a restore would choose by itself, whatever its job said.
+    fileprivate var unusable: FleetError? {
+        condition == .verified
+            ? nil : problem ?? FleetError(.internalError, "the snapshot is \(condition.rawValue)")
+    }
 }
 
 private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _ progress: BackupProgress) async
@@ -85,14 +94,15 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
         await progress.started(cluster)
         var (tried, strange) = ([String](), 0)
         while true {
-            result.job = job.id
+            if result.job == nil { result.job = job.id }
             let ended = try await JobWatch.follow(job.id, control) { event in
                 if event.kind == .stepStarted, let step = event.step { Task { await progress.step(cluster, step) } }
                 if event.kind == .progress, let moved = event.detail { Task { await progress.step(cluster, moved) } }
             }
             let name = NameRequest(name: ended.snapshot)
             if ended.state == .succeeded {
-                (result.snapshot, result.error) = (try await control.ask(ControlMethod.showSnapshot, name), nil)
+                let stored: SnapshotEntry = try await control.ask(ControlMethod.showSnapshot, name)
+                (result.job, result.snapshot, result.error) = (job.id, stored, stored.unusable)
                 break
             }
             let error = ended.error ?? FleetError(.internalError, "the job ended as \(ended.state.rawValue)")

@@ -66,6 +66,7 @@ let clusterCommand = Command(
             call.terminal.print("\(name) is the etcd cluster \(id) now; next: fleetctl backup \(name)")
             return .success
         },
+        clusterProtectCommand, clusterUnprotectCommand,
     ])
 
 func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {
@@ -95,6 +96,7 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
     terminal.print(
         "latest           \(cluster.latestSnapshot.map { "\($0), \(cluster.latestSavedAt?.ago() ?? "")" } ?? "none yet")"
     )
+    if cluster.isProtected == true { terminal.print("protected        a restore takes a second operator's approval") }
     for identity in cluster.identities {
         terminal.print(
             "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))")
@@ -116,11 +118,12 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
             terminal.print("  verifier       drills etcd \(agent.drillVersions?.joined(separator: ", ") ?? "")")
         } else if agent.discoveryError?.code == "busy" {
             let isKnown = open.contains { $0.movesEtcd(of: agent) }
-            terminal.print(
-                "  etcd           not looked at: "
-                    + (isKnown
-                        ? "what is under way moves it"
-                        : "the agent is in the middle of a restore that is not open here; see its log"))
+            let why =
+                isKnown
+                ? "what is under way moves it"
+                : cluster.halfRestored.map { "a restore stands half-way here: fleetctl job show \($0)" }
+                    ?? "the agent is in the middle of a restore that is not open here; see its log"
+            terminal.print("  etcd           not looked at: \(why)")
         } else if let error = agent.discoveryError {
             terminal.print("  no etcd found  \(Terminal.clean(error.message))")
             if let hint = error.hint { terminal.print("  hint           \(Terminal.clean(hint))") }

@@ -80,6 +80,10 @@ private func show(_ job: JobRecord, _ agents: [AgentRecord], _ terminal: Termina
     for line in job.aftermath.map({ RestoreReport.lines($0, job: job.id) }) ?? [] {
         terminal.print("undo       \(Terminal.clean(line))")
     }
+    for approval in job.approvals ?? [] {
+        let use = approval.usedBy.map { "used by \($0)" } ?? "good until \(approval.statement.expires.short)"
+        terminal.print("approved   \(approval.given.short) by \(approval.by), \(use)")
+    }
     for member in job.members ?? [] {
         let isWaitedFor = member.state.isOpen && job.waitsFor?.contains(member.node) == true
         terminal.print(

@@ -25,6 +25,9 @@ let restoreCommand = Command(
         that: from 3.4.27, 3.5.10 and 3.6 on. So clients that watch list again instead of going back in time. The plan says
         by how much and why, or that the tool can't and what follows. --no-bump-revision leaves it out.
 
+        A cluster that is protected ('fleetctl cluster protect') is restored only as a second operator has approved: plan it
+        with --dry-run, and let them run 'fleetctl restore approve' with the dry run's job.
+
         Once it has begun, it goes on by itself: interrupting this command (which then ends by the signal, 130 in a shell)
         only stops watching. 'fleetctl job show' tells what became of it, for whom it waits and until when.
         """,
@@ -57,7 +60,7 @@ let restoreCommand = Command(
         ),
         (.stuck, "it stands half-way and needs a person; the error says where and what to do"),
         (.declined, "the question was not answered with yes"),
-    ], subcommands: [restoreUndoCommand, restoreCleanupCommand]
+    ], subcommands: [restoreApproveCommand, restoreUndoCommand, restoreCleanupCommand]
 ) { call in
     guard let at = call.value("at") else {
         throw FleetError(
@@ -101,13 +104,19 @@ let restoreCommand = Command(
     }
     let job: JobRecord = try await control.call(ControlMethod.startRestore, request)
     return try await RestoreFollow.toItsEnd(job, "restore", control, call) { ended throws(FleetError) in
+        if request.dryRun, preview.cluster.isProtected == true, ended.state == .succeeded {
+            terminal.note(
+                "\(request.cluster) is protected; another operator approves: fleetctl restore approve \(ended.id)")
+        }
         guard let path = call.value("plan-file"), ended.state == .succeeded else { return }
         var command = "fleetctl restore \(request.cluster) --at \(request.at)"
         for flag in ["from-other-cluster", "no-safety-snapshot", "no-bump-revision"] where call.has(flag) {
             command += " --\(flag)"
         }
         if let wait = call.value("wait") { command += " --wait \(wait)" }
-        try RestorePlanFile.write(RestorePlanFile.text(heading, ended, command: command), to: path)
+        try RestorePlanFile.write(
+            RestorePlanFile.text(heading, ended, isProtected: preview.cluster.isProtected == true, command: command),
+            to: path)
         terminal.note("the plan is in \(path)")
     }
 }

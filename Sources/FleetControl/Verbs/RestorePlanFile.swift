@@ -12,10 +12,11 @@ enum RestorePlanFile {
         }
     }
 
-    static func text(_ heading: [String], _ job: JobRecord, command: String) -> String {
+    static func text(_ heading: [String], _ job: JobRecord, isProtected: Bool = false, command: String) -> String {
         let plans = (job.members ?? [job]).compactMap { $0.outcome?.plan }
         let lines =
             ["planned   \(job.created) by \(job.requestedBy), job \(job.id); nothing was changed"] + heading
+            + (isProtected ? ["approve   fleetctl restore approve \(job.id), by another operator"] : [])
             + ["to do it  \(command)", ""] + RestorePlanText.lines(plans).map(Terminal.clean)
         return lines.joined(separator: "\n")
     }

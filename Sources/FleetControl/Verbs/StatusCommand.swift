@@ -100,8 +100,12 @@ private func concerns(_ status: FleetStatus) -> [String] {
         }
         // A verifier is there to drill.
         if let error = agent.discoveryError, !agent.isVerifier {
-            // Where this coordinator knows of it, the job says more.
-            if error.code == "busy", status.openJobs.contains(where: { $0.movesEtcd(of: agent) }) { continue }
+            if error.code == "busy" {
+                // Where this coordinator knows of it, the job says more: an open one, or one that ended half-way.
+                let isKnown = status.openJobs.contains { $0.movesEtcd(of: agent) }
+                let isHalf = status.clusters.contains { $0.name == agent.cluster && $0.halfRestored != nil }
+                if isKnown || isHalf || !agent.connected { continue }
+            }
             all.append(
                 error.code == "busy"
                     ? "the agent on \(agent.node) (\(agent.cluster)) is in the middle of a restore that is not open here; see "
@@ -135,8 +139,12 @@ private func concerns(_ status: FleetStatus) -> [String] {
 extension JobRecord {
     /// It stops and starts the etcd of this node, which is not looked at meanwhile.
     func movesEtcd(of agent: AgentRecord) -> Bool {
-        cluster == agent.cluster && !dryRun && !["backup", "drill", "cleanup"].contains(kind)
-            && (node == agent.node || members?.contains { $0.node == agent.node } == true)
+        guard cluster == agent.cluster, !dryRun, ["restore", "undo", "replace"].contains(kind) else { return false }
+        // What it has others do for a replacement touches no etcd of theirs.
+        guard kind != "replace", let members else { return node == agent.node }
+        return members.contains {
+            $0.node == agent.node && ($0.state.isOpen || $0.state == .stuck || $0.state == .lost)
+        }
     }
 }
 

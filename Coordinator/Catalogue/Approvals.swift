@@ -1,0 +1,161 @@
+import FleetCrypto
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+extension FleetError.Code {
+    /// The cluster is protected, and nobody else has approved what is to be done to it.
+    static let approvalNeeded: Self = "approval-needed"
+    /// What can't be approved, or not by this operator.
+    static let notApprovable: Self = "not-approvable"
+}
+
+/// Two people for what replaces the data of a protected cluster: one plans and does it, another approves the plan.
+extension Catalogue {
+    /// How long what was approved may be begun.
+    static let approvalLasts = Duration.seconds(86_400)
+
+    /// - Throws: `not-found`; `permission-denied` for whoever would lift it and is not root on the coordinator's host: else one
+    ///   person alone could do both.
+    func protect(_ cluster: String, _ isProtected: Bool, by actor: String) throws(FleetError) {
+        var event = Act("cluster.protect", by: actor, cluster: cluster)
+        event.detail["protected"] = String(isProtected)
+        try act(event) { _ throws(FleetError) in
+            guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
+            guard isProtected || actor == "root" else {
+                throw FleetError(
+                    .permissionDenied, "only root on the coordinator's host can lift the protection of \(cluster)",
+                    hint: "there: fleetctl cluster unprotect \(cluster)")
+            }
+            try db.run("UPDATE clusters SET protected = ? WHERE name = ?", isProtected, cluster)
+        }
+    }
+
+    /// What a dry run's approval would say.
+    ///
+    /// - Throws: `not-found`, `not-approvable`.
+    func approvable(_ name: String) throws(FleetError) -> ApprovalPreview {
+        let job = try job(name)
+        guard job.dryRun, ["restore", "undo"].contains(job.kind), job.restore == nil else {
+            throw FleetError(
+                .notApprovable, "\(job.id) is no dry run of a restore or of an undo",
+                hint: "whoever wants to restore plans it first: fleetctl restore \(job.cluster) --at SNAPSHOT --dry-run"
+            )
+        }
+        guard job.state == .succeeded else {
+            throw FleetError(
+                .notApprovable, "the dry run \(job.id) \(job.state.isOpen ? "is under way" : "failed")",
+                hint: "see: fleetctl job show \(job.id)")
+        }
+        let order = try plannedRestore(job)
+        return ApprovalPreview(
+            statement: ApprovalStatement(
+                plan: job.id, planDigest: try ApprovalStatement.digest(of: job), cluster: job.cluster, kind: job.kind,
+                snapshot: job.snapshot, undoes: job.undoes,
+                withoutSafetySnapshot: order.map { $0.safety == nil } ?? false,
+                withoutBump: order.map { $0.bump == nil } ?? false, expires: now.adding(Self.approvalLasts)), job: job)
+    }
+
+    /// nil for an undo, which has neither.
+    private func plannedRestore(_ job: JobRecord) throws(FleetError) -> Operation.Restore? {
+        guard job.undoes == nil else { return nil }
+        if job.members != nil { return try restorePlan(job.id) }
+        guard case .restore(let restore) = try message(job.id).operation else { return nil }
+        return restore
+    }
+
+    /// An operator's signed word. When this returns it is durable.
+    ///
+    /// - Throws: `not-found`, `not-approvable`, `bad-signature`.
+    func approve(
+        _ request: ApproveRequest, certificate: X509Certificate, by actor: String
+    ) throws(FleetError) -> ApprovalRecord {
+        let preview = try approvable(request.job)
+        var event = Act("restore.approve", by: actor, cluster: preview.job.cluster, subject: preview.job.id)
+        event.detail["certificate"] = certificate.fingerprint
+        return try act(event) { event throws(FleetError) in
+            let statement = try request.envelope.approval(signedBy: certificate)
+            event.detail["planDigest"] = statement.planDigest
+            // All but the time, which was given out with the preview: that may be no later than now allows.
+            var expected = preview.statement
+            let latest = expected.expires
+            expected.expires = statement.expires
+            guard statement == expected, statement.expires <= latest, statement.expires > now else {
+                throw FleetError(
+                    .notApprovable, "what was signed is not what \(preview.job.id) planned, or was shown too long ago",
+                    hint: "run it again: fleetctl restore approve \(preview.job.id)")
+            }
+            try db.run(
+                """
+                INSERT INTO approvals (plan, approver, certificate, given, expires, statement, envelope)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """, statement.plan, actor, try certificate.pem(), now, statement.expires, try JSON.text(statement),
+                try JSON.text(request.envelope))
+            return ApprovalRecord(statement: statement, by: actor, given: now, usedBy: nil)
+        }
+    }
+
+    /// Of a dry run, oldest first.
+    func approvals(of plan: String) throws(FleetError) -> [ApprovalRecord] {
+        try approvalRows("plan = ? ORDER BY id", plan).map(\.record)
+    }
+
+    /// Inside the transaction that begins it: uses up somebody else's approval of just this, where the cluster is protected.
+    ///
+    /// - Throws: `approval-needed`.
+    func useApproval(_ order: ApprovalNeed, job: String, by actor: String, _ event: inout Act) throws(FleetError) {
+        let isProtected: Bool? = try db.first("SELECT protected FROM clusters WHERE name = ?", order.cluster) {
+            row throws(FleetError) in try row["protected"]
+        }
+        guard isProtected == true else { return }
+        let given = try approvalRows("used_by IS NULL AND expires > ? ORDER BY id", now)
+        for (id, approval, certificate) in given where order.isMet(by: approval.statement) && approval.by != actor {
+            // Who gave it may have lost the right to since.
+            guard case .operator = try? identify(fingerprint: certificate.fingerprint) else { continue }
+            try db.run("UPDATE approvals SET used_by = ? WHERE id = ?", job, id)
+            event.detail["approvedBy"] = approval.by
+            event.detail["approvedPlan"] = approval.statement.plan
+            return
+        }
+        let own = given.contains { $0.record.by == actor && order.isMet(by: $0.record.statement) }
+        throw FleetError(
+            .approvalNeeded,
+            own
+                ? "\(order.cluster) is protected, and only you have approved this: it takes two people"
+                : "\(order.cluster) is protected: a second operator has to approve this first",
+            hint: "plan it with the same words and --dry-run; another operator looks at that and runs "
+                + "'fleetctl restore approve JOB' with its job; then run this again")
+    }
+
+    private func approvalRows(
+        _ condition: String, _ value: any SQLiteBindable
+    ) throws(FleetError) -> [(id: Int64, record: ApprovalRecord, certificate: X509Certificate)] {
+        try db.all("SELECT * FROM approvals WHERE \(condition)", value) { row throws(FleetError) in
+            guard let statement = try row.json(ApprovalStatement.self, "statement") else {
+                throw FleetError(.databaseCorrupt, "an approval says nothing")
+            }
+            return (
+                try row["id"],
+                ApprovalRecord(
+                    statement: statement, by: try row["approver"], given: try row["given"], usedBy: try row["used_by"]),
+                try X509Certificate(pem: try row["certificate"])
+            )
+        }
+    }
+}
+
+/// What is about to be begun on a cluster, as an approval has to name it.
+struct ApprovalNeed: Sendable {
+    var cluster: String
+    var kind: String
+    var snapshot: String
+    var undoes: String?
+    var withoutSafetySnapshot = false
+    var withoutBump = false
+
+    func isMet(by statement: ApprovalStatement) -> Bool {
+        statement.cluster == cluster && statement.kind == kind && statement.snapshot == snapshot
+            && statement.undoes == undoes && statement.withoutSafetySnapshot == withoutSafetySnapshot
+            && statement.withoutBump == withoutBump
+    }
+}

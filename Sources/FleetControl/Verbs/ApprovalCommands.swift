@@ -1,0 +1,88 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+internal import FleetTLS
+
+let clusterProtectCommand = Command(
+    "protect", "Let a cluster's data be replaced only by two people",
+    discussion: """
+        A restore of it, or the undo of one, is then begun only with a second operator's approval: one plans it with --dry-run,
+        another looks at that plan and approves it with 'fleetctl restore approve', signed with their own key, and within a
+        day the first begins it. Only root on the coordinator's host can lift this.
+        """,
+    arguments: [.init("CLUSTER", "its name")],
+    examples: [.init("fleetctl cluster protect cluster-a", "from now on")]
+) { call in
+    let cluster: ClusterRecord = try await Coordinator.control(call).call(
+        ControlMethod.protectCluster, ProtectRequest(cluster: call.argument("CLUSTER")!, isProtected: true))
+    call.terminal.print("\(cluster.name) is protected: a restore of it takes a second operator's approval")
+    return .success
+}
+
+let clusterUnprotectCommand = Command(
+    "unprotect", "Let one person replace a cluster's data again",
+    discussion:
+        "For root on the coordinator's host alone: who may restore must not be able to lift what keeps them from it.",
+    arguments: [.init("CLUSTER", "its name")],
+    examples: [.init("fleetctl cluster unprotect cluster-a", "as root on the coordinator's host")]
+) { call in
+    let cluster: ClusterRecord = try await Coordinator.control(call).call(
+        ControlMethod.protectCluster, ProtectRequest(cluster: call.argument("CLUSTER")!, isProtected: false))
+    call.terminal.print("\(cluster.name) is not protected any more: a restore of it takes one operator")
+    return .success
+}
+
+let restoreApproveCommand = Command(
+    "approve", "Approve what another operator has planned",
+    discussion: """
+        Shows the plan of a dry run of a restore or of an undo, asks, and signs it with the key of your operator's certificate.
+        Whoever asked for it can begin it within a day, once, with the same snapshot and options; whoever approved it can't.
+        What the nodes find then is looked at again, and a restore that does not fit any more ends with nothing touched.
+        """,
+    arguments: [.init("JOB", "the dry run's job: its id, or a unique beginning of it")],
+    options: [.init("yes", short: "y", "do not ask"), Output.option],
+    examples: [.init("fleetctl restore approve 20261124-0655", "shows the plan and asks")],
+    exitStatuses: [(.declined, "the question was not answered with yes")]
+) { call in
+    let context = try Coordinator.chosen(call)
+    let control = try await Coordinator.control(call)
+    let terminal = call.terminal
+    let preview: ApprovalPreview = try await control.ask(
+        ControlMethod.previewApproval, NameRequest(name: call.argument("JOB")!))
+    let (job, statement) = (preview.job, preview.statement)
+    // What is signed is what is shown here, and nothing that was only said to be.
+    guard try statement.planDigest == ApprovalStatement.digest(of: job), statement.plan == job.id,
+        statement.snapshot == job.snapshot, statement.cluster == job.cluster, statement.undoes == job.undoes
+    else {
+        throw FleetError(
+            .malformed, "the coordinator asks for an approval of another plan than it shows",
+            hint: "give fleetctl and the coordinator the same version; if they have it, trust neither")
+    }
+    guard let identity = try context.identity() else {
+        throw FleetError(
+            .usage, "an approval is signed with an operator's own key, and \(context.name) has none",
+            hint: "log in as an operator: fleetctl login -")
+    }
+    if !Output.isJSON(call) {
+        terminal.note("\(job.kind)   \(job.cluster), planned \(job.created.short) by \(job.requestedBy), job \(job.id)")
+        terminal.note(job.undoes.map { "undoes    \($0)" } ?? "to        \(job.snapshot)")
+        if statement.withoutSafetySnapshot { terminal.note("CAUTION   what is there is not saved first") }
+        if statement.withoutBump { terminal.note("CAUTION   revisions go on where the snapshot has them") }
+        let plans = (job.members ?? [job]).compactMap { $0.outcome?.plan }
+        for line in RestorePlanText.lines(plans) { terminal.note(Terminal.clean(line)) }
+    }
+    if !call.has("yes"), !terminal.confirms("Approve this?") {
+        terminal.note("nothing was done; answer y on a terminal, or give --yes")
+        return .declined
+    }
+    let envelope = try Envelope.approval(statement, key: identity.key, certificate: identity.certificate)
+    let given: ApprovalRecord = try await control.call(
+        ControlMethod.approveRestore, ApproveRequest(job: job.id, envelope: envelope))
+    if Output.isJSON(call) {
+        try Output.json(given, call)
+    } else {
+        terminal.print(
+            "approved \(job.kind) \(job.id) of \(job.cluster); it can be begun until \(statement.expires.short)")
+    }
+    return .success
+}
