@@ -62,7 +62,7 @@ enum JoinPlanner {
             oldDataDir: instance.dataDir, newDataDir: data.path, oldWalDir: instance.walDir, newWalDir: newWalDir,
             clusterToken: instance.initialClusterToken ?? "etcd-cluster", initialCluster: joining.initialCluster,
             holdingDirectory: holding.isEmpty ? nil : holding, changes: files, steps: [])
-        plan.oldDirectories = directories.map(\.old)
+        plan.oldDirectories = RestoreWork.keptData(directories, plan)
         plan.oldMemberID = joining.member
         var work = RestoreWork(
             plan: plan, snapshot: nothing(job, size: joining.databaseSize), job: job.id, expires: job.expires,

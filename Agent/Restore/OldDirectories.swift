@@ -25,17 +25,21 @@ struct OldDirectories: Sendable {
     func remove(_ found: DiscoveredEtcd, _ processes: [EtcdProcess], dryRun: Bool) throws(FleetError) -> Result {
         var result = Result()
         var present: [String] = []
-        for directory in done.directories.map(\.old) {
-            try checkPath(directory)
-            try checkUse(directory, found, processes)
-            // Moved aside first, so that half of it is never taken for the old data.
-            for path in [directory, aside(directory)] where try FileSystem.status(path, following: false) != nil {
-                try checkMounts(path)
-                if path == directory { try checkContents(path) }
-                present.append(path)
-                result.removed.append((path, try FileSystem.treeSize(path)))
+        for directory in done.directories {
+            try checkPath(directory.old)
+            var isThere = false
+            for part in try parts(directory) {
+                try checkUse(part, directory, found, processes)
+                // Moved aside first, so that half of it is never taken for the old data.
+                for path in [part, aside(part)] where try FileSystem.status(path, following: false) != nil {
+                    try checkMounts(path)
+                    if path == directory.old { try checkContents(path) }
+                    isThere = true
+                    present.append(path)
+                    result.removed.append((path, try FileSystem.treeSize(path)))
+                }
             }
-            if !present.contains(where: { $0 == directory || $0 == aside(directory) }) { result.gone.append(directory) }
+            if !isThere { result.gone.append(directory.old) }
         }
         guard !dryRun else { return result }
         for (index, path) in present.enumerated() {
@@ -51,6 +55,21 @@ struct OldDirectories: Sendable {
             }
         }
         return result
+    }
+
+    /// What of an old directory goes: all of it, or where the new data is in it, what etcd itself had made there.
+    private func parts(_ directory: RestoreWork.NewDirectory) throws(FleetError) -> [String] {
+        guard directory.isInside else { return [directory.old] }
+        var parts: [String] = []
+        if remainder(of: done.plan.oldDataDir, below: directory.old) != nil {
+            parts.append(done.plan.oldDataDir + "/member")
+        }
+        if let wal = done.plan.oldWalDir, remainder(of: wal, below: directory.old) != nil, FileSystem.exists(wal) {
+            // One that was moved aside is found by the name that it had.
+            let names = try FileSystem.list(wal).map { $0.hasSuffix(mark) ? String($0.dropLast(mark.count)) : $0 }
+            parts += Set(names.filter(Self.isWal)).sorted().map { "\(wal)/\($0)" }
+        }
+        return parts
     }
 
     /// What is in it goes by one rename each, and the directory itself stays in its place: an overlay file system, which has
@@ -108,9 +127,9 @@ struct OldDirectories: Sendable {
         name.hasSuffix(".wal") || name.hasSuffix(".tmp") || name.hasSuffix(".broken")
     }
 
-    /// In force, or above or below what is.
+    /// In force, or above or below what is; but a directory that a restore had made in one whose etcd is back in force.
     private func checkUse(
-        _ path: String, _ found: DiscoveredEtcd, _ processes: [EtcdProcess]
+        _ path: String, _ directory: RestoreWork.NewDirectory, _ found: DiscoveredEtcd, _ processes: [EtcdProcess]
     ) throws(FleetError) {
         func refuse(_ by: String) -> FleetError {
             FleetError(
@@ -118,15 +137,19 @@ struct OldDirectories: Sendable {
                 hint: "nothing was removed; see 'fleetctl cluster show' for where etcd's data is")
         }
         let target = try FileSystem.status(path)
-        for directory in [found.dataDir, found.walDir].compactMap(\.self) {
-            let used = try found.files.resolve(directory.path)
-            let isInside = remainder(of: used, below: path) ?? remainder(of: path, below: used)
-            if isInside != nil { throw refuse("\(directory.origin) names \(directory.path)") }
-            if isAbove(target, used, root: "") { throw refuse("\(directory.origin) leads there") }
+        let wasMadeInside = remainder(of: directory.old, below: directory.new).map { !$0.isEmpty } ?? false
+        for (place, data) in [(found.dataDir, "/member"), (found.walDir, "")] {
+            guard let place else { continue }
+            let used = try found.files.resolve(place.path)
+            let below = wasMadeInside ? used + data : used
+            if remainder(of: used, below: path) ?? remainder(of: path, below: below) != nil {
+                throw refuse("\(place.origin) names \(place.path)")
+            }
+            if isAbove(target, used + data, root: "") { throw refuse("\(place.origin) leads there") }
         }
         for process in processes {
             guard let inner = process.openDataDir else { continue }
-            if isAbove(target, inner, root: "/proc/\(process.pid)/root") {
+            if isAbove(target, inner + "/member", root: "/proc/\(process.pid)/root") {
                 throw refuse("process \(process.pid) has a database open in it")
             }
         }

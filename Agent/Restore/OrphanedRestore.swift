@@ -56,7 +56,7 @@ struct OrphanedRestore {
             break
         case .proceed(.commit):
             // Also one that failed when a reboot had it do that again: where others are committed, it tries until it does too.
-            guard case .wait(.verify, _) = machine.next() else {
+            guard machine.wasVerified, case .wait(.verify, _) = machine.next() else {
                 throw FleetError(
                     .notDecidable, "restore \(name) can't be committed here: it \(standing)",
                     hint: "if no member is committed, run 'fleet-agent decide recall' on all of them")

@@ -51,6 +51,8 @@ struct RestoreMachine: Sendable, Equatable {
     /// The phase up to which it may go.
     private(set) var released: RestorePhase
     private let isMember: Bool
+    /// As one of several it has once come to the end of its verification: only from then on others may be committed.
+    private(set) var wasVerified = false
     /// What the outcome says besides the verdict: of the way forward, and of the way back.
     private(set) var remarks: [String] = []
     private(set) var remarksBack: [String] = []
@@ -98,6 +100,7 @@ struct RestoreMachine: Sendable, Equatable {
             isUnderWay = false
             Self.add(remark, to: &remarks)
             position += 1
+            if position < steps.count, steps[position].phase > .verify { wasVerified = true }
         case .failed(let step, let error):
             isUnderWay = false
             if isCommitted(at: step) {

@@ -75,7 +75,7 @@ enum RestorePlanner {
         (work.safety, work.plan.safetySnapshot) = (safety, safety)
         work.bump = restore.bump
         work.hadOldData = try found.files.exists(instance.dataDir + "/member")
-        work.plan.oldDirectories = directories.map(\.old)
+        work.plan.oldDirectories = work.keptData
         let onDisk: (String) throws(FleetError) -> String = { path throws(FleetError) in
             found.files.onDisk(try found.files.resolve(path))
         }
@@ -157,32 +157,31 @@ enum RestorePlanner {
         _ directory: DiscoveredEtcd.Directory, _ flag: String, _ job: String, _ files: NodeFiles,
         _ changes: inout FileChanges, _ mark: Mark = .restore
     ) throws(FleetError) -> Moved {
-        try checkPlace(directory, files)
         guard let volume = directory.volume else {
-            let new = newName(directory.path, job: job, mark)
+            let new = try place(directory.path, job, mark, files)
             try changes.set(flag, directory.origin, to: new)
             return Moved(path: new, root: .init(old: directory.path, new: new))
         }
         let old = normalised(volume.node.text!)
-        let new = newName(old, job: job, mark)
+        let new = try place(old, job, mark, files)
         try changes.set(flag, directory.origin, to: new)
         return Moved(path: normalised(new + volume.below), root: .init(old: old, new: new))
     }
 
-    /// The new directory comes beside the old one, so that has to be on the same file system: where the old one is itself
-    /// what is mounted, or a link to it, the new data would fill another disk than the one that is meant for it.
-    private static func checkPlace(_ directory: DiscoveredEtcd.Directory, _ files: NodeFiles) throws(FleetError) {
-        let root = directory.volume.map { normalised($0.node.text!) } ?? directory.path
-        // What is gone, after a lost disk say, is nowhere.
-        guard let old = try files.status(root), let beside = try files.status(FileSystem.parent(of: root)),
-            old.device != beside.device
-        else { return }
-        throw FleetError(
-            .notEditable,
-            "\(root) is a file system of its own: the restored data would lie beside it, on that of "
-                + FileSystem.parent(of: root),
-            hint: "mount the volume one level higher and let \(directory.origin) name a directory on it, "
-                + "restart etcd, then try again")
+    /// Beside the old one, on the same file system. Where the old one is itself what is mounted, or a link to another disk, that
+    /// is in it: etcd looks at nothing there but `member`.
+    private static func place(
+        _ root: String, _ job: String, _ mark: Mark, _ files: NodeFiles
+    ) throws(FleetError) -> String {
+        newName(try isFileSystem(root, files) ? "\(root)/data" : root, job: job, mark)
+    }
+
+    /// What is gone, after a lost disk say, is none.
+    private static func isFileSystem(_ root: String, _ files: NodeFiles) throws(FleetError) -> Bool {
+        guard let own = try files.status(root), let above = try files.status(FileSystem.parent(of: root)) else {
+            return false
+        }
+        return own.device != above.device
     }
 
     /// A WAL directory on the data's own volume moves with it; any other gets a new place of its own.
@@ -193,7 +192,9 @@ enum RestorePlanner {
         if let volume = wal.volume, volume.mount.volume == found.dataDir.volume?.mount.volume {
             return Moved(path: normalised(data.root.new + volume.below), root: data.root)
         }
-        if wal.volume == nil, let below = remainder(of: wal.path, below: found.dataDir.path) {
+        if wal.volume == nil, let below = remainder(of: wal.path, below: found.dataDir.path),
+            try !isFileSystem(wal.path, found.files)
+        {
             try changes.set("wal-dir", wal.origin, to: data.path + below)
             return Moved(path: data.path + below, root: data.root)
         }

@@ -12,10 +12,14 @@ struct RestoreWork: Codable, Sendable, Equatable {
         case unit(name: String, reload: Bool)
     }
 
-    /// A directory that is made beside an old one and takes its owner, mode and label.
+    /// A directory that is made beside an old one, or in it where that is a file system of its own, and takes its owner, mode
+    /// and label.
     struct NewDirectory: Codable, Sendable, Equatable {
         var old: String
         var new: String
+
+        /// What is not of the new data has to be told apart by its name then.
+        var isInside: Bool { remainder(of: new, below: old).map { !$0.isEmpty } ?? false }
     }
 
     struct Owner: Codable, Sendable, Equatable {
@@ -62,6 +66,17 @@ struct RestoreWork: Codable, Sendable, Equatable {
     var bump: RevisionBump?
     /// The node's member joins a live cluster with an empty directory; nil for all else.
     var joins: Bool?
+    /// What is kept of before, for people and for a cleanup.
+    var keptData: [String] { Self.keptData(directories, plan) }
+
+    /// Where the new data is in the old directory, only etcd's own parts of that are old data.
+    static func keptData(_ directories: [NewDirectory], _ plan: RestorePlan) -> [String] {
+        directories.map { directory in
+            guard directory.isInside else { return directory.old }
+            let holdsData = remainder(of: plan.oldDataDir, below: directory.old) != nil
+            return holdsData ? plan.oldDataDir + "/member" : plan.oldWalDir ?? directory.old
+        }
+    }
     /// What the restored etcd begins at.
     var revision: Int64 { bump?.target ?? snapshot.facts.status.revision }
 

@@ -79,6 +79,49 @@ import Testing
         #expect(again.gone == [node.old] && again.removed.isEmpty)
     }
 
+    /// The new data is in the old directory, since that is a file system of its own: only what etcd made there goes, and with
+    /// an undo only what the restore had made.
+    @Test func ofAFileSystemOfItsOwnOnlyTheOldPartsGo() throws {
+        var node = try Node()
+        let root = node.old
+        let inside = root + "/data-restore-j1"
+        try FileSystem.makeDirectories(inside + "/member/snap")
+        try FileSystem.makeDirectories(root + "/lost+found")
+        try node.addSnapshotBeside()
+        node.done.directories = [.init(old: root, new: inside)]
+        node.done.plan.newDataDir = inside
+        #expect(node.refusal(inForce: root) == .inForce, "it was put back by hand")
+        #expect(node.refusal(inForce: root + "/member/below") == .inForce)
+        #expect(try node.remove(inForce: inside).removed.map(\.path) == [root + "/member"])
+        #expect(try FileSystem.list(root).sorted() == ["data-restore-j1", "lost+found", "snap.db"])
+        #expect(try node.remove(inForce: inside).gone == [root])
+
+        try FileSystem.makeDirectories(root + "/member/snap")
+        node.done.directories = [.init(old: inside, new: root)]
+        (node.done.plan.oldDataDir, node.done.plan.newDataDir) = (inside, root)
+        #expect(node.refusal(inForce: inside) == .inForce)
+        #expect(node.refusal(inForce: inside + "/below") == .inForce)
+        #expect(try node.remove(inForce: root).removed.map(\.path) == [inside])
+        #expect(try FileSystem.list(root).sorted() == ["lost+found", "member", "snap.db"])
+    }
+
+    /// The WAL has a disk of its own too.
+    @Test func ofALogOnAFileSystemOfItsOwnOnlyItsFilesGo() throws {
+        var node = try Node()
+        let wal = node.tree.root + "/fast"
+        let inside = wal + "/data-restore-j1"
+        try FileSystem.makeDirectories(inside)
+        for path in [wal + "/0.wal", wal + "/1.tmp", inside + "/0.wal", wal + "/README"] {
+            try FileSystem.writeDurably(path, [1])
+        }
+        node.done.directories.append(.init(old: wal, new: inside))
+        (node.done.plan.oldWalDir, node.done.plan.newWalDir) = (wal, inside)
+        #expect(try node.remove(dryRun: true).removed.map(\.path) == [node.old, wal + "/0.wal", wal + "/1.tmp"])
+        _ = try node.remove()
+        #expect(try FileSystem.list(wal).sorted() == ["README", "data-restore-j1"])
+        #expect(try FileSystem.list(inside) == ["0.wal"])
+    }
+
     /// A cleanup that was cut off had moved it aside: the next one goes on with that.
     @Test func halfOfItIsNeverTakenForTheOldData() throws {
         let node = try Node()

@@ -137,6 +137,12 @@ import Testing
             pid: 1_999_999_999, startTime: 1, arguments: ["/usr/local/bin/etcd"], environment: environment,
             controlGroups: ["/system.slice/etcd.service"], sharesNamespace: true, openDataDir: nil)
         #expect(try tree.discover(processes: [process]).instance.pid == process.pid)
+        // Where it works is known, and then it ended: etcd that can't start does so every few seconds.
+        process.openDataDir = "/var/lib/etcd"
+        #expect(try tree.discover(processes: [process]).instance.pid == process.pid)
+        process.pid = getpid()
+        expect(tree, .filesAndProcessDiffer, "data-dir /var/lib/etcd", processes: [process])
+        (process.pid, process.openDataDir) = (1_999_999_999, nil)
         process.environment["ETCD_DATA_DIR"] = "/var/lib/etcd-old"
         expect(tree, .filesAndProcessDiffer, "/var/lib/etcd-old", "/etc/etcd.env:2", processes: [process])
         process.controlGroups = ["/user.slice"]

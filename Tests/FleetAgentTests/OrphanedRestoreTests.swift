@@ -89,6 +89,20 @@ import Testing
         _ = _tree
     }
 
+    /// No other can be committed then.
+    @Test func whatWasNeverVerifiedCanOnlyBeTakenBack() throws {
+        let (_tree, paths) = try node(
+            upTo(.start, try steps) + [
+                .decided(.proceed(.verify)), .started(.verify), .failed(.verify, FleetError(.unhealthy, "x")),
+            ])
+        #expect { try OrphanedRestore.find(paths).decide(.proceed(.commit)) } throws: {
+            ($0 as? FleetError)?.code == .notDecidable
+        }
+        try OrphanedRestore.find(paths).decide(recall)
+        #expect(try OrphanedRestore.find(paths).standing == "is being taken back")
+        _ = _tree
+    }
+
     /// It goes on by itself, and so does what has ended.
     @Test func nothingElseNeedsAPerson() throws {
         let (_alone, alone) = try node([], isMember: false)

@@ -228,8 +228,8 @@ import Testing
         #expect(try plan(spread).plan.changes.map(\.path) == ["/etc/default/etcd"])
     }
 
-    /// The new directory would be beside the mount point, on another file system than the volume that is meant for it.
-    @Test func aMountPointIsRefused() throws {
+    /// Beside the mount point it would be on another file system than the volume that is meant for it.
+    @Test func onAFileSystemOfItsOwnTheNewDirectoryIsInTheOldOne() throws {
         let tree = try NodeTree(Layouts.kubespray)
         let directory = tree.root + "/var/lib/etcd"
         try FileSystem.makeDirectories(directory)
@@ -239,15 +239,23 @@ import Testing
             try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
         }
         defer { umount2(directory, Int32(MNT_DETACH)) }
-        #expect(code(tree) == .notEditable)
-        #expect(try RestorePlanner.obstacle(tree.discover())?.code == .notEditable, "it is known beforehand")
-        // One level higher it is as it should be.
+        let inside = try plan(tree)
+        #expect(inside.plan.newDataDir == "/var/lib/etcd/data-restore-j1")
+        #expect(inside.directories == [.init(old: "/var/lib/etcd", new: "/var/lib/etcd/data-restore-j1")])
+        #expect(inside.plan.oldDirectories == ["/var/lib/etcd/member"])
+        #expect(try RestorePlanner.obstacle(tree.discover()) == nil)
+        // The next one comes beside it, as any other does.
+        try FileSystem.makeDirectories(directory + "/data-restore-j1")
+        try tree.write("/etc/etcd.env", inside.plan.changes[0].result!)
+        #expect(try plan(tree, job: "j2").plan.newDataDir == "/var/lib/etcd/data-restore-j2")
+        #expect(try plan(tree, job: "j2").plan.oldDirectories == ["/var/lib/etcd/data-restore-j1"])
+        // Whoever has it one level higher keeps it so.
         try FileSystem.makeDirectories(directory + "/data")
         try tree.write(
             "/etc/etcd.env",
             Layouts.kubespray["/etc/etcd.env"]!.replacing(
                 "ETCD_DATA_DIR=/var/lib/etcd", with: "ETCD_DATA_DIR=/var/lib/etcd/data"))
-        #expect(try plan(tree).plan.newDataDir == "/var/lib/etcd/data-restore-j1")
+        #expect(try plan(tree, job: "j3").plan.newDataDir == "/var/lib/etcd/data-restore-j3")
     }
 
     /// kubeadm writes the manifest anew from its own configuration, which knows nothing of the new directory.

@@ -48,7 +48,7 @@ struct CrashTests {
 
     /// The power goes in the middle of the switch: what starts at boot may be the old configuration, and the agent
     /// brings the restore to an end all the same.
-    @Test(arguments: [["--kind", "stacked"], ["--kind", "external", "--layout", "debian"]])
+    @Test(arguments: Lab.cases(1, of: [["--kind", "stacked"], ["--kind", "external", "--layout", "debian"]]))
     func powerCutInTheSwitch(_ kind: [String]) async throws {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", kind)

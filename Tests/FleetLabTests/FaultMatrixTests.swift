@@ -8,7 +8,7 @@ import Testing
 /// every `FLEET_FAULTS_EVERY`th of them is run, of those whose description has `FLEET_FAULTS_ONLY` in it.
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(90)))
 struct FaultMatrixTests {
-    private static let stride = getenv("FLEET_FAULTS_EVERY").flatMap { Int(String(cString: $0)) } ?? 17
+    private static let stride = getenv("FLEET_FAULTS_EVERY").flatMap { Int(String(cString: $0)) } ?? 24
     private static let only = getenv("FLEET_FAULTS_ONLY").map { String(cString: $0) } ?? ""
     private static let wait = 20
 

@@ -6,7 +6,7 @@ import Testing
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct MemberCrashTests {
     /// `kill -9` of one agent where it tells that it has ended a phase, before and after it has told.
-    @Test(arguments: [["--kind", "external", "--layout", "debian"], ["--kind", "stacked"]])
+    @Test(arguments: Lab.cases(1, of: [["--kind", "external", "--layout", "debian"], ["--kind", "stacked"]]))
     func anAgentKilledAtEachGate(_ kind: [String]) async throws {
         try await LabFleet.with { fleet in
             let nodes = try await fleet.saved("ha", kind)

@@ -4,11 +4,14 @@ import Testing
 /// Clusters of three members restored as one: afterwards all serve the restored data, or all the old.
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct MembersTests {
-    @Test(arguments: [
-        ["--kind", "external", "--layout", "debian"], ["--kind", "external", "--layout", "kubespray"],
-        ["--kind", "stacked"], ["--kind", "static"],
-        ["--kind", "external", "--layout", "kubespray,rpm,config-file", "--wal-dir", "/var/lib/etcd-wal/wal"],
-    ])
+    @Test(
+        arguments: Lab.cases(
+            3,
+            of: [
+                ["--kind", "external", "--layout", "kubespray,rpm,config-file", "--wal-dir", "/var/lib/etcd-wal/wal"],
+                ["--kind", "stacked"], ["--kind", "static"], ["--kind", "external", "--layout", "debian"],
+                ["--kind", "external", "--layout", "kubespray"],
+            ]))
     func keysComeBackOnAll(_ kind: [String]) async throws {
         try await LabFleet.with { fleet in
             let nodes = try await fleet.saved("ha", kind)

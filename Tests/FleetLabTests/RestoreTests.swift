@@ -4,12 +4,15 @@ import Testing
 /// The main job on real nodes: a backup, damage, a restore, for every layout that the lab knows.
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct RestoreTests {
-    @Test(arguments: [
-        ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"],
-        ["--kind", "external", "--layout", "kubespray"],
-        ["--kind", "external", "--layout", "rpm"], ["--kind", "external", "--layout", "config-file"],
-        ["--kind", "external", "--layout", "unit-flags"], ["--kind", "external", "--layout", "unit-env"],
-    ])
+    @Test(
+        arguments: Lab.cases(
+            4,
+            of: [
+                ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"],
+                ["--kind", "external", "--layout", "unit-flags"], ["--kind", "external", "--layout", "unit-env"],
+                ["--kind", "external", "--layout", "kubespray"], ["--kind", "external", "--layout", "rpm"],
+                ["--kind", "external", "--layout", "config-file"],
+            ]))
     func keysComeBack(_ kind: [String]) async throws {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", kind)

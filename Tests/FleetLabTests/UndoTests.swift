@@ -5,9 +5,13 @@ import Testing
 /// Back behind a restore on real nodes, and the old data signed off.
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct UndoTests {
-    @Test(arguments: [
-        ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"], ["--kind", "external", "--layout", "rpm"],
-    ])
+    @Test(
+        arguments: Lab.cases(
+            1,
+            of: [
+                ["--kind", "external", "--layout", "rpm"], ["--kind", "stacked"],
+                ["--kind", "external", "--layout", "debian"],
+            ]))
     func oneMemberGoesBack(_ kind: [String]) async throws {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", kind)
@@ -49,10 +53,53 @@ struct UndoTests {
         }
     }
 
-    @Test(arguments: [
-        ["--kind", "stacked"],
-        ["--kind", "external", "--layout", "kubespray,rpm,config-file", "--wal-dir", "/var/lib/etcd-wal/wal"],
-    ])
+    /// The data directory is the mount point of a disk that is for etcd alone: all that is made is on that disk.
+    @Test(
+        arguments: Lab.cases(1, of: [["--kind", "stacked"], ["--kind", "external", "--layout", "kubespray"]]))
+    func onADiskOfItsOwn(_ kind: [String]) async throws {
+        try await LabFleet.with { fleet in
+            try await fleet.addCluster("one", kind + ["--disk", "/var/lib/etcd=900M"])
+            let old = try await fleet.dataDirectory("one")
+            #expect(old == "/var/lib/etcd")
+            func restore() async throws -> (job: String, directory: String) {
+                try await fleet.fleetctl("backup", "one")
+                try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "60s")
+                let job = try await fleet.lastJob("one")
+                let directory = try await fleet.dataDirectory("one")
+                #expect(directory == "\(old)/data-restore-\(job)")
+                return (job, directory)
+            }
+            func there() async throws -> Set<String> {
+                Set(try await fleet.exec("one", "ls", old).split(separator: "\n").map(String.init))
+            }
+            try await fleet.etcdctl("one", "put", "/state", "saved")
+            let first = try await restore()
+            try await fleet.etcdctl("one", "put", "/state", "restored")
+            try await fleet.fleetctl("restore", "undo", first.job, "--yes", "--wait", "60s")
+            #expect(try await fleet.value("one", "/state") == "saved")
+            #expect(try await fleet.dataDirectory("one") == old)
+            try await fleet.fleetctl("restore", "cleanup", try await fleet.lastJob("one"), "--yes")
+            #expect(try await there() == ["lost+found", "member"])
+
+            let second = try await restore()
+            #expect(
+                try await fleet.fleetctl("job", "show", second.job).output.contains("old data kept in \(old)/member"))
+            try await fleet.fleetctl("restore", "cleanup", second.job, "--yes")
+            #expect(try await there() == ["lost+found", FileSystem.name(of: second.directory)])
+            let third = try await restore()
+            try await fleet.fleetctl("restore", "cleanup", third.job, "--yes")
+            #expect(try await there() == ["lost+found", FileSystem.name(of: third.directory)])
+            #expect(try await fleet.value("one", "/state") == "saved")
+        }
+    }
+
+    @Test(
+        arguments: Lab.cases(
+            1,
+            of: [
+                ["--kind", "stacked"],
+                ["--kind", "external", "--layout", "kubespray,rpm,config-file", "--wal-dir", "/var/lib/etcd-wal/wal"],
+            ]))
     func allMembersGoBackAsOne(_ kind: [String]) async throws {
         try await LabFleet.with { fleet in
             let nodes = try await fleet.saved("ha", kind)
