@@ -103,26 +103,35 @@ extension Catalogue {
     /// Inside the transaction that begins it: uses up somebody else's approval of just this, where the cluster is protected.
     ///
     /// - Throws: `approval-needed`.
-    func useApproval(_ order: ApprovalNeed, job: String, by actor: String, _ event: inout Act) throws(FleetError) {
-        let isProtected: Bool? = try db.first("SELECT protected FROM clusters WHERE name = ?", order.cluster) {
+    func useApproval(_ need: ApprovalNeed, job: String, by actor: String, _ event: inout Act) throws(FleetError) {
+        guard let (id, approval) = try approval(of: need, by: actor) else { return }
+        try db.run("UPDATE approvals SET used_by = ? WHERE id = ?", job, id)
+        event.detail["approvedBy"] = approval.by
+        event.detail["approvedPlan"] = approval.statement.plan
+    }
+
+    /// What would be used now; nil where none is needed.
+    ///
+    /// - Throws: `approval-needed`.
+    @discardableResult
+    func approval(of need: ApprovalNeed, by actor: String) throws(FleetError) -> (id: Int64, record: ApprovalRecord)? {
+        let isProtected: Bool? = try db.first("SELECT protected FROM clusters WHERE name = ?", need.cluster) {
             row throws(FleetError) in try row["protected"]
         }
-        guard isProtected == true else { return }
-        let given = try approvalRows("used_by IS NULL AND expires > ? ORDER BY id", now)
-        for (id, approval, certificate) in given where order.isMet(by: approval.statement) && approval.by != actor {
+        guard isProtected == true else { return nil }
+        let given = try approvalRows("used_by IS NULL AND expires > ? ORDER BY id", now).filter {
+            need.isMet(by: $0.record.statement)
+        }
+        for (id, record, certificate) in given where record.by != actor {
             // Who gave it may have lost the right to since.
             guard case .operator = try? identify(fingerprint: certificate.fingerprint) else { continue }
-            try db.run("UPDATE approvals SET used_by = ? WHERE id = ?", job, id)
-            event.detail["approvedBy"] = approval.by
-            event.detail["approvedPlan"] = approval.statement.plan
-            return
+            return (id, record)
         }
-        let own = given.contains { $0.record.by == actor && order.isMet(by: $0.record.statement) }
         throw FleetError(
             .approvalNeeded,
-            own
-                ? "\(order.cluster) is protected, and only you have approved this: it takes two people"
-                : "\(order.cluster) is protected: a second operator has to approve this first",
+            given.contains { $0.record.by == actor }
+                ? "\(need.cluster) is protected, and only you have approved this: it takes two people"
+                : "\(need.cluster) is protected: a second operator has to approve this first",
             hint: "plan it with the same words and --dry-run; another operator looks at that and runs "
                 + "'fleetctl restore approve JOB' with its job; then run this again")
     }
@@ -150,8 +159,20 @@ struct ApprovalNeed: Sendable {
     var kind: String
     var snapshot: String
     var undoes: String?
-    var withoutSafetySnapshot = false
-    var withoutBump = false
+    var withoutSafetySnapshot: Bool
+    var withoutBump: Bool
+
+    init(
+        cluster: String, kind: String, snapshot: String, withoutSafetySnapshot: Bool = false, withoutBump: Bool = false
+    ) {
+        (self.cluster, self.kind, self.snapshot) = (cluster, kind, snapshot)
+        (self.withoutSafetySnapshot, self.withoutBump) = (withoutSafetySnapshot, withoutBump)
+    }
+
+    init(undoing restore: JobRecord) {
+        self.init(cluster: restore.cluster, kind: "undo", snapshot: restore.snapshot)
+        undoes = restore.id
+    }
 
     func isMet(by statement: ApprovalStatement) -> Bool {
         statement.cluster == cluster && statement.kind == kind && statement.snapshot == snapshot

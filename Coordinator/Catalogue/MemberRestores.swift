@@ -224,6 +224,7 @@ extension Catalogue {
             state.rawValue, try error.map { value throws(FleetError) in try JSON.text(value) }, now, id)
         var act = Act("\(before.kind).end", by: "coordinator", cluster: before.cluster, subject: id)
         act.detail = ["state": state.rawValue, "nodes": before.node]
+        if before.dryRun { act.detail["dryRun"] = "true" }
         act.detail["code"] = error?.code.rawValue
         act.detail["error"] = error?.message
         try append(act, state == .succeeded ? .ok : .failed)

@@ -77,9 +77,7 @@ extension Catalogue {
         if dryRun { event.detail["dryRun"] = "true" }
         try act(event) { event throws(FleetError) in
             _ = try undoable(target.id)
-            let need = ApprovalNeed(
-                cluster: target.cluster, kind: "undo", snapshot: target.snapshot, undoes: target.id)
-            if !dryRun { try useApproval(need, job: id, by: actor, &event) }
+            if !dryRun { try useApproval(ApprovalNeed(undoing: target), job: id, by: actor, &event) }
             guard let members = target.members else {
                 let undo = Operation.Undo(restored: target.id, dryRun: dryRun, waitSeconds: waitSeconds)
                 return try insertJob(

@@ -46,7 +46,8 @@ extension CoordinatorServer {
             let name = try request(RevokeRequest.self).name
             try await stream.finish(try await revoke(.operator(name: name), actor))
         case ControlMethod.startBackup: try await startBackup(stream, try request(BackupRequest.self), actor)
-        case ControlMethod.previewRestore: try await stream.finish(try await preview(try request(RestoreRequest.self)))
+        case ControlMethod.previewRestore:
+            try await stream.finish(try await preview(try request(RestoreRequest.self), actor))
         case ControlMethod.startRestore: try await startRestore(stream, try request(RestoreRequest.self), actor)
         case ControlMethod.startDrill: try await startDrill(stream, try request(DrillRequest.self), actor)
         case ControlMethod.listJobs:
@@ -132,7 +133,7 @@ extension CoordinatorServer {
         await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
     }
 
-    private func preview(_ request: RestoreRequest) async throws(FleetError) -> RestorePreview {
+    private func preview(_ request: RestoreRequest, _ actor: String) async throws(FleetError) -> RestorePreview {
         let cluster = try await catalogue.cluster(request.cluster)
         let agents = try await agents(request.cluster)
         // Before a member is missed that takes part in what goes on.
@@ -140,6 +141,12 @@ extension CoordinatorServer {
         let entry = try await catalogue.snapshotToRestore(request.at, to: request.cluster)
         try RestoreGuard.check(
             entry, target: cluster, agents: agents, RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster))
+        if !request.dryRun {
+            let need = ApprovalNeed(
+                cluster: request.cluster, kind: "restore", snapshot: entry.record.id,
+                withoutSafetySnapshot: request.withoutSafetySnapshot == true, withoutBump: request.withoutBump == true)
+            try await catalogue.approval(of: need, by: actor)
+        }
         return RestorePreview(
             snapshot: entry, cluster: cluster,
             agents: try RestoreMembers.find(agents, entry.record, cluster: request.cluster))

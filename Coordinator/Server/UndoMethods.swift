@@ -7,7 +7,10 @@ extension CoordinatorServer {
     func serveUndo(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) -> Bool {
         switch stream.method {
         case ControlMethod.previewUndo:
-            try await stream.finish(try await undoable(try JSON.decode(UndoRequest.self, from: stream.request)))
+            let request = try JSON.decode(UndoRequest.self, from: stream.request)
+            let job = try await undoable(request)
+            if !request.dryRun { try await catalogue.approval(of: ApprovalNeed(undoing: job), by: actor) }
+            try await stream.finish(job)
         case ControlMethod.previewCleanup:
             let request = try JSON.decode(CleanupRequest.self, from: stream.request)
             try await stream.finish(try await cleanable(request).job)

@@ -95,6 +95,8 @@ struct ApprovalTests {
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
         // What was planned for oneself is not approved by oneself.
         try await approve(plan, alice)
+        let need = RestoreOrder(snapshot: "s1", safetyNode: "n1", bumpsRevisions: true).need("a")
+        #expect(await code { try await catalogue.approval(of: need, by: alice.actor) } == .approvalNeeded)
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
         try await approve(plan, bob)
         #expect(await code { _ = try await restore("s2", by: alice.actor) } == .approvalNeeded)

@@ -72,6 +72,8 @@ struct UndoTests {
             func there() async throws -> Set<String> {
                 Set(try await fleet.exec("one", "ls", old).split(separator: "\n").map(String.init))
             }
+            // Somebody else's.
+            try await fleet.exec("one", "touch", "\(old)/notes")
             try await fleet.etcdctl("one", "put", "/state", "saved")
             let first = try await restore()
             try await fleet.etcdctl("one", "put", "/state", "restored")
@@ -79,16 +81,16 @@ struct UndoTests {
             #expect(try await fleet.value("one", "/state") == "saved")
             #expect(try await fleet.dataDirectory("one") == old)
             try await fleet.fleetctl("restore", "cleanup", try await fleet.lastJob("one"), "--yes")
-            #expect(try await there() == ["lost+found", "member"])
+            #expect(try await there() == ["notes", "member"])
 
             let second = try await restore()
             #expect(
                 try await fleet.fleetctl("job", "show", second.job).output.contains("old data kept in \(old)/member"))
             try await fleet.fleetctl("restore", "cleanup", second.job, "--yes")
-            #expect(try await there() == ["lost+found", FileSystem.name(of: second.directory)])
+            #expect(try await there() == ["notes", FileSystem.name(of: second.directory)])
             let third = try await restore()
             try await fleet.fleetctl("restore", "cleanup", third.job, "--yes")
-            #expect(try await there() == ["lost+found", FileSystem.name(of: third.directory)])
+            #expect(try await there() == ["notes", FileSystem.name(of: third.directory)])
             #expect(try await fleet.value("one", "/state") == "saved")
         }
     }
