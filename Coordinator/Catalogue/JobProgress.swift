@@ -258,7 +258,10 @@ extension Catalogue {
         let actor = machine.isAgentsWord ? "agent:\(job.cluster)/\(job.node)" : "coordinator"
         var event = Act("job.end", by: actor, cluster: job.cluster, subject: id)
         event.detail = ["kind": job.operation.kind, "node": job.node, "state": machine.state.rawValue]
-        if job.operation.isDryRun { event.detail["dryRun"] = "true" }
+        let isDryRun: Bool? = try db.first("SELECT dry_run FROM jobs WHERE id = ?", id) { row throws(FleetError) in
+            try row["dry_run"]
+        }
+        if isDryRun == true { event.detail["dryRun"] = "true" }
         event.detail["code"] = error?.code.rawValue
         event.detail["error"] = error?.message
         let outcome: AuditOutcome =
