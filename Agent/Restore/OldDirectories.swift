@@ -26,9 +26,9 @@ struct OldDirectories: Sendable {
         var result = Result()
         var present: [String] = []
         for directory in done.directories {
-            try checkPath(directory.old)
             var isThere = false
             for part in try parts(directory) {
+                try checkPath(part)
                 try checkUse(part, directory, found, processes)
                 // Moved aside first, so that half of it is never taken for the old data.
                 for path in [part, aside(part)] where try FileSystem.status(path, following: false) != nil {
@@ -64,10 +64,15 @@ struct OldDirectories: Sendable {
         if remainder(of: done.plan.oldDataDir, below: directory.old) != nil {
             parts.append(done.plan.oldDataDir + "/member")
         }
-        if let wal = done.plan.oldWalDir, remainder(of: wal, below: directory.old) != nil, FileSystem.exists(wal) {
+        if let wal = done.plan.oldWalDir, remainder(of: wal, below: directory.old) != nil, FileSystem.exists(wal),
+            remainder(of: wal, below: done.plan.oldDataDir + "/member") == nil
+        {
             // One that was moved aside is found by the name that it had.
             let names = try FileSystem.list(wal).map { $0.hasSuffix(mark) ? String($0.dropLast(mark.count)) : $0 }
-            parts += Set(names.filter(Self.isWal)).sorted().map { "\(wal)/\($0)" }
+            for path in Set(names.filter(Self.isSegment)).sorted().map({ "\(wal)/\($0)" }) {
+                let kind = try FileSystem.status(path, following: false)?.kind
+                if kind == .file || kind == nil { parts.append(path) }
+            }
         }
         return parts
     }
@@ -123,6 +128,12 @@ struct OldDirectories: Sendable {
         }
     }
 
+    /// Exactly as etcd names its log's files (etcd: wal.walName; filePipeline counts "0.tmp", "1.tmp"): beside them may be
+    /// somebody else's.
+    private static func isSegment(_ name: String) -> Bool {
+        name.wholeMatch(of: /[0-9a-f]{16}-[0-9a-f]{16}\.wal(\.broken)?|[0-9]+\.tmp/) != nil
+    }
+
     private static func isWal(_ name: String) -> Bool {
         name.hasSuffix(".wal") || name.hasSuffix(".tmp") || name.hasSuffix(".broken")
     }
@@ -141,8 +152,9 @@ struct OldDirectories: Sendable {
         for (place, data) in [(found.dataDir, "/member"), (found.walDir, "")] {
             guard let place else { continue }
             let used = try found.files.resolve(place.path)
-            let below = wasMadeInside ? used + data : used
-            if remainder(of: used, below: path) ?? remainder(of: path, below: below) != nil {
+            // Beside what etcd makes in a directory is none of its data: in that of a log are only files.
+            let isBeside = wasMadeInside && (data.isEmpty || remainder(of: path, below: used + data) == nil)
+            if remainder(of: used, below: path) != nil || (!isBeside && remainder(of: path, below: used) != nil) {
                 throw refuse("\(place.origin) names \(place.path)")
             }
             if isAbove(target, used + data, root: "") { throw refuse("\(place.origin) leads there") }

@@ -47,7 +47,8 @@ extension RestoreWork {
                 "put the manifests of \(components) back, the apiserver's first, wait for each, then restart the kubelet"
         case .finish:
             let first = undoes == nil ? ["remove the snapshot from the spool"] : []
-            let rest = ["\(plan.oldDataDir) stays as it is"] + (kubeadmNote.map { [$0] } ?? [])
+            let rest =
+                ["\(undoes == nil ? oldPlace : plan.oldDataDir) stays as it is"] + (kubeadmNote.map { [$0] } ?? [])
             return (first + rest).joined(separator: "; ")
         }
     }
@@ -105,9 +106,14 @@ extension RestoreWork {
 
     /// A restore may follow the loss of the directory; then there is nothing that could be kept.
     var oldData: String {
-        if hasOldData { return "old data kept in \(plan.oldDataDir)" }
+        if hasOldData { return "old data kept in \(oldPlace)" }
         return FileSystem.exists(plan.oldDataDir)
             ? "\(plan.oldDataDir) held no data before" : "\(plan.oldDataDir) was gone before"
+    }
+
+    /// Never a directory that the new data is in: whoever reads it may remove that.
+    private var oldPlace: String {
+        directories.contains(where: \.isInside) ? keptData.joined(separator: ", ") : plan.oldDataDir
     }
 
     /// What is there now may have been made on the way: a kubelet makes the directory of a volume, and etcd its data.

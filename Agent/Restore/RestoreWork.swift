@@ -71,10 +71,15 @@ struct RestoreWork: Codable, Sendable, Equatable {
 
     /// Where the new data is in the old directory, only etcd's own parts of that are old data.
     static func keptData(_ directories: [NewDirectory], _ plan: RestorePlan) -> [String] {
-        directories.map { directory in
-            guard directory.isInside else { return directory.old }
+        directories.flatMap { directory in
+            guard directory.isInside else { return [directory.old] }
+            let member = plan.oldDataDir + "/member"
             let holdsData = remainder(of: plan.oldDataDir, below: directory.old) != nil
-            return holdsData ? plan.oldDataDir + "/member" : plan.oldWalDir ?? directory.old
+            let wal = plan.oldWalDir.flatMap { wal in
+                remainder(of: wal, below: directory.old) != nil && remainder(of: wal, below: member) == nil
+                    ? "\(wal)/*.wal" : nil
+            }
+            return (holdsData ? [member] : []) + (wal.map { [$0] } ?? [])
         }
     }
     /// What the restored etcd begins at.

@@ -47,13 +47,19 @@ extension Catalogue {
                 .notApprovable, "the dry run \(job.id) \(job.state.isOpen ? "is under way" : "failed")",
                 hint: "see: fleetctl job show \(job.id)")
         }
+        guard let finished = job.finished, now < finished.adding(Self.approvalLasts) else {
+            throw FleetError(
+                .notApprovable, "the dry run \(job.id) is more than a day old, and what it found may be another by now",
+                hint: "plan it again with --dry-run, and approve that")
+        }
         let order = try plannedRestore(job)
         return ApprovalPreview(
             statement: ApprovalStatement(
                 plan: job.id, planDigest: try ApprovalStatement.digest(of: job), cluster: job.cluster, kind: job.kind,
                 snapshot: job.snapshot, undoes: job.undoes,
                 withoutSafetySnapshot: order.map { $0.safety == nil } ?? false,
-                withoutBump: order.map { $0.bump == nil } ?? false, expires: now.adding(Self.approvalLasts)), job: job)
+                withoutBump: order.map { $0.bump == nil } ?? false, replaces: ApprovalStatement.replaces(job),
+                expires: now.adding(Self.approvalLasts)), job: job)
     }
 
     /// nil for an undo, which has neither.
@@ -85,6 +91,9 @@ extension Catalogue {
                     .notApprovable, "what was signed is not what \(preview.job.id) planned, or was shown too long ago",
                     hint: "run it again: fleetctl restore approve \(preview.job.id)")
             }
+            // Given twice it is good once.
+            try db.run(
+                "DELETE FROM approvals WHERE plan = ? AND approver = ? AND used_by IS NULL", statement.plan, actor)
             try db.run(
                 """
                 INSERT INTO approvals (plan, approver, certificate, given, expires, statement, envelope)
@@ -119,37 +128,67 @@ extension Catalogue {
             row throws(FleetError) in try row["protected"]
         }
         guard isProtected == true else { return nil }
-        let given = try approvalRows("used_by IS NULL AND expires > ? ORDER BY id", now).filter {
-            need.isMet(by: $0.record.statement)
-        }
-        for (id, record, certificate) in given where record.by != actor {
+        // One whose job ended before it touched anything is as good as before.
+        let given = try approvalRows(
+            """
+            expires > ? AND (used_by IS NULL OR EXISTS (SELECT 1 FROM whole_jobs w WHERE w.id = used_by
+                AND w.state IN ('failed', 'refused', 'expired'))) ORDER BY id
+            """, now
+        ).filter { $0.record.statement.cluster == need.cluster && $0.record.statement.kind == need.kind }
+        let present = try replaces(need)
+        let same = given.filter { need.isMet(by: $0.record.statement) }
+        let here = same.filter { $0.record.statement.replaces == present }
+        for (id, record, certificate) in here where record.by != actor {
             // Who gave it may have lost the right to since.
             guard case .operator = try? identify(fingerprint: certificate.fingerprint) else { continue }
             return (id, record)
         }
+        let why =
+            if !here.isEmpty {
+                "nobody else who may has approved this: it takes two people"
+            } else if !same.isEmpty {
+                "what was approved was planned while its members or their directories were others"
+            } else if let other = given.last?.record {
+                "what \(other.by) approved is of snapshot \(other.statement.snapshot), or with other options"
+            } else { "a second operator has to approve this first" }
+        let command =
+            need.undoes.map { "fleetctl restore undo \($0)" }
+            ?? "fleetctl restore \(need.cluster) --at \(need.snapshot)"
         throw FleetError(
-            .approvalNeeded,
-            given.contains { $0.record.by == actor }
-                ? "\(need.cluster) is protected, and only you have approved this: it takes two people"
-                : "\(need.cluster) is protected: a second operator has to approve this first",
-            hint: "plan it with the same words and --dry-run; another operator looks at that and runs "
-                + "'fleetctl restore approve JOB' with its job; then run this again")
+            .approvalNeeded, "\(need.cluster) is protected: \(why)",
+            hint:
+                "plan it with '\(command) --dry-run' and the same options; another operator looks at that and runs 'fleetctl "
+                + "restore approve' with its job; then the same without --dry-run")
+    }
+
+    /// Of the members as they are now.
+    private func replaces(_ need: ApprovalNeed) throws(FleetError) -> [String] {
+        try agents(cluster: need.cluster).filter { $0.instance != nil && $0.certificate?.revoked == nil }
+            .sorted { $0.node < $1.node }.map { "\($0.node) \($0.instance?.dataDir ?? "")" }
     }
 
     private func approvalRows(
         _ condition: String, _ value: any SQLiteBindable
     ) throws(FleetError) -> [(id: Int64, record: ApprovalRecord, certificate: X509Certificate)] {
-        try db.all("SELECT * FROM approvals WHERE \(condition)", value) { row throws(FleetError) in
-            guard let statement = try row.json(ApprovalStatement.self, "statement") else {
-                throw FleetError(.databaseCorrupt, "an approval says nothing")
-            }
-            return (
-                try row["id"],
-                ApprovalRecord(
-                    statement: statement, by: try row["approver"], given: try row["given"], usedBy: try row["used_by"]),
-                try X509Certificate(pem: try row["certificate"])
-            )
+        let ids: [Int64] = try db.all("SELECT id FROM approvals WHERE \(condition)", value) { row throws(FleetError) in
+            try row["id"]
         }
+        var rows: [(id: Int64, record: ApprovalRecord, certificate: X509Certificate)] = []
+        for id in ids {
+            do throws(FleetError) {
+                let found = try db.first("SELECT * FROM approvals WHERE id = ?", id) { row throws(FleetError) in
+                    guard let statement = try row.json(ApprovalStatement.self, "statement") else {
+                        throw FleetError(.databaseCorrupt, "an approval says nothing")
+                    }
+                    let record = ApprovalRecord(
+                        statement: statement, by: try row["approver"], given: try row["given"],
+                        usedBy: try row["used_by"])
+                    return (id, record, try X509Certificate(pem: try row["certificate"]))
+                }
+                if let found { rows.append(found) }
+            } catch { log.error("approval \(id) can't be read, and counts for nothing", error) }
+        }
+        return rows
     }
 }
 

@@ -40,7 +40,8 @@ let rebuildCommand = Command(
     await vault.catalogue.close()
     call.terminal.print("\(done.added.count) snapshots are in the catalogue again")
     call.terminal.note(
-        "policies and pins were in the catalogue alone: set them again before 'fleetctl retention apply'")
+        "policies, pins and which clusters are protected were in the catalogue alone: set them again, before 'fleetctl retention "
+            + "apply' and before anybody restores")
     call.terminal.note(
         "agents and operators are enrolled again: fleetctl agent token CLUSTER, then on the node: fleet-agent enroll "
             + "--force -; clusters without a snapshot are added again")

@@ -9,6 +9,8 @@ actor AgentSessions {
         var isRegistered = false
     }
     private var sessions: [NodeName: Session] = [:]
+    /// The newest connection that each node ever had, also where it is gone.
+    private var newest: [NodeName: Int] = [:]
 
     /// The agent's newest connection replaces an older one, which is most likely dead without having noticed. That is closed
     /// before anything of the new one is recorded: what it still has on its way is of before.
@@ -16,13 +18,12 @@ actor AgentSessions {
     /// - Returns: whether the agent has yet to register on it.
     /// - Throws: `connection-lost` where there is a newer one by now.
     func meet(_ node: NodeName, _ connection: Connection) async throws(FleetError) -> Bool {
-        if let session = sessions[node] {
-            if session.connection === connection { return !session.isRegistered }
-            // By its own close this one can't be told, which may only be on its way.
-            guard session.connection.number < connection.number else {
-                throw FleetError(.connectionLost, "\(node) has connected anew since", retryable: true)
-            }
+        if let session = sessions[node], session.connection === connection { return !session.isRegistered }
+        // By its own close this one can't be told, which may only be on its way.
+        guard newest[node, default: 0] <= connection.number else {
+            throw FleetError(.connectionLost, "\(node) has connected anew since", retryable: true)
         }
+        newest[node] = connection.number
         let former = sessions.updateValue(Session(connection: connection), forKey: node)
         await former?.connection.close(FleetError("replaced", "this agent has connected anew", retryable: true))
         return true

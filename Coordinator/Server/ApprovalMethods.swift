@@ -14,7 +14,17 @@ extension CoordinatorServer {
         case ControlMethod.previewApproval:
             _ = try await certificate(stream)
             let name = try JSON.decode(NameRequest.self, from: stream.request).name
-            try await stream.finish(try await catalogue.approvable(name))
+            var preview = try await catalogue.approvable(name)
+            if preview.statement.undoes == nil {
+                // With the cautions that whoever planned it was shown.
+                let cluster = try await catalogue.cluster(preview.statement.cluster)
+                let entry = try await catalogue.snapshotToRestore(preview.statement.snapshot, to: cluster.name)
+                preview.restore = RestorePreview(
+                    snapshot: entry, cluster: cluster,
+                    agents: try RestoreMembers.find(try await agents(cluster.name), entry.record, cluster: cluster.name)
+                )
+            }
+            try await stream.finish(preview)
         case ControlMethod.approveRestore:
             let request = try JSON.decode(ApproveRequest.self, from: stream.request)
             try await stream.finish(

@@ -99,6 +99,12 @@ extension CoordinatorServer {
                 .usage, "a token is valid for a minute at least and 30 days at most",
                 hint: "give --valid, for instance --valid 2h")
         }
+        // Who could make operators could be two people.
+        guard role == .agent || !actor.hasPrefix("operator:") else {
+            throw FleetError(
+                .permissionDenied, "operators are made on the coordinator's host only",
+                hint: "there, as root: fleetctl operator token \(Names.isValid(request.name) ? request.name : "NAME")")
+        }
         let token = JoinToken(
             address: configuration.advertise, authorityFingerprint: keys.authority.certificate.fingerprint)
         let expires = try await catalogue.createToken(

@@ -15,13 +15,16 @@ public struct ApprovalStatement: Codable, Sendable, Equatable {
     public var undoes: String?
     public var withoutSafetySnapshot: Bool
     public var withoutBump: Bool
+    /// "NODE DIRECTORY" of each member, in the order of their names: whose data is replaced.
+    public var replaces: [String]
     /// Until when what was planned may be begun.
     public var expires: Timestamp
 
     public init(
         plan: String, planDigest: String, cluster: String, kind: String, snapshot: String, undoes: String?,
-        withoutSafetySnapshot: Bool, withoutBump: Bool, expires: Timestamp
+        withoutSafetySnapshot: Bool, withoutBump: Bool, replaces: [String], expires: Timestamp
     ) {
+        self.replaces = replaces
         self.plan = plan
         self.planDigest = planDigest
         self.cluster = cluster
@@ -35,8 +38,16 @@ public struct ApprovalStatement: Codable, Sendable, Equatable {
 
     /// Of the plans of all nodes, in the order of their names.
     public static func digest(of dryRun: JobRecord) throws(FleetError) -> String {
-        let plans = (dryRun.members ?? [dryRun]).sorted { $0.node < $1.node }.compactMap { $0.outcome?.plan }
-        return SHA256.hash(try JSON.encode(plans)).hex
+        SHA256.hash(try JSON.encode(plans(dryRun))).hex
+    }
+
+    /// The same, as the plans have them.
+    public static func replaces(_ dryRun: JobRecord) -> [String] {
+        plans(dryRun).map { "\($0.node) \($0.oldDataDir)" }
+    }
+
+    private static func plans(_ dryRun: JobRecord) -> [RestorePlan] {
+        (dryRun.members ?? [dryRun]).sorted { $0.node < $1.node }.compactMap { $0.outcome?.plan }
     }
 }
 
@@ -111,6 +122,8 @@ public struct ApprovalPreview: Codable, Sendable {
     public var statement: ApprovalStatement
     /// The dry run.
     public var job: JobRecord
+    /// What a restore would show before it asks; nil for an undo.
+    public var restore: RestorePreview?
     public init(statement: ApprovalStatement, job: JobRecord) {
         self.statement = statement
         self.job = job

@@ -111,15 +111,35 @@ import Testing
         let wal = node.tree.root + "/fast"
         let inside = wal + "/data-restore-j1"
         try FileSystem.makeDirectories(inside)
-        for path in [wal + "/0.wal", wal + "/1.tmp", inside + "/0.wal", wal + "/README"] {
-            try FileSystem.writeDurably(path, [1])
-        }
+        let segment = "0000000000000000-0000000000000000.wal"
+        let etcds = [wal + "/" + segment, wal + "/1.tmp"]
+        let others = [wal + "/backup.db.tmp", wal + "/README", wal + "/old.wal"]
+        for path in etcds + others + [inside + "/" + segment] { try FileSystem.writeDurably(path, [1]) }
+        try FileSystem.makeDirectories(wal + "/2.tmp")
         node.done.directories.append(.init(old: wal, new: inside))
         (node.done.plan.oldWalDir, node.done.plan.newWalDir) = (wal, inside)
-        #expect(try node.remove(dryRun: true).removed.map(\.path) == [node.old, wal + "/0.wal", wal + "/1.tmp"])
+        #expect(try node.remove(dryRun: true).removed.map(\.path) == [node.old] + etcds)
+        #expect(RestoreWork.keptData(node.done.directories, node.done.plan) == [node.old, wal + "/*.wal"])
         _ = try node.remove()
-        #expect(try FileSystem.list(wal).sorted() == ["README", "data-restore-j1"])
-        #expect(try FileSystem.list(inside) == ["0.wal"])
+        let left = ["2.tmp", "README", "backup.db.tmp", "data-restore-j1", "old.wal"]
+        #expect(try FileSystem.list(wal).sorted() == left)
+        #expect(try FileSystem.list(inside) == [segment])
+
+        // The undo of it: the log is in force where it was.
+        let found = try node.found(in: node.old)
+        node.done.directories = [.init(old: inside, new: wal)]
+        (node.done.plan.oldWalDir, node.done.plan.newWalDir) = (inside, wal)
+        let done = node.done
+        func remove(logIn path: String) throws -> [String] {
+            var found = found
+            found.walDir = found.dataDir
+            found.walDir?.path = path
+            return try OldDirectories(done: done, restored: "j2").remove(found, [], dryRun: false).removed.map(\.path)
+        }
+        let error = #expect(throws: FleetError.self) { try remove(logIn: inside) }
+        #expect(error?.code == .inForce)
+        #expect(try remove(logIn: wal) == [inside])
+        #expect(try FileSystem.list(wal).sorted() == left.filter { $0 != "data-restore-j1" })
     }
 
     /// A cleanup that was cut off had moved it aside: the next one goes on with that.

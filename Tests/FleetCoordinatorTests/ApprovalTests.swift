@@ -64,13 +64,17 @@ struct ApprovalTests {
             order, cluster: "a", node: "n1", lifetime: .seconds(600), by: actor)
     }
 
-    private func end(_ job: JobRecord, directory: String = "/n") async throws {
+    private func end(
+        _ job: JobRecord, _ result: JobOutcome.Result = .succeeded, directory: String = "/n"
+    ) async throws {
         clock.advance(.seconds(1))
         let plan = RestorePlan(
-            cluster: "a", node: "n1", snapshot: job.snapshot, topology: .stacked, oldDataDir: "/o",
+            cluster: "a", node: "n1", snapshot: job.snapshot, topology: .stacked, oldDataDir: "/var/lib/etcd",
             newDataDir: directory, oldWalDir: nil, newWalDir: nil, clusterToken: "t", clusterID: "beef", changes: [],
             steps: [])
-        let outcome = JobOutcome(result: .succeeded, summary: "planned", plan: plan)
+        let outcome = JobOutcome(
+            result: result, error: result == .succeeded ? nil : FleetError(.noSpace, "full"), summary: "planned",
+            plan: plan)
         _ = try await catalogue.receive(
             JobEvent(job: job.id, sequence: 1, time: clock.now, kind: .outcome, outcome: outcome),
             from: NodeName(cluster: "a", node: "n1"))
@@ -112,6 +116,36 @@ struct ApprovalTests {
         #expect(creation?.detail["approvedBy"] == "operator:bob" && creation?.detail["approvedPlan"] == plan.id)
     }
 
+    /// Nobody is woken twice for what touched nothing, nor asked once for what is done twice.
+    @Test func anApprovalIsGoodForOneThatTouchesSomething() async throws {
+        let plan = try await planned()
+        try await approve(plan, bob)
+        try await approve(plan, bob)
+        #expect(try await catalogue.job(plan.id).approvals?.count == 1)
+        try await end(try await restore(by: alice.actor), .failed)
+        try await end(try await restore(by: alice.actor), .rolledBack)
+        #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
+    }
+
+    @Test func whatWasPlannedElsewhereIsNotApprovedHere() async throws {
+        let plan = try await planned()
+        try await approve(plan, bob)
+        let node = NodeName(cluster: "a", node: "n1")
+        var moved = Fixture.registration()
+        moved.instance?.dataDir = "/elsewhere"
+        _ = try await catalogue.registered(node, moved, hasJustConnected: false)
+        #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
+        _ = try await catalogue.registered(node, Fixture.registration(), hasJustConnected: false)
+        // One that can't be read is none, and keeps no other from counting.
+        try await catalogue.script(
+            "INSERT INTO approvals SELECT 9, plan, approver, 'x', given, expires, statement, envelope, NULL FROM approvals"
+        )
+        _ = try await restore(by: alice.actor)
+        clock.advance(.seconds(86_400))
+        #expect(
+            await code { _ = try await catalogue.approvable(plan.id) } == .notApprovable, "who knows what is there now")
+    }
+
     @Test func anUndoTakesTwoAsWell() async throws {
         try await approve(try await planned(), bob)
         let done = try await restore(by: alice.actor)
@@ -123,7 +157,7 @@ struct ApprovalTests {
         }
         #expect(await code { _ = try await undo(dryRun: false) } == .approvalNeeded)
         let plan = try await undo(dryRun: true)
-        try await end(plan, directory: "/o")
+        try await end(plan, directory: "/old")
         try await approve(plan, bob)
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded, "it is for the undo")
         #expect(try await undo(dryRun: false).undoes == done.id)
@@ -134,7 +168,7 @@ struct ApprovalTests {
         try await approve(plan, bob)
         clock.advance(.seconds(86_400))
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
-        try await approve(plan, bob)
+        try await approve(try await planned(), bob)
         _ = try await catalogue.revoke(.operator(name: "bob"), by: "root")
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
     }

@@ -191,12 +191,18 @@ struct ServerTests {
         #expect(await sessions.connection(node) === new)
         #expect(await !sessions.remove(node, old))
         #expect(await sessions.remove(node, new))
+        #expect(await code { _ = try await sessions.meet(node, old) } == .connectionLost, "nor when that is gone")
         await server.stop()
     }
 
     @Test func aRevokedOperatorIsNotServedAnyMore() async throws {
         let server = try await TestServer()
         let alice = try await server.dial(.operator(name: "alice"))
+        #expect(
+            await code {
+                let request = TokenRequest(name: "mallory", validSeconds: 3600)
+                _ = try await alice.call(ControlMethod.operatorToken, request, as: TokenReply.self)
+            } == .permissionDenied, "she would be two people")
         let _: FleetStatus = try await alice.call(ControlMethod.status, ListRequest())
         let root = try await server.operate()
         let _: RevokeReply = try await root.call(ControlMethod.revokeOperator, RevokeRequest(name: "alice"))

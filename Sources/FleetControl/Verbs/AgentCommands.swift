@@ -105,6 +105,7 @@ let operatorCommand = Command(
     subcommands: [
         Command(
             "token", "Make a token with which an operator logs in",
+            discussion: "For root on the coordinator's host: an operator who could make others could be two people.",
             arguments: [.init("NAME", "the operator's name, as the audit log will show it")],
             options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
             examples: [

@@ -36,8 +36,8 @@ let restoreApproveCommand = Command(
     "approve", "Approve what another operator has planned",
     discussion: """
         Shows the plan of a dry run of a restore or of an undo, asks, and signs it with the key of your operator's certificate.
-        Whoever asked for it can begin it within a day, once, with the same snapshot and options; whoever approved it can't.
-        What the nodes find then is looked at again, and a restore that does not fit any more ends with nothing touched.
+        Any other operator can begin it within a day, once, with the same snapshot and options, while the same members have
+        their data in the same places; whoever approved it can't. One that ended before it touched anything can be begun again.
         """,
     arguments: [.init("JOB", "the dry run's job: its id, or a unique beginning of it")],
     options: [.init("yes", short: "y", "do not ask"), Output.option],
@@ -52,7 +52,9 @@ let restoreApproveCommand = Command(
     let (job, statement) = (preview.job, preview.statement)
     // What is signed is what is shown here, and nothing that was only said to be.
     guard try statement.planDigest == ApprovalStatement.digest(of: job), statement.plan == job.id,
-        statement.snapshot == job.snapshot, statement.cluster == job.cluster, statement.undoes == job.undoes
+        statement.kind == job.kind, statement.snapshot == job.snapshot, statement.cluster == job.cluster,
+        statement.undoes == job.undoes, statement.replaces == ApprovalStatement.replaces(job),
+        (preview.restore?.snapshot.record.id ?? statement.snapshot) == statement.snapshot
     else {
         throw FleetError(
             .malformed, "the coordinator asks for an approval of another plan than it shows",
@@ -64,10 +66,17 @@ let restoreApproveCommand = Command(
             hint: "log in as an operator: fleetctl login -")
     }
     if !Output.isJSON(call) {
-        terminal.note("\(job.kind)   \(job.cluster), planned \(job.created.short) by \(job.requestedBy), job \(job.id)")
-        terminal.note(job.undoes.map { "undoes    \($0)" } ?? "to        \(job.snapshot)")
-        if statement.withoutSafetySnapshot { terminal.note("CAUTION   what is there is not saved first") }
-        if statement.withoutBump { terminal.note("CAUTION   revisions go on where the snapshot has them") }
+        terminal.note("planned   \(job.created.short) by \(job.requestedBy), job \(job.id)")
+        for line in preview.restore.map(RestoreReport.lines) ?? [] { terminal.note(line) }
+        if let undone = statement.undoes {
+            terminal.note("undo      \(undone) of \(job.cluster), on \(job.node)")
+            terminal.note("          what was written since that restore is lost to etcd, and kept on disk")
+        } else if statement.withoutSafetySnapshot {
+            terminal.note("CAUTION   what is there is not saved first (--no-safety-snapshot)")
+        }
+        if statement.withoutBump {
+            terminal.note("CAUTION   revisions go on where the snapshot has them (--no-bump-revision)")
+        }
         let plans = (job.members ?? [job]).compactMap { $0.outcome?.plan }
         for line in RestorePlanText.lines(plans) { terminal.note(Terminal.clean(line)) }
     }

@@ -78,11 +78,14 @@ enum ReplaceReport {
     }
 
     static func lines(_ plan: RestorePlan) -> [String] {
+        // Where the new data is in the old directory, that is not what is of no use any more.
+        let isInside = plan.newDataDir.hasPrefix(plan.oldDataDir + "/")
+        let old = isInside ? plan.oldDirectories?.joined(separator: ", ") ?? plan.oldDataDir : plan.oldDataDir
         var lines = [
             "plan for the member of \(plan.cluster) on \(plan.node) (\(plan.topology.rawValue))",
             "  removes   \(plan.oldMemberID.map { "member \($0)" } ?? "no member: none of this node is listed")",
             "  members   \(plan.initialCluster ?? "")",
-            "  old data  \(plan.oldDataDir), which stays and is not used again",
+            "  old data  \(old), which stays and is not used again",
             "  new data  \(plan.newDataDir), from the other members",
         ]
         if let old = plan.oldWalDir, let new = plan.newWalDir { lines.append("  WAL       \(old) -> \(new)") }
