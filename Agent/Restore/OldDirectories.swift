@@ -27,7 +27,8 @@ struct OldDirectories: Sendable {
         var present: [String] = []
         for directory in done.directories {
             var isThere = false
-            for part in try parts(directory) {
+            let parts = try parts(directory)
+            for part in parts {
                 try checkPath(part)
                 try checkUse(part, directory, found, processes)
                 // Moved aside first, so that half of it is never taken for the old data.
@@ -39,7 +40,7 @@ struct OldDirectories: Sendable {
                     result.removed.append((path, try FileSystem.treeSize(path)))
                 }
             }
-            if !isThere { result.gone.append(directory.old) }
+            if !isThere { result.gone += parts }
         }
         guard !dryRun else { return result }
         for (index, path) in present.enumerated() {

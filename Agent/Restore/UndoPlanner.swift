@@ -97,7 +97,7 @@ enum UndoPlanner {
                 throw FleetError(
                     .changedMeanwhile, "\(change.path) was changed since the restore wrote it",
                     hint:
-                        "compare: fleetctl job show has what the restore wrote; put that back, or go back by hand and let "
+                        "compare: 'fleetctl job show \(done.job) -o json' has what the restore wrote; put that back, or go back by hand and let "
                         + "data-dir name \(plan.oldDataDir)")
             }
         }

@@ -106,7 +106,11 @@ extension Catalogue {
 
     /// Of a dry run, oldest first.
     func approvals(of plan: String) throws(FleetError) -> [ApprovalRecord] {
-        try approvalRows("plan = ? ORDER BY id", plan).map(\.record)
+        try approvalRows("plan = ? ORDER BY id", plan).map { _, record, certificate in
+            var record = record
+            if !isOperators(certificate) { record.isVoid = true }
+            return record
+        }
     }
 
     /// Inside the transaction that begins it: uses up somebody else's approval of just this, where the cluster is protected.
@@ -139,9 +143,7 @@ extension Catalogue {
         let same = given.filter { need.isMet(by: $0.record.statement) }
         let here = same.filter { $0.record.statement.replaces == present }
         for (id, record, certificate) in here where record.by != actor {
-            // Who gave it may have lost the right to since.
-            guard case .operator = try? identify(fingerprint: certificate.fingerprint) else { continue }
-            return (id, record)
+            if isOperators(certificate) { return (id, record) }
         }
         let why =
             if !here.isEmpty {
@@ -159,6 +161,12 @@ extension Catalogue {
             hint:
                 "plan it with '\(command) --dry-run' and the same options; another operator looks at that and runs 'fleetctl "
                 + "restore approve' with its job; then the same without --dry-run")
+    }
+
+    /// Who gave an approval may have lost the right to since.
+    private func isOperators(_ certificate: X509Certificate) -> Bool {
+        guard case .operator = try? identify(fingerprint: certificate.fingerprint) else { return false }
+        return true
     }
 
     /// Of the members as they are now.

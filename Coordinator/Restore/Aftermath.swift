@@ -59,11 +59,12 @@ enum Aftermath {
         try checkWhole(job, "undone", .notUndoable)
         guard !job.dryRun else { throw notCommitted(job, .notUndoable) }
         guard job.undoes == nil else {
+            let isKept = job.aftermath?.nodes.contains { $0.cleanedUp == nil } ?? true
             throw FleetError(
                 .notUndoable, "\(job.id) is an undo itself",
-                hint:
-                    "what was written since that restore is kept; to use it, let data-dir name it by hand, or restore a "
-                    + "snapshot")
+                hint: isKept
+                    ? "what was written since that restore is kept; to use it, let data-dir name it by hand, or restore a "
+                        + "snapshot" : "restore a snapshot instead")
         }
         guard let aftermath = job.aftermath else { throw notCommitted(job, .notUndoable) }
         let by = aftermath.by ?? ""

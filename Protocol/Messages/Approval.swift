@@ -92,6 +92,8 @@ public struct ApprovalRecord: Codable, Sendable, Equatable {
     public var given: Timestamp
     /// The job that was begun with it; each is good for one.
     public var usedBy: String?
+    /// Who gave it may not use the coordinator any more: it counts for nothing.
+    public var isVoid: Bool?
 
     public init(statement: ApprovalStatement, by: String, given: Timestamp, usedBy: String?) {
         self.statement = statement

@@ -94,7 +94,7 @@ import Testing
         #expect(node.refusal(inForce: root + "/member/below") == .inForce)
         #expect(try node.remove(inForce: inside).removed.map(\.path) == [root + "/member"])
         #expect(try FileSystem.list(root).sorted() == ["data-restore-j1", "lost+found", "snap.db"])
-        #expect(try node.remove(inForce: inside).gone == [root])
+        #expect(try node.remove(inForce: inside).gone == [root + "/member"])
 
         try FileSystem.makeDirectories(root + "/member/snap")
         node.done.directories = [.init(old: inside, new: root)]

@@ -170,6 +170,8 @@ struct ApprovalTests {
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
         try await approve(try await planned(), bob)
         _ = try await catalogue.revoke(.operator(name: "bob"), by: "root")
+        let approvals = try await catalogue.jobs().first { $0.dryRun }.map { $0.id }
+        #expect(try await catalogue.job(approvals!).approvals?.map(\.isVoid) == [true])
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
     }
 

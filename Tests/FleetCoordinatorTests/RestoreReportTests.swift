@@ -110,11 +110,11 @@ import Testing
         #expect(RestoreReport.waits(job) == nil && RestoreReport.missed(job, agents).isEmpty)
         // Decided: who is there and at work is not missed.
         job.waitsFor = ["b", "d"]
-        #expect(RestoreReport.waits(job) == "b, d to finish its part")
+        #expect(RestoreReport.waits(job) == "b, d to finish, as all do")
         #expect(RestoreReport.missed(job, agents).count == 1)
         #expect(RestoreReport.missed(job, agents).first?.hasSuffix("fleetctl agent revoke c b") == true)
         job.decision = .recall(FleetError(.internalError, "x"))
-        #expect(RestoreReport.waits(job) == "b, d to take its part back, as the others do")
+        #expect(RestoreReport.waits(job) == "b, d to go back, as all do")
         job.deadline = Timestamp(milliseconds: 60_000)
         #expect(RestoreReport.waits(job) == "b, d, until 1970-01-01 00:01:00Z; then it is taken back")
         #expect(RestoreReport.missed(job, agents).isEmpty)

@@ -79,7 +79,7 @@ let agentCommand = Command(
                     "\(moving.kind) \(moving.id) is under way with \(node): \(RestoreReport.without(node, moving)), and "
                         + "what is on \(node) stays as it is")
                 guard call.terminal.confirms("Revoke it all the same?") else {
-                    call.terminal.note("nothing was done; answer y on a terminal, or give --yes")
+                    call.terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
                     return .declined
                 }
             }
@@ -132,7 +132,9 @@ let operatorCommand = Command(
             }
             var table = Table(["OPERATOR", "SINCE", "CERTIFICATE UNTIL"])
             for one in operators {
-                table.add([one.name, one.created.short, one.certificate?.notAfter.short ?? "not logged in yet"])
+                let revoked = one.certificate?.revoked.map { "revoked at \($0.short)" }
+                table.add(
+                    [one.name, one.created.short, revoked ?? one.certificate?.notAfter.short ?? "not logged in yet"])
             }
             if table.isEmpty {
                 call.terminal.note("there are none; root on the coordinator's host needs no name")

@@ -8,7 +8,8 @@ let clusterProtectCommand = Command(
     discussion: """
         A restore of it, or the undo of one, is then begun only with a second operator's approval: one plans it with --dry-run,
         another looks at that plan and approves it with 'fleetctl restore approve', signed with their own key, and within a
-        day the first begins it. Only root on the coordinator's host can lift this.
+        day the first begins it. Only root on the coordinator's host can lift this. A cleanup of old data, the
+        deletion of a snapshot and the replacement of a member take one person as before.
         """,
     arguments: [.init("CLUSTER", "its name")],
     examples: [.init("fleetctl cluster protect cluster-a", "from now on")]
@@ -81,7 +82,7 @@ let restoreApproveCommand = Command(
         for line in RestorePlanText.lines(plans) { terminal.note(Terminal.clean(line)) }
     }
     if !call.has("yes"), !terminal.confirms("Approve this?") {
-        terminal.note("nothing was done; answer y on a terminal, or give --yes")
+        terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
         return .declined
     }
     let envelope = try Envelope.approval(statement, key: identity.key, certificate: identity.certificate)
@@ -91,7 +92,8 @@ let restoreApproveCommand = Command(
         try Output.json(given, call)
     } else {
         terminal.print(
-            "approved \(job.kind) \(job.id) of \(job.cluster); it can be begun until \(statement.expires.short)")
+            "approved \(job.kind) \(job.id) of \(job.cluster); another operator can begin it until \(statement.expires.short)"
+        )
     }
     return .success
 }

@@ -53,7 +53,7 @@ private let memberReplaceCommand = Command(
     guard request.dryRun, !call.has("dry-run"), status == .success else { return status }
     let terminal = call.terminal
     guard terminal.confirms("Replace the member of \(request.cluster) on \(request.node)?") else {
-        terminal.note("nothing was done; answer y on a terminal, or give --yes")
+        terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
         return .declined
     }
     request.dryRun = false

@@ -98,7 +98,7 @@ let restoreCommand = Command(
     if !Output.isJSON(call) { for line in heading { terminal.note(line) } }
     if !request.dryRun, !call.has("yes") {
         guard terminal.confirms("Replace the present data of \(request.cluster)?") else {
-            terminal.note("nothing was done; answer y on a terminal, or give --yes")
+            terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
             return .declined
         }
     }

@@ -127,7 +127,7 @@ enum RestoreReport {
         guard let nodes = job.waitsFor?.joined(separator: ", "), !nodes.isEmpty else { return nil }
         if let deadline = job.deadline { return "\(nodes), until \(deadline.short); then it is taken back" }
         let end =
-            if case .recall = job.decision { "to take its part back, as the others do" } else { "to finish its part" }
+            if case .recall = job.decision { "to go back, as all do" } else { "to finish, as all do" }
         return "\(nodes) \(end)"
     }
 

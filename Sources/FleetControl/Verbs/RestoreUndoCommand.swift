@@ -49,7 +49,7 @@ let restoreUndoCommand = Command(
             "          what was written since is lost to etcd, and kept in the directory that the restore made")
     }
     if !dryRun, !call.has("yes"), !terminal.confirms("Put the data of \(restored.cluster) from before it in force?") {
-        terminal.note("nothing was done; answer y on a terminal, or give --yes")
+        terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
         return .declined
     }
     let job: JobRecord = try await control.call(ControlMethod.undoRestore, request)
@@ -89,7 +89,7 @@ let restoreCleanupCommand = Command(
         }
     }
     if !dryRun, !call.has("yes"), !terminal.confirms("Remove them for good? \(restored.id) can't be undone then.") {
-        terminal.note("nothing was done; answer y on a terminal, or give --yes")
+        terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
         return .declined
     }
     let job: JobRecord = try await control.call(ControlMethod.cleanUpRestore, request)

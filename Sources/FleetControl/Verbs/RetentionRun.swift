@@ -50,7 +50,7 @@ struct RetentionRun {
             run.noteCut()
         }
         guard run.terminal.confirms("Delete \(doomed) snapshots for good?") else {
-            run.terminal.note("nothing was deleted; answer y on a terminal, or give --yes")
+            run.terminal.note("nothing was deleted; it goes on with y on a terminal, or with --yes")
             return .declined
         }
         for plan in plans { await run.apply(plan) }

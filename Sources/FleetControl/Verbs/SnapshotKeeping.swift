@@ -24,7 +24,7 @@ let snapshotKeepingCommands = [
         let terminal = call.terminal
         let question = "Delete \(record.id) of \(record.cluster), saved \(record.facts.savedAt.ago()), for good?"
         guard call.has("yes") || terminal.confirms(question) else {
-            terminal.note("nothing was deleted; answer y on a terminal, or give --yes")
+            terminal.note("nothing was deleted; it goes on with y on a terminal, or with --yes")
             return .declined
         }
         let gone: SnapshotEntry = try await control.call(ControlMethod.deleteSnapshot, NameRequest(name: record.id))
