@@ -38,4 +38,6 @@ extension AgentPaths {
     var counter: String { state + "/counter" }
     /// What this node keeps of the replacement of its member, see `JoinRecord`.
     var joining: String { state + "/joining" }
+    /// The same of one that was carried to its end, until its old data is signed off.
+    func replaced(_ replacement: String) -> String { state + "/replaced/" + replacement }
 }

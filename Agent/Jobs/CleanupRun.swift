@@ -1,7 +1,7 @@
 internal import FleetProtocol
 internal import FleetSystem
 
-/// The cleanup of what a restore left on this node, as a job: looked at and removed in one go, since it can be done again.
+/// The cleanup of what a restore or a replacement left on this node, as a job: looked at and removed in one go, since it can be done again.
 struct CleanupRun: Sendable {
     let paths: AgentPaths
     let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
@@ -13,8 +13,7 @@ struct CleanupRun: Sendable {
         let (paths, discover, processes) = (self.paths, self.discover, self.processes)
         do throws(FleetError) {
             let result = try await onDisk { () throws(FleetError) in
-                let done = try UndoPlanner.committed(
-                    try UndoPlanner.journal(paths, cleanup.restored), cleanup.restored)
+                let done = try Self.done(paths, cleanup.restored)
                 try Self.checkLater(paths, done, cleanup.restored)
                 // Without knowing what is in force nothing is removed: an error of discovery is one here.
                 let found = try discover()
@@ -26,6 +25,11 @@ struct CleanupRun: Sendable {
             return JobOutcome(
                 result: .failed, error: error, summary: "not cleaned up: \(error.message)")
         }
+    }
+
+    private static func done(_ paths: AgentPaths, _ job: String) throws(FleetError) -> RestoreWork {
+        if let replaced = try JoinRecord.done(paths, job) { return replaced }
+        return try UndoPlanner.committed(try UndoPlanner.journal(paths, job), job)
     }
 
     /// What an older restore left may have been in force again since, and be the old data of a later one.

@@ -143,7 +143,7 @@ struct MemberRun: Sendable {
         return JobOutcome(
             result: .succeeded,
             summary: "etcd runs on \(work.plan.newDataDir) as \(MemberView.hex(member)); \(work.oldData), of no use to "
-                + "etcd any more: remove it by hand", plan: work.plan)
+                + "etcd any more: sign it off with 'fleetctl restore cleanup \(order.replacement)'", plan: work.plan)
     }
 
     /// On the disk before the step that it is about.

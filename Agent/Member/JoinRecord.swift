@@ -25,8 +25,18 @@ struct JoinRecord: Codable, Sendable, Equatable {
     /// Behind the end, of whichever replacement it is: this node's member serves, or its etcd is as it was.
     static func close(_ paths: AgentPaths) throws(FleetError) {
         guard let record = try any(paths) else { return }
+        if record.stage == .joining {
+            try FileSystem.makeDirectories(FileSystem.parent(of: paths.replaced(record.replacement)))
+            try FileSystem.writeDurably(paths.replaced(record.replacement), try JSON.encode(record))
+        }
         try RestoreSteps(work: record.work, paths: paths).removeHoldingDirectory()
         try FileSystem.remove(paths.joining)
+    }
+
+    /// What a replacement that was carried to its end here has done; nil where there was none of that id.
+    static func done(_ paths: AgentPaths, _ replacement: String) throws(FleetError) -> RestoreWork? {
+        guard FileSystem.exists(paths.replaced(replacement)) else { return nil }
+        return try JSON.decode(JoinRecord.self, from: try FileSystem.read(paths.replaced(replacement))).work
     }
 
     /// nil: this node's member is not being replaced.

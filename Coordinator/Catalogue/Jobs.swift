@@ -40,7 +40,10 @@ extension Catalogue {
             if restore.dryRun { restore.approvals = try approvals(of: first) }
             return restore
         }
-        if let replacement = try replacements("id = ?", first).first { return replacement }
+        if var replacement = try replacements("id = ?", first).first {
+            replacement.aftermath = try aftermath(of: replacement)
+            return replacement
+        }
         guard var record = try records("id = ?", first).first else {
             throw FleetError(.internalError, "job \(first) went away")
         }

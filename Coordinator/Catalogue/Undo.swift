@@ -5,7 +5,13 @@ import FleetSystem
 /// Undo and cleanup of committed restores: jobs like the restore's own, one for each of its nodes.
 extension Catalogue {
     func aftermath(of job: JobRecord) throws(FleetError) -> RestoreAftermath? {
-        guard ["restore", "undo"].contains(job.kind), !job.dryRun, job.restore == nil else { return nil }
+        guard ["restore", "undo", "replace"].contains(job.kind), !job.dryRun, job.restore == nil else { return nil }
+        // Nothing leads back behind a replacement: its old data is of a member that is gone.
+        guard job.kind != "replace" else {
+            guard job.state == .succeeded else { return nil }
+            let nodes = try keptNodes(job)
+            return RestoreAftermath(state: .final, at: nodes.compactMap(\.cleanedUp).max(), nodes: nodes)
+        }
         let switches = try db.all(
             """
             SELECT id, state, undoes, finished, created FROM member_restores
@@ -32,7 +38,7 @@ extension Catalogue {
             return (node, finished)
         }
         let times = Dictionary(cleaned.map { ($0.0, $0.1) }) { first, _ in first }
-        return (job.members ?? [job]).map { member in
+        return job.parts.map { member in
             let plan = member.outcome?.plan
             return RestoreAftermath.Node(
                 node: member.node, directories: plan?.oldDirectories ?? plan.map { [$0.oldDataDir] } ?? [],
@@ -108,13 +114,13 @@ extension Catalogue {
     ) throws(FleetError) -> JobRecord {
         let id = try newIdentifier()
         let target = try job(restored)
-        let members = (target.members ?? [target]).filter { nodes.contains($0.node) }
+        let members = target.parts.filter { nodes.contains($0.node) }
         var event = Act("restore.cleanup", by: actor, cluster: target.cluster, subject: id)
         event.detail = ["cleans": target.id, "nodes": members.map(\.node).joined(separator: ",")]
         if dryRun { event.detail["dryRun"] = "true" }
         try act(event) { _ throws(FleetError) in
             _ = try cleanable(target.id)
-            if target.members == nil {
+            if target.members == nil || target.kind == "replace" {
                 return try insertJob(
                     id, .cleanup(.init(restored: target.id, dryRun: dryRun)), snapshot: target.snapshot,
                     dryRun: dryRun, cluster: target.cluster, node: target.node, cleans: target.id,
@@ -180,4 +186,9 @@ extension Catalogue {
         }
         return known
     }
+}
+
+extension JobRecord {
+    /// What was done on each node: a replacement's members are acts, and its old data is on one node.
+    var parts: [JobRecord] { kind == "replace" ? [self] : members ?? [self] }
 }

@@ -57,6 +57,7 @@ enum Aftermath {
     /// - Throws: `not-undoable` with the reason.
     static func checkUndo(_ job: JobRecord) throws(FleetError) {
         try checkWhole(job, "undone", .notUndoable)
+        guard job.kind != "replace" else { throw notCommitted(job, .notUndoable) }
         guard !job.dryRun else { throw notCommitted(job, .notUndoable) }
         guard job.undoes == nil else {
             let isKept = job.aftermath?.nodes.contains { $0.cleanedUp == nil } ?? true
@@ -107,7 +108,8 @@ enum Aftermath {
 
     private static func notCommitted(_ job: JobRecord, _ code: FleetError.Code) -> FleetError {
         let what = job.dryRun ? "a dry run" : job.state.isOpen ? "under way" : "a \(job.kind), which \(job.state.ended)"
-        let (kinds, act) = code == .notUndoable ? ("a restore", "undone") : ("a restore or an undo", "cleaned up")
+        let (kinds, act) =
+            code == .notUndoable ? ("a restore", "undone") : ("a restore, an undo or a replacement", "cleaned up")
         let isOpen = job.state == .stuck && !job.dryRun
         return FleetError(
             code, "\(job.id) is \(what): only \(kinds) that succeeded on all members can be \(act)",

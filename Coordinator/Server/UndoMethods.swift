@@ -74,7 +74,7 @@ extension CoordinatorServer {
     ) async throws(FleetError) -> (job: JobRecord, there: Set<String>) {
         let job = try await catalogue.cleanable(request.job)
         let connected = try await agents(job.cluster).filter { $0.connected && $0.certificate?.revoked == nil }
-        let there = Set(connected.map(\.node)).intersection((job.members ?? [job]).map(\.node))
+        let there = Set(connected.map(\.node)).intersection(job.parts.map(\.node))
         guard !there.isEmpty else {
             throw FleetError(
                 .noAgent, "not connected: \(job.node)", hint: "start the agent there: systemctl start fleet-agent",

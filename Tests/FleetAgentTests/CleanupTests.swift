@@ -190,6 +190,24 @@ import Testing
         #expect(FileSystem.exists(old + "/member/snap/db"))
     }
 
+    /// What a member that was replaced has left; before it serves, nothing is signed off.
+    @Test func theOldDataOfAReplacedMember() async throws {
+        let node = try Node()
+        let paths = AgentPaths(state: node.tree.root + "/state")
+        let found = try node.found(in: node.new)
+        let run = CleanupRun(paths: paths, discover: { () throws(FleetError) in found }, processes: { [] })
+        try FileSystem.makeDirectories(paths.jobs)
+        for (stage, code) in [(JoinRecord.Stage.returning, FleetError.Code.notRestoredHere), (.joining, nil)] {
+            try JoinRecord(replacement: "r1", work: node.done, stage: stage).write(paths)
+            #expect(await run.run(.init(restored: "r1", dryRun: false)).error?.code == .notRestoredHere)
+            try JoinRecord.close(paths)
+            #expect(await run.run(.init(restored: "r1", dryRun: true)).error?.code == code)
+            #expect(FileSystem.exists(node.old + "/member/snap/db"))
+        }
+        #expect(await run.run(.init(restored: "r1", dryRun: false)).summary.contains("removed \(node.old)"))
+        #expect(!FileSystem.exists(node.old))
+    }
+
     @Test func onlyWhatAJournalNames() async throws {
         let node = try Node()
         let paths = AgentPaths(state: node.tree.root + "/state")

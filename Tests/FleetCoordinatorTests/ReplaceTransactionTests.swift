@@ -270,8 +270,14 @@ struct ReplacementTests {
             for job in begun {
                 names.append(act(job).name)
                 let end = ReplaceTransactionTests.good(job.node, act(job))
-                last = try await fleet.end(
-                    job, JobOutcome(result: .succeeded, summary: act(job).name, member: end.report))
+                var outcome = JobOutcome(result: .succeeded, summary: act(job).name, member: end.report)
+                if act(job).name == "plan" {
+                    outcome.plan = RestorePlan(
+                        cluster: "x", node: "c", snapshot: "", topology: .stacked, oldDataDir: "/o", newDataDir: "/n",
+                        oldWalDir: nil, newWalDir: nil, clusterToken: "t", changes: [], steps: [])
+                    outcome.plan?.oldDirectories = ["/o"]
+                }
+                last = try await fleet.end(job, outcome)
                 next += last.begun
             }
             begun = next
@@ -292,6 +298,17 @@ struct ReplacementTests {
         #expect(actions.contains("member.replace") && actions.contains("replace.end"))
         #expect(actions.count { $0 == "replace.decide" } == 11)
         #expect(try await fleet.catalogue.verifyAudit().isIntact)
+
+        // Nothing leads back, and its old data is signed off on its one node.
+        #expect(ended.aftermath == RestoreAftermath(state: .final, nodes: [.init(node: "c", directories: ["/o"])]))
+        #expect(await code { _ = try await fleet.catalogue.undoable(whole.id) } == .notUndoable)
+        let cleanup = try await fleet.catalogue.createCleanup(
+            of: whole.id, on: ["c"], dryRun: false, lifetime: .seconds(600), by: "root")
+        let message = try await fleet.catalogue.message(cleanup.id)
+        #expect(message.operation == .cleanup(.init(restored: whole.id, dryRun: false)) && message.node == "c")
+        _ = try await fleet.end(message, JobOutcome(result: .succeeded, summary: "removed"))
+        let after = try await fleet.catalogue.job(whole.id).aftermath
+        #expect(after?.nodes.map(\.cleanedUp) == [fleet.clock.now])
     }
 
     @Test func oneThingAtATime() async throws {

@@ -4,13 +4,22 @@ import Testing
 /// Clusters of three members restored as one: afterwards all serve the restored data, or all the old.
 @Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
 struct MembersTests {
+    private static let mixed = [
+        "--kind", "external", "--layout", "kubespray,rpm,config-file", "--wal-dir", "/var/lib/etcd-wal/wal",
+    ]
+    /// In the last one the WAL would be in another file than the data directory.
+    private static let others = ["--kind", "external", "--layout", "debian,unit-flags,unit-env"]
+
+    /// Every layout with both versions of etcd.
     @Test(
         arguments: Lab.cases(
             3,
             of: [
-                ["--kind", "external", "--layout", "kubespray,rpm,config-file", "--wal-dir", "/var/lib/etcd-wal/wal"],
-                ["--kind", "stacked"], ["--kind", "static"], ["--kind", "external", "--layout", "debian"],
-                ["--kind", "external", "--layout", "kubespray"],
+                mixed + ["--etcd", "3.5"], ["--kind", "stacked", "--etcd", "3.5"], others + ["--etcd", "3.4"],
+                ["--kind", "static", "--etcd", "3.4"], ["--kind", "static", "--etcd", "3.5"],
+                ["--kind", "stacked", "--etcd", "3.4"], mixed + ["--etcd", "3.4"], others + ["--etcd", "3.5"],
+                ["--kind", "external", "--layout", "kubespray", "--disk", "/var/lib/etcd=900M"],
+                ["--kind", "stacked", "--disk", "/var/lib/etcd=900M"],
             ]))
     func keysComeBackOnAll(_ kind: [String]) async throws {
         try await LabFleet.with { fleet in
@@ -35,7 +44,8 @@ struct MembersTests {
                     $0.contains("started")
                 }.count == 3)
             for (node, old) in oldData {
-                #expect(try await fleet.dataDirectory(node).hasPrefix("\(old)-restore-"))
+                let beside = kind.contains("--disk") ? "\(old)/data-restore-" : "\(old)-restore-"
+                #expect(try await fleet.dataDirectory(node).hasPrefix(beside))
                 #expect(try await fleet.exec(node, "ls", "\(old)/member").contains("snap"), "the old data is kept")
             }
 

@@ -50,6 +50,17 @@ struct ReplaceTests {
             try await fleet.fleetctl("backup", "ha")
             let shown = try await fleet.fleetctl("job", "list", "ha").output
             #expect(shown.contains("replace"))
+            // Signed off: the old data goes, and nothing else.
+            let line = shown.split(separator: "\n").first {
+                $0.contains(" replace ") && $0.contains(" succeeded ") && !$0.contains("dry run")
+            }
+            let job = try #require(line?.split(separator: " ").first.map(String.init))
+            let undo = try await fleet.tryFleetctl("restore", "undo", job, "--yes")
+            #expect(undo.status == 1 && undo.errors.contains("only a restore"), "\(undo.errors)")
+            let signed = try await fleet.fleetctl("restore", "cleanup", job, "--yes")
+            #expect(signed.output.contains("removed \(old)"), "\(signed.output)")
+            #expect(try await fleet.exec(node, "sh", "-c", "ls -d \(old)/member || true").isEmpty)
+            try await fleet.expectAll(nodes, "/state", "through the new one")
             #expect(try await fleet.fleetctl("cluster", "show", "ha").output.contains(new))
             #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
         }

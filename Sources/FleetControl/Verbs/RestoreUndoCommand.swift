@@ -60,13 +60,13 @@ let restoreCleanupCommand = Command(
     "cleanup", "Sign off a restore: remove the old data that it has kept",
     discussion: """
         Removes the old data directories on every node of a restore (or what a restore had made, when JOB is the undo of
-        it). Only directories that the node's journal of that job names as old, never one that etcd is configured for or
-        works in at that moment, never through a symbolic link or across a mount point. Afterwards that restore can't be
-        undone.
+        it), or that of a member that was replaced. Only directories that the node's journal of that job names as old,
+        never one that etcd is configured for or works in at that moment, never through a symbolic link or across a
+        mount point. Afterwards that restore can't be undone.
 
         Nodes that are not connected keep theirs; run it again when they are back.
         """,
-    arguments: [.init("JOB", "the restore's or the undo's job: its id, or a unique beginning of it")],
+    arguments: [.init("JOB", "the job of the restore, undo or replacement: its id, or a unique beginning of it")],
     options: [
         .init("dry-run", "look on each node what would be removed, and remove nothing"),
         .init("yes", short: "y", "do not ask"), Output.option,
@@ -88,7 +88,10 @@ let restoreCleanupCommand = Command(
             terminal.note("removes   \(Terminal.clean(node.directories.joined(separator: ", "))) on \(node.node)")
         }
     }
-    if !dryRun, !call.has("yes"), !terminal.confirms("Remove them for good? \(restored.id) can't be undone then.") {
+    if !dryRun, !call.has("yes"),
+        !terminal.confirms(
+            "Remove them for good?" + (restored.kind == "restore" ? " \(restored.id) can't be undone then." : ""))
+    {
         terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
         return .declined
     }
