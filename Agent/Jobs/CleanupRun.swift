@@ -1,7 +1,8 @@
 internal import FleetProtocol
 internal import FleetSystem
 
-/// The cleanup of what a restore or a replacement left on this node, as a job: looked at and removed in one go, since it can be done again.
+/// The cleanup of what a restore or a replacement left on this node, as a job: looked at and removed in one go, since it can be
+/// done again.
 struct CleanupRun: Sendable {
     let paths: AgentPaths
     let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
@@ -14,11 +15,22 @@ struct CleanupRun: Sendable {
         do throws(FleetError) {
             let result = try await onDisk { () throws(FleetError) in
                 let done = try Self.done(paths, cleanup.restored)
-                try Self.checkLater(paths, done, cleanup.restored)
+                for one in done { try Self.checkLater(paths, one, cleanup.restored) }
                 // Without knowing what is in force nothing is removed: an error of discovery is one here.
                 let found = try discover()
-                return try OldDirectories(done: done, restored: cleanup.restored)
-                    .remove(found, try processes(), dryRun: cleanup.dryRun)
+                func remove(dryRun: Bool) throws(FleetError) -> OldDirectories.Result {
+                    var all = OldDirectories.Result()
+                    for one in done {
+                        let result = try OldDirectories(done: one, restored: cleanup.restored)
+                            .remove(found, try processes(), dryRun: dryRun)
+                        all.removed += result.removed
+                        all.gone += result.gone
+                    }
+                    return all
+                }
+                // All are looked at before the first is touched.
+                let planned = try remove(dryRun: true)
+                return cleanup.dryRun ? planned : try remove(dryRun: false)
             }
             return JobOutcome(result: .succeeded, summary: Self.words(result, cleanup.dryRun))
         } catch {
@@ -27,9 +39,10 @@ struct CleanupRun: Sendable {
         }
     }
 
-    private static func done(_ paths: AgentPaths, _ job: String) throws(FleetError) -> RestoreWork {
-        if let replaced = try JoinRecord.done(paths, job) { return replaced }
-        return try UndoPlanner.committed(try UndoPlanner.journal(paths, job), job)
+    /// Several of a replacement that others before it had not come to the end of.
+    private static func done(_ paths: AgentPaths, _ job: String) throws(FleetError) -> [RestoreWork] {
+        let replaced = try JoinRecord.done(paths, job)
+        return replaced.isEmpty ? [try UndoPlanner.committed(try UndoPlanner.journal(paths, job), job)] : replaced
     }
 
     /// What an older restore left may have been in force again since, and be the old data of a later one.

@@ -39,17 +39,17 @@ struct MemberRun: Sendable {
     }
 
     private func prove(_ revision: Int64) async throws(FleetError) -> JobOutcome {
-        let paths = self.paths
-        let report = try await step("prove") { () throws(FleetError) in
+        let (paths, replacement) = (self.paths, order.replacement)
+        let (report, plan) = try await step("prove") { () throws(FleetError) in
             let view = try view()
             var report = view.report()
             try MemberChange(client: view.client, waitSeconds: order.waitSeconds).prove(revision, &report)
             // Of the member that was replaced: it is one like the others now.
-            try JoinRecord.close(paths)
-            return report
+            return (report, try JoinRecord.close(paths, end: replacement))
         }
         return JobOutcome(
-            result: .succeeded, summary: "HashKV \(report.hashKV ?? 0) at revision \(revision)", member: report)
+            result: .succeeded, summary: "HashKV \(report.hashKV ?? 0) at revision \(revision)", plan: plan,
+            member: report)
     }
 
     // MARK: beside a healthy member
@@ -106,7 +106,7 @@ struct MemberRun: Sendable {
                 work.wasRunning = found.process != nil ? true : try? Systemctl.isActive(name)
             }
             let warnings = try RestoreSteps(work: work, paths: paths).checkJoin(joining)
-            if !dryRun { try JoinRecord(replacement: order.replacement, work: work, stage: .planned).write(paths) }
+            if !dryRun { try JoinRecord.planned(order.replacement, work, after: try .any(paths)).write(paths) }
             return (work, warnings)
         }
         return JobOutcome(
@@ -121,10 +121,10 @@ struct MemberRun: Sendable {
     }
 
     private func back() async throws(FleetError) -> JobOutcome {
-        let (steps, paths) = (try await record(.returning), self.paths)
+        let (steps, paths, replacement) = (try await record(.returning), self.paths, order.replacement)
         let told = try await step("start-etcd", detail: \.note) { () throws(FleetError) in
             let told = try steps.startOldEtcd()
-            try JoinRecord.close(paths)
+            try JoinRecord.close(paths, end: replacement)
             return told
         }
         return JobOutcome(
@@ -142,8 +142,11 @@ struct MemberRun: Sendable {
         }
         return JobOutcome(
             result: .succeeded,
-            summary: "etcd runs on \(work.plan.newDataDir) as \(MemberView.hex(member)); \(work.oldData), of no use to "
-                + "etcd any more: sign it off with 'fleetctl restore cleanup \(order.replacement)'", plan: work.plan)
+            summary: "etcd runs on \(work.plan.newDataDir) as \(MemberView.hex(member)); \(work.oldData)"
+                + (work.plan.oldDirectories?.isEmpty == false
+                    ? ", of no use to etcd any more: sign it off with 'fleetctl restore cleanup \(order.replacement)'"
+                    : ""),
+            plan: work.plan)
     }
 
     /// On the disk before the step that it is about.

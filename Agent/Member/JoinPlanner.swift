@@ -62,7 +62,6 @@ enum JoinPlanner {
             oldDataDir: instance.dataDir, newDataDir: data.path, oldWalDir: instance.walDir, newWalDir: newWalDir,
             clusterToken: instance.initialClusterToken ?? "etcd-cluster", initialCluster: joining.initialCluster,
             holdingDirectory: holding.isEmpty ? nil : holding, changes: files, steps: [])
-        plan.oldDirectories = RestoreWork.keptData(directories, plan)
         plan.oldMemberID = joining.member
         var work = RestoreWork(
             plan: plan, snapshot: nothing(job, size: joining.databaseSize), job: job.id, expires: job.expires,
@@ -71,6 +70,10 @@ enum JoinPlanner {
             clusterID: 0, steps: [])
         work.joins = true
         work.hadOldData = try found.files.exists(instance.dataDir + "/member")
+        // Where a disk was lost with all that was on it, nothing is kept.
+        var isKept = work.hadOldData == true
+        if let wal = instance.walDir, try found.files.exists(wal) { isKept = true }
+        work.plan.oldDirectories = isKept ? work.keptData : []
         work.plan.steps = steps(work)
         return work
     }

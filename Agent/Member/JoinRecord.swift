@@ -10,6 +10,16 @@ struct JoinRecord: Codable, Sendable, Equatable {
     var replacement: String
     var work: RestoreWork
     var stage: Stage
+    /// The replacement before it that was never carried to its end, where it has switched the files: one at most, with the one
+    /// before that in it. What it calls old is no less old behind this one.
+    var former: [JoinRecord]?
+
+    /// Of a plan that is made now, which may go on from one that stands half-way.
+    static func planned(_ replacement: String, _ work: RestoreWork, after before: JoinRecord?) -> JoinRecord {
+        JoinRecord(
+            replacement: replacement, work: work, stage: .planned,
+            former: before?.stage == .joining ? before.map { [$0] } : before?.former)
+    }
 
     func write(_ paths: AgentPaths) throws(FleetError) {
         try FileSystem.makeDirectories(paths.state)
@@ -23,20 +33,48 @@ struct JoinRecord: Codable, Sendable, Equatable {
     }
 
     /// Behind the end, of whichever replacement it is: this node's member serves, or its etcd is as it was.
-    static func close(_ paths: AgentPaths) throws(FleetError) {
-        guard let record = try any(paths) else { return }
-        if record.stage == .joining {
-            try FileSystem.makeDirectories(FileSystem.parent(of: paths.replaced(record.replacement)))
-            try FileSystem.writeDurably(paths.replaced(record.replacement), try JSON.encode(record))
+    ///
+    /// - Parameter end: the replacement that comes to its end: one that had only to make a learner a voter has no plan of its
+    ///   own here.
+    /// - Returns: the plan that was carried out, with all that is old behind it; nil where there was none.
+    @discardableResult
+    static func close(_ paths: AgentPaths, end: String) throws(FleetError) -> RestorePlan? {
+        guard let record = try any(paths) else {
+            // Asked a second time, it tells the same.
+            return try done(paths, end).first?.plan
+        }
+        guard record.stage == .joining else {
+            try RestoreSteps(work: record.work, paths: paths).removeHoldingDirectory()
+            if let former = record.former?.first {
+                try former.write(paths)
+            } else {
+                try FileSystem.remove(paths.joining)
+            }
+            return nil
+        }
+        try FileSystem.makeDirectories(FileSystem.parent(of: paths.replaced(end)))
+        for id in Set([end, record.replacement]) {
+            try FileSystem.writeDurably(paths.replaced(id), try JSON.encode(record))
         }
         try RestoreSteps(work: record.work, paths: paths).removeHoldingDirectory()
         try FileSystem.remove(paths.joining)
+        return record.works.first?.plan
     }
 
-    /// What a replacement that was carried to its end here has done; nil where there was none of that id.
-    static func done(_ paths: AgentPaths, _ replacement: String) throws(FleetError) -> RestoreWork? {
-        guard FileSystem.exists(paths.replaced(replacement)) else { return nil }
-        return try JSON.decode(JoinRecord.self, from: try FileSystem.read(paths.replaced(replacement))).work
+    /// What a replacement that was carried to its end here has done, and those before it that never were, the last one first;
+    /// none where there was none of that id.
+    static func done(_ paths: AgentPaths, _ replacement: String) throws(FleetError) -> [RestoreWork] {
+        guard FileSystem.exists(paths.replaced(replacement)) else { return [] }
+        return try JSON.decode(JoinRecord.self, from: try FileSystem.read(paths.replaced(replacement))).works
+    }
+
+    /// The first one's plan names what all of them have left.
+    private var works: [RestoreWork] {
+        // One that never came to switch the files has the same old data as this one.
+        let before = (former?.first?.works ?? []).filter { $0.directories.map(\.old) != work.directories.map(\.old) }
+        var own = work
+        own.plan.oldDirectories = (own.plan.oldDirectories ?? []) + before.flatMap { $0.plan.oldDirectories ?? [] }
+        return [own] + before
     }
 
     /// nil: this node's member is not being replaced.

@@ -58,21 +58,18 @@ struct OldDirectories: Sendable {
         return result
     }
 
-    /// What of an old directory goes: all of it, or where the new data is in it, what etcd itself had made there.
     private func parts(_ directory: RestoreWork.NewDirectory) throws(FleetError) -> [String] {
-        guard directory.isInside else { return [directory.old] }
         var parts: [String] = []
-        if remainder(of: done.plan.oldDataDir, below: directory.old) != nil {
-            parts.append(done.plan.oldDataDir + "/member")
-        }
-        if let wal = done.plan.oldWalDir, remainder(of: wal, below: directory.old) != nil, FileSystem.exists(wal),
-            remainder(of: wal, below: done.plan.oldDataDir + "/member") == nil
-        {
-            // One that was moved aside is found by the name that it had.
-            let names = try FileSystem.list(wal).map { $0.hasSuffix(mark) ? String($0.dropLast(mark.count)) : $0 }
-            for path in Set(names.filter(Self.isSegment)).sorted().map({ "\(wal)/\($0)" }) {
-                let kind = try FileSystem.status(path, following: false)?.kind
-                if kind == .file || kind == nil { parts.append(path) }
+        for part in RestoreWork.oldParts(of: directory, done.directories, done.plan) {
+            switch part {
+            case .directory(let path): parts.append(path)
+            case .segments(let wal):
+                guard FileSystem.exists(wal) else { continue }
+                // One that was moved aside is found by the name that it had.
+                let names = try FileSystem.list(wal).map { $0.hasSuffix(mark) ? String($0.dropLast(mark.count)) : $0 }
+                for name in Set(names).sorted() where try isSegment(name, in: wal, orGone: true) {
+                    parts.append("\(wal)/\(name)")
+                }
             }
         }
         return parts
@@ -113,12 +110,18 @@ struct OldDirectories: Sendable {
         }
         for place in places {
             guard try FileSystem.status(place, following: false)?.kind == .directory else { continue }
-            let strange = try FileSystem.list(place).filter { name in
-                !data.contains { directory, isWal in
-                    let entry = "\(place)/\(name)"
-                    if directory == place { return isWal ? Self.isWal(name) : name == "member" }
-                    return entry == directory || remainder(of: directory, below: entry) != nil
+            var strange: [String] = []
+            for name in try FileSystem.list(place) {
+                let entry = "\(place)/\(name)"
+                var isEtcds = false
+                for (directory, isWal) in data where !isEtcds {
+                    if directory == place {
+                        isEtcds = isWal ? try isSegment(name, in: place) : name == "member"
+                    } else {
+                        isEtcds = entry == directory || remainder(of: directory, below: entry) != nil
+                    }
                 }
+                if !isEtcds { strange.append(name) }
             }
             guard strange.isEmpty else {
                 throw FleetError(
@@ -129,14 +132,12 @@ struct OldDirectories: Sendable {
         }
     }
 
-    /// Exactly as etcd names its log's files (etcd: wal.walName; filePipeline counts "0.tmp", "1.tmp"): beside them may be
-    /// somebody else's.
-    private static func isSegment(_ name: String) -> Bool {
-        name.wholeMatch(of: /[0-9a-f]{16}-[0-9a-f]{16}\.wal(\.broken)?|[0-9]+\.tmp/) != nil
-    }
-
-    private static func isWal(_ name: String) -> Bool {
-        name.hasSuffix(".wal") || name.hasSuffix(".tmp") || name.hasSuffix(".broken")
+    /// A file that is named exactly as etcd names its log's (etcd: wal.walName; filePipeline counts "0.tmp", "1.tmp"): beside
+    /// them may be somebody else's.
+    private func isSegment(_ name: String, in wal: String, orGone: Bool = false) throws(FleetError) -> Bool {
+        guard name.wholeMatch(of: /[0-9a-f]{16}-[0-9a-f]{16}\.wal(\.broken)?|[0-9]+\.tmp/) != nil else { return false }
+        guard let status = try FileSystem.status("\(wal)/\(name)", following: false) else { return orGone }
+        return status.kind == .file
     }
 
     /// In force, or above or below what is; but a directory that a restore had made in one whose etcd is back in force.

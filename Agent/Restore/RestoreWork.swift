@@ -69,18 +69,38 @@ struct RestoreWork: Codable, Sendable, Equatable {
     /// What is kept of before, for people and for a cleanup.
     var keptData: [String] { Self.keptData(directories, plan) }
 
-    /// Where the new data is in the old directory, only etcd's own parts of that are old data.
     static func keptData(_ directories: [NewDirectory], _ plan: RestorePlan) -> [String] {
         directories.flatMap { directory in
-            guard directory.isInside else { return [directory.old] }
-            let member = plan.oldDataDir + "/member"
-            let holdsData = remainder(of: plan.oldDataDir, below: directory.old) != nil
-            let wal = plan.oldWalDir.flatMap { wal in
-                remainder(of: wal, below: directory.old) != nil && remainder(of: wal, below: member) == nil
-                    ? "\(wal)/*.wal" : nil
+            oldParts(of: directory, directories, plan).map { part in
+                switch part {
+                case .directory(let path): path
+                case .segments(let wal): "\(wal)/*.wal"
+                }
             }
-            return (holdsData ? [member] : []) + (wal.map { [$0] } ?? [])
         }
+    }
+
+    enum OldPart: Equatable {
+        /// With all that is in it.
+        case directory(String)
+        /// The files of a log, of those in this directory.
+        case segments(in: String)
+    }
+
+    /// What of an old directory is old data: all of it, or where something new is in it, only what etcd itself had made there.
+    static func oldParts(of directory: NewDirectory, _ directories: [NewDirectory], _ plan: RestorePlan) -> [OldPart] {
+        func isBelow(_ path: String, _ root: String) -> Bool { remainder(of: path, below: root) != nil }
+        let holdsNew = directories.contains { isBelow($0.new, directory.old) && $0.new != directory.old }
+        guard holdsNew else { return [.directory(directory.old)] }
+        // A log that is mounted in the data directory has an entry of its own.
+        func isOfThis(_ path: String) -> Bool {
+            let roots = directories.map(\.old).filter { isBelow(path, $0) }
+            return roots.max { $0.utf8.count < $1.utf8.count } == directory.old
+        }
+        let member = plan.oldDataDir + "/member"
+        var parts: [OldPart] = isOfThis(plan.oldDataDir) ? [.directory(member)] : []
+        if let wal = plan.oldWalDir, isOfThis(wal), !isBelow(wal, member) { parts.append(.segments(in: wal)) }
+        return parts
     }
     /// What the restored etcd begins at.
     var revision: Int64 { bump?.target ?? snapshot.facts.status.revision }

@@ -31,6 +31,12 @@ extension Catalogue {
         }
     }
 
+    func isProtected(_ cluster: String) throws(FleetError) -> Bool {
+        try db.first("SELECT protected FROM clusters WHERE name = ?", cluster) { row throws(FleetError) in
+            try row["protected"]
+        } ?? false
+    }
+
     /// What a dry run's approval would say.
     ///
     /// - Throws: `not-found`, `not-approvable`.
@@ -93,7 +99,7 @@ extension Catalogue {
             }
             // Given twice it is good once.
             try db.run(
-                "DELETE FROM approvals WHERE plan = ? AND approver = ? AND used_by IS NULL", statement.plan, actor)
+                "DELETE FROM approvals WHERE plan = ? AND approver = ? AND \(Self.isUnused)", statement.plan, actor)
             try db.run(
                 """
                 INSERT INTO approvals (plan, approver, certificate, given, expires, statement, envelope)
@@ -106,9 +112,12 @@ extension Catalogue {
 
     /// Of a dry run, oldest first.
     func approvals(of plan: String) throws(FleetError) -> [ApprovalRecord] {
-        try approvalRows("plan = ? ORDER BY id", plan).map { _, record, certificate in
+        try approvalRows("plan = ? ORDER BY id", plan).map { id, record, certificate throws(FleetError) in
             var record = record
-            if !isOperators(certificate) { record.isVoid = true }
+            record.isVoid = try isRevoked(certificate) ? true : nil
+            record.isUnused = try db.first(
+                "SELECT \(Self.isUnused) AS unused FROM approvals WHERE id = ?", id
+            ) { row throws(FleetError) in try row["unused"] }
             return record
         }
     }
@@ -128,17 +137,10 @@ extension Catalogue {
     /// - Throws: `approval-needed`.
     @discardableResult
     func approval(of need: ApprovalNeed, by actor: String) throws(FleetError) -> (id: Int64, record: ApprovalRecord)? {
-        let isProtected: Bool? = try db.first("SELECT protected FROM clusters WHERE name = ?", need.cluster) {
-            row throws(FleetError) in try row["protected"]
+        guard try isProtected(need.cluster) else { return nil }
+        let given = try approvalRows("expires > ? AND \(Self.isUnused) ORDER BY id", now).filter {
+            $0.record.statement.cluster == need.cluster && $0.record.statement.kind == need.kind
         }
-        guard isProtected == true else { return nil }
-        // One whose job ended before it touched anything is as good as before.
-        let given = try approvalRows(
-            """
-            expires > ? AND (used_by IS NULL OR EXISTS (SELECT 1 FROM whole_jobs w WHERE w.id = used_by
-                AND w.state IN ('failed', 'refused', 'expired'))) ORDER BY id
-            """, now
-        ).filter { $0.record.statement.cluster == need.cluster && $0.record.statement.kind == need.kind }
         let present = try replaces(need)
         let same = given.filter { need.isMet(by: $0.record.statement) }
         let here = same.filter { $0.record.statement.replaces == present }
@@ -161,6 +163,21 @@ extension Catalogue {
             hint:
                 "plan it with '\(command) --dry-run' and the same options; another operator looks at that and runs 'fleetctl "
                 + "restore approve' with its job; then the same without --dry-run")
+    }
+
+    /// One whose job ended before it touched anything is as good as before.
+    private static let isUnused = """
+        (used_by IS NULL OR EXISTS (SELECT 1 FROM whole_jobs w WHERE w.id = used_by
+            AND w.state IN ('failed', 'refused', 'expired')))
+        """
+
+    private func isRevoked(_ certificate: X509Certificate) throws(FleetError) -> Bool {
+        do throws(FleetError) { _ = try identify(fingerprint: certificate.fingerprint) } catch {
+            if error.code == .certificateExpired { return false }
+            if error.code == .certificateRevoked || error.code == .certificateUnknown { return true }
+            throw error
+        }
+        return false
     }
 
     /// Who gave an approval may have lost the right to since.

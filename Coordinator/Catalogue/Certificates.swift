@@ -51,9 +51,10 @@ extension Catalogue {
         }
     }
 
-    /// Revokes every certificate of an agent or an operator; the number of those that stood.
+    /// Revokes every certificate of an agent or an operator, and an operator's tokens that nobody has used yet; the number of
+    /// certificates that stood.
     ///
-    /// - Throws: `not-found` where none stood.
+    /// - Throws: `not-found` where neither stood.
     func revoke(_ grant: Grant, by actor: String) throws(FleetError) -> Int {
         var event = Act("certificate.revoke", by: actor)
         let condition: String
@@ -69,11 +70,17 @@ extension Catalogue {
         return try act(event) { event throws(FleetError) in
             let count = try db.run(
                 "UPDATE certificates SET revoked = ? WHERE revoked IS NULL AND \(condition)", now, values.0, values.1)
-            guard count > 0 else {
+            var tokens = 0
+            if case .operator(let name) = grant {
+                tokens = try db.run(
+                    "UPDATE join_tokens SET used = ?1 WHERE name = ?2 AND used IS NULL AND expires > ?1", now, name)
+            }
+            guard count + tokens > 0 else {
                 throw FleetError(
                     .notFound, "\(Names.quote(event.subject ?? "")) has no certificate that could be revoked")
             }
             event.detail["count"] = String(count)
+            if tokens > 0 { event.detail["tokens"] = String(tokens) }
             return count
         }
     }

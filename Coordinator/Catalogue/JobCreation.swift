@@ -25,6 +25,18 @@ struct RestoreOrder: Sendable {
     }
 }
 
+extension RestoreOrder {
+    /// - Parameter safetyNode: which one saves first, if any is to.
+    init(_ request: RestoreRequest, snapshot: String, safetyNode: String) {
+        self.init(
+            snapshot: snapshot, dryRun: request.dryRun,
+            options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster),
+            waitSeconds: request.waitSeconds,
+            safetyNode: request.withoutSafetySnapshot == true ? nil : safetyNode,
+            bumpsRevisions: request.withoutBump != true)
+    }
+}
+
 extension Catalogue {
     /// A job that saves a snapshot of `cluster` on `node`. When this returns, job, counter and audit event are durable;
     /// nothing is signed or sent before.

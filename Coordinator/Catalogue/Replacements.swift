@@ -174,6 +174,10 @@ extension Catalogue {
         let outcomes = (record.members ?? []).compactMap(\.outcome)
         let planned = outcomes.last { $0.plan != nil && $0.notes != nil } ?? outcomes.last { $0.plan != nil }
         let joined = outcomes.last { $0.plan != nil && $0.member == nil && $0.result == .succeeded }
+        // The member itself says in the end what is old behind all that was tried.
+        let proven = outcomes.last { $0.plan != nil && $0.member != nil }
+        var plan = (planned ?? proven)?.plan
+        if let old = proven?.plan?.oldDirectories { plan?.oldDirectories = old }
         let result: JobOutcome.Result =
             switch record.state {
             case .succeeded: .succeeded
@@ -189,6 +193,6 @@ extension Catalogue {
             default: "no member was removed: \(record.error?.message ?? "")"
             }
         return JobOutcome(
-            result: result, error: record.error, summary: summary, plan: planned?.plan, notes: planned?.notes)
+            result: result, error: record.error, summary: summary, plan: plan, notes: planned?.notes)
     }
 }

@@ -113,7 +113,10 @@ extension Catalogue {
         event.detail["role"] = found.role
         if let used = found.used {
             throw FleetError(
-                .tokenUsed, "this join token was used already, at \(used)",
+                .tokenUsed,
+                found.cluster != nil
+                    ? "this join token was used already, at \(used)"
+                    : "this join token was used already, or taken back with its operator's rights, at \(used)",
                 hint: "a token is good once; make another with: "
                     + (found.cluster.map { "fleetctl agent token \($0)" } ?? "fleetctl operator token NAME"))
         }

@@ -8,7 +8,8 @@ extension Catalogue {
         guard ["restore", "undo", "replace"].contains(job.kind), !job.dryRun, job.restore == nil else { return nil }
         // Nothing leads back behind a replacement: its old data is of a member that is gone.
         guard job.kind != "replace" else {
-            guard job.state == .succeeded else { return nil }
+            let isProvedHalf = try isProvedHalf(job)
+            guard job.state == .succeeded || isProvedHalf else { return nil }
             let nodes = try keptNodes(job)
             return RestoreAftermath(state: .final, at: nodes.compactMap(\.cleanedUp).max(), nodes: nodes)
         }
@@ -27,6 +28,14 @@ extension Catalogue {
                 finished: try row["finished"])
         }
         return Aftermath.of(job.id, among: switches, nodes: try keptNodes(job))
+    }
+
+    /// The member serves, and whether all serve the same was not proven: nothing of the replacement goes on.
+    private func isProvedHalf(_ replacement: JobRecord) throws(FleetError) -> Bool {
+        guard replacement.state == .stuck, case .prove? = try replaceTransaction(replacement.id).lastAct else {
+            return false
+        }
+        return true
     }
 
     private func keptNodes(_ job: JobRecord) throws(FleetError) -> [RestoreAftermath.Node] {

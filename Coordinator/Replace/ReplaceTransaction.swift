@@ -47,6 +47,8 @@ struct ReplaceTransaction: Sendable, Equatable {
         }
     }
 
+    var lastAct: Operation.Act? { works.last?.act }
+
     /// Of the next acts.
     var nextBatch: Int { (works.last?.batch ?? 0) + 1 }
 
@@ -117,8 +119,16 @@ struct ReplaceTransaction: Sendable, Equatable {
         let problem = batch.lazy.compactMap { work in work.end?.error?.during(work.node) }.first ?? difference(batch)
         guard let problem else { return .write(.concluded(.succeeded, nil)) }
         if tried < Self.tries { return prove(max(revision, reports.compactMap(\.revision).max() ?? revision)) }
+        // It serves, so that another replacement would be refused.
         return .write(
-            .concluded(.stuck, halfWay(problem, "\(order.node) is a voter, and what it serves was not proven")))
+            .concluded(
+                .stuck,
+                FleetError(
+                    problem.code,
+                    "\(problem.message); \(order.node) is a voter and serves, and that all serve the same was not proven",
+                    hint:
+                        "look on any member: etcdctl endpoint hashkv --cluster; where they agree, only the old data is "
+                        + "left to sign off: fleetctl job list \(order.cluster)")))
     }
 
     private func difference(_ batch: [Work]) -> FleetError? {

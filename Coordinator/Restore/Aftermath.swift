@@ -110,6 +110,13 @@ enum Aftermath {
         let what = job.dryRun ? "a dry run" : job.state.isOpen ? "under way" : "a \(job.kind), which \(job.state.ended)"
         let (kinds, act) =
             code == .notUndoable ? ("a restore", "undone") : ("a restore, an undo or a replacement", "cleaned up")
+        if job.kind == "replace", job.state == .stuck {
+            return FleetError(
+                code, "\(job.id) is a replacement that is half-way, and can't be \(act)",
+                hint:
+                    "carry it to its end: fleetctl member replace \(job.cluster) \(job.node); the job that ends it is the one "
+                    + "to name then")
+        }
         let isOpen = job.state == .stuck && !job.dryRun
         return FleetError(
             code, "\(job.id) is \(what): only \(kinds) that succeeded on all members can be \(act)",

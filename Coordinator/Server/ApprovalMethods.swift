@@ -19,10 +19,13 @@ extension CoordinatorServer {
                 // With the cautions that whoever planned it was shown.
                 let cluster = try await catalogue.cluster(preview.statement.cluster)
                 let entry = try await catalogue.snapshotToRestore(preview.statement.snapshot, to: cluster.name)
-                preview.restore = RestorePreview(
-                    snapshot: entry, cluster: cluster,
-                    agents: try RestoreMembers.find(try await agents(cluster.name), entry.record, cluster: cluster.name)
-                )
+                // One that is away just now keeps nobody from looking at what was planned while it was there.
+                let all = try await agents(cluster.name)
+                let planned = preview.statement.replaces.compactMap { $0.split(separator: " ").first.map(String.init) }
+                let members =
+                    (try? RestoreMembers.find(all, entry.record, cluster: cluster.name))
+                    ?? all.filter { planned.contains($0.node) }
+                preview.restore = RestorePreview(snapshot: entry, cluster: cluster, agents: members)
             }
             try await stream.finish(preview)
         case ControlMethod.approveRestore:

@@ -105,6 +105,12 @@ extension CoordinatorServer {
                 .permissionDenied, "operators are made on the coordinator's host only",
                 hint: "there, as root: fleetctl operator token \(Names.isValid(request.name) ? request.name : "NAME")")
         }
+        if role == .agent, actor.hasPrefix("operator:"), try await catalogue.isProtected(request.name) {
+            throw FleetError(
+                .permissionDenied,
+                "\(request.name) is protected: its agents are enrolled by root on the coordinator's host",
+                hint: "there: fleetctl agent token \(request.name)")
+        }
         let token = JoinToken(
             address: configuration.advertise, authorityFingerprint: keys.authority.certificate.fingerprint)
         let expires = try await catalogue.createToken(
@@ -148,10 +154,9 @@ extension CoordinatorServer {
         try RestoreGuard.check(
             entry, target: cluster, agents: agents, RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster))
         if !request.dryRun {
-            let need = ApprovalNeed(
-                cluster: request.cluster, kind: "restore", snapshot: entry.record.id,
-                withoutSafetySnapshot: request.withoutSafetySnapshot == true, withoutBump: request.withoutBump == true)
-            try await catalogue.approval(of: need, by: actor)
+            // Which node saves first plays no part in it.
+            let order = RestoreOrder(request, snapshot: entry.record.id, safetyNode: "")
+            try await catalogue.approval(of: order.need(request.cluster), by: actor)
         }
         return RestorePreview(
             snapshot: entry, cluster: cluster,
@@ -170,12 +175,7 @@ extension CoordinatorServer {
         let able = try AgentChoice.choose(agents, cluster: request.cluster)
         let record = try await catalogue.snapshotToRestore(request.at, to: request.cluster).record
         let members = try RestoreMembers.find(agents, record, cluster: request.cluster)
-        var order = RestoreOrder(
-            snapshot: record.id, dryRun: request.dryRun,
-            options: RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster), waitSeconds: request.waitSeconds
-        )
-        if request.withoutSafetySnapshot != true { order.safetyNode = able.node }
-        order.bumpsRevisions = request.withoutBump != true
+        let order = RestoreOrder(request, snapshot: record.id, safetyNode: able.node)
         let lifetime = configuration.jobLifetime
         let job =
             members.count == 1

@@ -92,8 +92,10 @@ public struct ApprovalRecord: Codable, Sendable, Equatable {
     public var given: Timestamp
     /// The job that was begun with it; each is good for one.
     public var usedBy: String?
-    /// Who gave it may not use the coordinator any more: it counts for nothing.
+    /// The certificate of whoever gave it was revoked: it counts for nothing.
     public var isVoid: Bool?
+    /// Nothing was begun with it, or `usedBy` ended before it touched anything.
+    public var isUnused: Bool?
 
     public init(statement: ApprovalStatement, by: String, given: Timestamp, usedBy: String?) {
         self.statement = statement
@@ -106,7 +108,7 @@ public struct ApprovalRecord: Codable, Sendable, Equatable {
 extension ControlMethod {
     /// Whether a cluster's data is replaced only with a second operator's approval.
     public static let protectCluster = "cluster.protect"
-    /// What would be approved, with the plan; refused as the approval itself would be.
+    /// What would be approved, with the plan; refused as the approval itself would be, and where the snapshot is gone.
     public static let previewApproval = "restore.approve.preview"
     public static let approveRestore = "restore.approve"
 }

@@ -142,6 +142,49 @@ import Testing
         #expect(try FileSystem.list(wal).sorted() == left.filter { $0 != "data-restore-j1" })
     }
 
+    /// A directory of the log alone goes whole, unless something else is in it.
+    @Test func inTheLogsDirectoryOnlyEtcdsOwnFilesAreEtcds() throws {
+        var node = try Node()
+        let wal = node.tree.root + "/fast/wal"
+        let segment = wal + "/0000000000000000-0000000000000000.wal"
+        node.done.directories.append(.init(old: wal, new: wal + "-restore-j1"))
+        (node.done.plan.oldWalDir, node.done.plan.newWalDir) = (wal, wal + "-restore-j1")
+        for other in ["backup.db.tmp", "old.wal", "x.broken", "2.tmp/"] {
+            try FileSystem.makeDirectories(wal)
+            try FileSystem.writeDurably(segment, [1])
+            if other.hasSuffix("/") {
+                try FileSystem.makeDirectories("\(wal)/\(other)")
+            } else {
+                try FileSystem.writeDurably("\(wal)/\(other)", [1])
+            }
+            #expect(node.refusal() == .notEtcds, "\(other)")
+            #expect(FileSystem.exists(segment) && FileSystem.exists(node.old))
+            try FileSystem.removeTree("\(wal)/\(other)")
+        }
+        try FileSystem.writeDurably(wal + "/1.tmp", [1])
+        #expect(try node.remove().removed.map(\.path) == [node.old, wal])
+    }
+
+    /// The log has a disk of its own that is mounted in the data directory, whether that is one too or not.
+    @Test(arguments: [true, false]) func aLogMountedInTheDataDirectory(isMounted: Bool) throws {
+        var node = try Node()
+        let (old, wal) = (node.old, node.old + "/wal")
+        let (data, log) = (isMounted ? old + "/data-restore-j1" : node.new, wal + "/data-restore-j1")
+        let segment = wal + "/0000000000000000-0000000000000000.wal"
+        for directory in [data + "/member", log] { try FileSystem.makeDirectories(directory) }
+        try FileSystem.writeDurably(segment, [1])
+        try FileSystem.writeDurably(log + "/0.tmp", [1])
+        node.done.directories = [.init(old: old, new: data), .init(old: wal, new: log)]
+        (node.done.plan.newDataDir, node.done.plan.oldWalDir, node.done.plan.newWalDir) = (data, wal, log)
+        #expect(node.done.keptData == [old + "/member", wal + "/*.wal"])
+        var found = try node.found(in: data)
+        found.walDir = found.dataDir
+        found.walDir?.path = log
+        let removed = try OldDirectories(done: node.done, restored: "j1").remove(found, [], dryRun: false)
+        #expect(removed.removed.map(\.path) == [old + "/member", segment])
+        #expect(FileSystem.exists(data + "/member") && FileSystem.exists(log + "/0.tmp"))
+    }
+
     /// A cleanup that was cut off had moved it aside: the next one goes on with that.
     @Test func halfOfItIsNeverTakenForTheOldData() throws {
         let node = try Node()
@@ -200,12 +243,52 @@ import Testing
         for (stage, code) in [(JoinRecord.Stage.returning, FleetError.Code.notRestoredHere), (.joining, nil)] {
             try JoinRecord(replacement: "r1", work: node.done, stage: stage).write(paths)
             #expect(await run.run(.init(restored: "r1", dryRun: false)).error?.code == .notRestoredHere)
-            try JoinRecord.close(paths)
+            try JoinRecord.close(paths, end: "r1")
             #expect(await run.run(.init(restored: "r1", dryRun: true)).error?.code == code)
             #expect(FileSystem.exists(node.old + "/member/snap/db"))
         }
         #expect(await run.run(.init(restored: "r1", dryRun: false)).summary.contains("removed \(node.old)"))
         #expect(!FileSystem.exists(node.old))
+    }
+
+    /// The first replacement switched the files and came no further; the second had a directory of its own, and the third only
+    /// to make a voter of it: what was there before all of them is signed off with the third.
+    @Test func theOldDataBehindSeveralReplacements() async throws {
+        let node = try Node()
+        let paths = AgentPaths(state: node.tree.root + "/state")
+        try FileSystem.makeDirectories(paths.jobs)
+        var second = node.done
+        second.directories = [.init(old: node.new, new: node.new + "-2")]
+        (second.plan.oldDataDir, second.plan.newDataDir) = (node.new, node.new + "-2")
+        second.plan.oldDirectories = second.keptData
+        var first = node.done
+        first.plan.oldDirectories = first.keptData
+        try FileSystem.makeDirectories(node.new + "-2/member")
+
+        try JoinRecord(replacement: "r1", work: first, stage: .joining).write(paths)
+        // One that goes back leaves what was before it.
+        try JoinRecord.planned("r0", second, after: try .any(paths)).write(paths)
+        #expect(try JoinRecord.close(paths, end: "r0") == nil)
+        #expect(try JoinRecord.any(paths)?.replacement == "r1")
+
+        try JoinRecord.planned("r2", second, after: try .any(paths)).write(paths)
+        var record = try JoinRecord.read(paths, of: "r2")
+        record.stage = .joining
+        try record.write(paths)
+        let plan = try JoinRecord.close(paths, end: "r3")
+        #expect(plan?.oldDirectories == [node.new, node.old] && plan?.newDataDir == node.new + "-2")
+        #expect(try JoinRecord.close(paths, end: "r3") == plan, "asked again")
+
+        let found = try node.found(in: node.new + "-2")
+        let run = CleanupRun(paths: paths, discover: { () throws(FleetError) in found }, processes: { [] })
+        try node.addSnapshotBeside()
+        #expect(await run.run(.init(restored: "r3", dryRun: false)).error?.code == .notEtcds)
+        #expect(FileSystem.exists(node.new), "all are looked at before the first is touched")
+        try FileSystem.remove(node.old + "/snap.db")
+        let removed = await run.run(.init(restored: "r3", dryRun: false))
+        #expect(removed.result == .succeeded, "\(removed.summary)")
+        #expect(!FileSystem.exists(node.old) && !FileSystem.exists(node.new))
+        #expect(FileSystem.exists(node.new + "-2/member"))
     }
 
     @Test func onlyWhatAJournalNames() async throws {

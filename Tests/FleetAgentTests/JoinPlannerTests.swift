@@ -174,9 +174,9 @@ import Testing
         #expect(try JoinRecord.read(paths, of: "r1").work == work)
         let error = #expect(throws: FleetError.self) { try JoinRecord.read(paths, of: "r2") }
         #expect(error?.code == .notFound)
-        try JoinRecord.close(paths)
+        try JoinRecord.close(paths, end: "r1")
         #expect(try JoinRecord.any(paths) == nil)
-        try JoinRecord.close(paths)
+        try JoinRecord.close(paths, end: "r1")
     }
 
     /// Half-way, a node without its manifest is no node without etcd.

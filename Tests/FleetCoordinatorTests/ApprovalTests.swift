@@ -127,6 +127,20 @@ struct ApprovalTests {
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
     }
 
+    /// Given anew behind a failure, it is still good for one.
+    @Test func anApprovalGivenAnewTakesTheFirstOnesPlace() async throws {
+        let plan = try await planned()
+        try await approve(plan, bob)
+        let failed = try await restore(by: alice.actor)
+        try await end(failed, .failed)
+        let again = try await catalogue.job(plan.id).approvals
+        #expect(again?.map(\.usedBy) == [failed.id] && again?.map(\.isUnused) == [true])
+        try await approve(plan, bob)
+        try await end(try await restore(by: alice.actor), .rolledBack)
+        #expect(try await catalogue.job(plan.id).approvals?.map(\.isUnused) == [false])
+        #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
+    }
+
     @Test func whatWasPlannedElsewhereIsNotApprovedHere() async throws {
         let plan = try await planned()
         try await approve(plan, bob)
@@ -173,6 +187,14 @@ struct ApprovalTests {
         let approvals = try await catalogue.jobs().first { $0.dryRun }.map { $0.id }
         #expect(try await catalogue.job(approvals!).approvals?.map(\.isVoid) == [true])
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
+    }
+
+    /// Nobody was revoked whose certificate has only ended.
+    @Test func anApprovalOutlivesACertificateThatEnds() async throws {
+        let plan = try await planned()
+        try await approve(plan, bob)
+        clock.advance(.seconds(86_400 * 8))
+        #expect(try await catalogue.job(plan.id).approvals?.map(\.isVoid) == [nil])
     }
 
     @Test func onlyWhatWasShownAndByOnesOwnKey() async throws {

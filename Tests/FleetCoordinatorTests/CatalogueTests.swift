@@ -45,6 +45,27 @@ struct CatalogueTests {
         #expect(try await catalogue.identify(fingerprint: certificate.fingerprint) == .agent(cluster: "a", node: "n1"))
     }
 
+    /// Whoever is revoked does not come back with what they had been given before.
+    @Test func aRevokedOperatorsTokensAreTakenBack() async throws {
+        let catalogue = try Fixture.catalogue()
+        func token(_ secret: String, _ name: String) async throws {
+            _ = try await catalogue.createToken(
+                secret: secret, role: .operator, name: name, lifetime: .seconds(60), by: "root")
+        }
+        func enrol(_ secret: String) async throws {
+            _ = try await catalogue.enrol(secret: secret, name: "", from: "peer") { _ throws(FleetError) in
+                (Fixture.certificate(), true)
+            }
+        }
+        for (secret, name) in [("1", "alice"), ("2", "alice"), ("3", "bob")] { try await token(secret, name) }
+        try await enrol("1")
+        #expect(try await catalogue.revoke(.operator(name: "alice"), by: "root") == 1)
+        #expect(await code { try await enrol("2") } == .tokenUsed)
+        #expect(await code { _ = try await catalogue.revoke(.operator(name: "alice"), by: "root") } == .notFound)
+        #expect(try await catalogue.revoke(.operator(name: "bob"), by: "root") == 0, "a token is taken back by itself")
+        #expect(await code { try await enrol("3") } == .tokenUsed)
+    }
+
     @Test func aFailedEnrolmentSpendsNothing() async throws {
         let catalogue = try Fixture.catalogue()
         _ = try await catalogue.addCluster("a", by: "root")

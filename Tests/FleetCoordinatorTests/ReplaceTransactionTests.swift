@@ -311,6 +311,40 @@ struct ReplacementTests {
         #expect(after?.nodes.map(\.cleanedUp) == [fleet.clock.now])
     }
 
+    /// The member serves and says what is old behind all that was tried; whether all serve the same or not, that can be signed
+    /// off with the job that made it serve.
+    @Test(arguments: [true, false]) func theMemberSaysWhatIsOld(agree: Bool) async throws {
+        let fleet = try await Fleet()
+        let (whole, effect) = try await fleet.start()
+        var begun = effect.begun
+        while !begun.isEmpty {
+            var next: [Job] = []
+            for job in begun {
+                var end = ReplaceTransactionTests.good(job.node, act(job))
+                if job.node == "c", case .prove = act(job), !agree { end.report?.hashKV = 8 }
+                var outcome = JobOutcome(result: .succeeded, summary: act(job).name, member: end.report)
+                var plan = RestorePlan(
+                    cluster: "x", node: "c", snapshot: "", topology: .stacked, oldDataDir: "/o", newDataDir: "/n",
+                    oldWalDir: nil, newWalDir: nil, clusterToken: "t", changes: [], steps: [])
+                plan.oldDirectories = ["/o"]
+                if act(job).name == "plan" { outcome.plan = plan }
+                if job.node == "c", act(job).name == "prove" {
+                    plan.oldDirectories = ["/o", "/before"]
+                    outcome.plan = plan
+                }
+                next += try await fleet.end(job, outcome).begun
+            }
+            begun = next
+        }
+        let ended = try await fleet.catalogue.job(whole.id)
+        #expect(ended.state == (agree ? .succeeded : .stuck))
+        if !agree { #expect(ended.error?.hint?.contains("member replace") == false, "that would be refused") }
+        let nodes = [RestoreAftermath.Node(node: "c", directories: ["/o", "/before"])]
+        #expect(ended.aftermath == RestoreAftermath(state: .final, nodes: nodes))
+        _ = try await fleet.catalogue.createCleanup(
+            of: whole.id, on: ["c"], dryRun: false, lifetime: .seconds(600), by: "root")
+    }
+
     @Test func oneThingAtATime() async throws {
         let fleet = try await Fleet()
         let (whole, _) = try await fleet.start()

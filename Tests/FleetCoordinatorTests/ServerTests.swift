@@ -205,6 +205,15 @@ struct ServerTests {
             } == .permissionDenied, "she would be two people")
         let _: FleetStatus = try await alice.call(ControlMethod.status, ListRequest())
         let root = try await server.operate()
+        // Whose agent it is decides what the cluster's backups are of.
+        _ = try await server.catalogue.addCluster("locked", by: "root")
+        let agentToken = TokenRequest(name: "locked", validSeconds: 3600)
+        let _: TokenReply = try await alice.call(ControlMethod.agentToken, agentToken)
+        try await server.catalogue.protect("locked", true, by: "operator:alice")
+        #expect(
+            await code { _ = try await alice.call(ControlMethod.agentToken, agentToken, as: TokenReply.self) }
+                == .permissionDenied)
+        let _: TokenReply = try await root.call(ControlMethod.agentToken, agentToken)
         let _: RevokeReply = try await root.call(ControlMethod.revokeOperator, RevokeRequest(name: "alice"))
         #expect(
             await code { _ = try await alice.call(ControlMethod.status, ListRequest(), as: FleetStatus.self) }

@@ -13,6 +13,8 @@ struct FaultCell: Sendable, CustomStringConvertible {
         case downloadFlipped = "flipped bit in the download"
         case configurationEdited = "configuration edited meanwhile"
         case startRefused = "systemd refuses to start etcd"
+        case kubeletDeaf = "kubelet misses changes"
+        case kubeletStopped = "kubelet stopped past the deadline"
         case newDirectoryFull = "new directory's disk full"
         case certificateExpired = "etcd's certificate expires"
         case clockAhead = "agent's clock two days ahead"
@@ -20,7 +22,8 @@ struct FaultCell: Sendable, CustomStringConvertible {
     }
 
     /// What the members are laid out like.
-    struct Ground: Sendable, Hashable {
+    struct Ground: Sendable, Hashable, CustomStringConvertible {
+        var description: String
         /// As `ops/lab cluster` wants it.
         var layout: [String]
         /// The file that names the data directory.
@@ -29,12 +32,19 @@ struct FaultCell: Sendable, CustomStringConvertible {
         var data: String
 
         static let kubespray = Ground(
+            description: "external, kubespray's layout",
             layout: ["--kind", "external", "--layout", "kubespray"], file: "/etc/etcd.env", data: "/var/lib/etcd")
         /// Its data has a disk of its own, for three directories of 130 MB.
         static let debian = Ground(
+            description: "external, Debian's layout on a disk of its own",
             layout: ["--kind", "external", "--layout", "debian", "--disk", "/var/lib/etcd=640M"],
             file: "/etc/default/etcd", data: "/var/lib/etcd/default")
-        static let all = [kubespray, debian]
+        static let external = [kubespray, debian]
+        /// Control planes of kubeadm: their kubelets have a part in it.
+        static let stacked = Ground(
+            description: "stacked", layout: ["--kind", "stacked"], file: "/etc/kubernetes/manifests/etcd.yaml",
+            data: "/var/lib/etcd")
+        static let all = external + [stacked]
     }
 
     enum Role: String, Sendable, CaseIterable { case leader, follower }
@@ -67,7 +77,7 @@ struct FaultCell: Sendable, CustomStringConvertible {
 
     static let all: [FaultCell] = {
         var cells: [FaultCell] = []
-        /// - Parameter ground: nil for one after the other.
+        /// - Parameter ground: nil for one after the other of the external ones.
         func add(
             _ fault: Fault, _ points: [String], _ roles: [Role], on ground: Ground? = nil,
             _ expected: (String) -> Expected
@@ -75,7 +85,7 @@ struct FaultCell: Sendable, CustomStringConvertible {
             for (index, point) in points.enumerated() {
                 for (number, role) in roles.enumerated() {
                     // Each role has its turn on each of them.
-                    let next = Ground.all[(index + number) % Ground.all.count]
+                    let next = Ground.external[(index + number) % Ground.external.count]
                     cells.append(
                         FaultCell(
                             fault: fault, point: point, role: role, expected: expected(point), ground: ground ?? next))
@@ -111,6 +121,17 @@ struct FaultCell: Sendable, CustomStringConvertible {
         add(.clockBehind, ["stop-etcd:after", "finish:before"], [.follower]) { point in
             point == "finish:before" ? .restored : .old
         }
+        // A kubelet that only sees what comes and goes is pushed; one that does nothing is waited for, then all go back.
+        add(.kubeletDeaf, ["preflight:before"], Role.allCases, on: .stacked) { _ in .restored }
+        add(.kubeletStopped, ["stop-etcd:before", "switch-files:after"], Role.allCases, on: .stacked) { _ in .old }
+        add(.configurationEdited, ["restore-data:after"], Role.allCases, on: .stacked) { _ in .old }
+        add(.agentKilled, fewPoints, [.leader], on: .stacked) { _ in .restored }
+        add(.coordinatorKilled, ["stop-etcd:after", "verify:before"], [.leader], on: .stacked) { _ in .restored }
+        add(.etcdKilled, ["start-etcd:after"], Role.allCases, on: .stacked) { _ in .restored }
+        add(.cableLong, ["stop-etcd:after", "finish:before"], [.leader], on: .stacked) { point in
+            point == "finish:before" ? .restored : .old
+        }
+        add(.powerCut, fewPoints, [.leader], on: .stacked) { $0 == "finish:before" ? .restored : .either }
         return cells
     }()
 }

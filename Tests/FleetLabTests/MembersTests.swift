@@ -13,7 +13,7 @@ struct MembersTests {
     /// Every layout with both versions of etcd.
     @Test(
         arguments: Lab.cases(
-            3,
+            2,
             of: [
                 mixed + ["--etcd", "3.5"], ["--kind", "stacked", "--etcd", "3.5"], others + ["--etcd", "3.4"],
                 ["--kind", "static", "--etcd", "3.4"], ["--kind", "static", "--etcd", "3.5"],

@@ -6,7 +6,7 @@ import Testing
 struct RestoreTests {
     @Test(
         arguments: Lab.cases(
-            4,
+            2,
             of: [
                 ["--kind", "stacked"], ["--kind", "external", "--layout", "debian"],
                 ["--kind", "external", "--layout", "unit-flags"], ["--kind", "external", "--layout", "unit-env"],

@@ -155,7 +155,8 @@ let operatorCommand = Command(
             let reply: RevokeReply = try await control.call(
                 ControlMethod.revokeOperator, RevokeRequest(cluster: nil, name: name))
             call.terminal.print(
-                "\(name) may not use this coordinator any more; certificates revoked: \(reply.certificates)")
+                "\(name) may not use this coordinator any more, with a token from before neither; certificates revoked: \(reply.certificates)"
+            )
             return .success
         },
     ])

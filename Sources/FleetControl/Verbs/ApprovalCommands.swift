@@ -8,8 +8,9 @@ let clusterProtectCommand = Command(
     discussion: """
         A restore of it, or the undo of one, is then begun only with a second operator's approval: one plans it with --dry-run,
         another looks at that plan and approves it with 'fleetctl restore approve', signed with their own key, and within a
-        day the first begins it. Only root on the coordinator's host can lift this. A cleanup of old data, the
-        deletion of a snapshot and the replacement of a member take one person as before.
+        day any operator but that one begins it. Only root on the coordinator's host can lift this, or enrol agents of the
+        cluster, whose backups could be of anything. A cleanup of old data, the deletion of a snapshot and the replacement
+        of a member take one person as before.
         """,
     arguments: [.init("CLUSTER", "its name")],
     examples: [.init("fleetctl cluster protect cluster-a", "from now on")]
@@ -31,6 +32,17 @@ let clusterUnprotectCommand = Command(
         ControlMethod.protectCluster, ProtectRequest(cluster: call.argument("CLUSTER")!, isProtected: false))
     call.terminal.print("\(cluster.name) is not protected any more: a restore of it takes one operator")
     return .success
+}
+
+/// What an approval is worth, in words.
+enum ApprovalWords {
+    static func use(_ approval: ApprovalRecord, now: Timestamp) -> String {
+        let (expires, used) = (approval.statement.expires, approval.usedBy)
+        guard used == nil || approval.isUnused == true else { return "used by \(used ?? "")" }
+        if approval.isVoid == true { return "void: who gave it was revoked" }
+        let good = expires > now ? "good until \(expires.short)" : "ran out at \(expires.short)"
+        return used.map { "\(good) (\($0) ended before it touched anything)" } ?? good
+    }
 }
 
 let restoreApproveCommand = Command(

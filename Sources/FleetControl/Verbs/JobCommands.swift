@@ -81,10 +81,8 @@ private func show(_ job: JobRecord, _ agents: [AgentRecord], _ terminal: Termina
         terminal.print("undo       \(Terminal.clean(line))")
     }
     for approval in job.approvals ?? [] {
-        let good =
-            approval.isVoid == true ? "void: who gave it was revoked" : "good until \(approval.statement.expires.short)"
-        let use = approval.usedBy.map { "used by \($0)" } ?? good
-        terminal.print("approved   \(approval.given.short) by \(approval.by), \(use)")
+        terminal.print(
+            "approved   \(approval.given.short) by \(approval.by), \(ApprovalWords.use(approval, now: .now()))")
     }
     for member in job.members ?? [] {
         let isWaitedFor = member.state.isOpen && job.waitsFor?.contains(member.node) == true

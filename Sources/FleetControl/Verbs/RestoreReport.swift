@@ -12,7 +12,7 @@ enum RestoreReport {
         lines.append(
             "restore   \(preview.cluster.name), \(preview.agents.count == 1 ? "member" : "members") on \(nodes)")
         lines.append(
-            "to        \(record.id), saved \(facts.savedAt.short) (\(facts.savedAt.ago())), revision \(facts.status.revision), \(Human.bytes(record.size))"
+            "to        \(record.id), saved \(facts.savedAt.short) (\(facts.savedAt.ago())) on \(record.node), revision \(facts.status.revision), \(Human.bytes(record.size))"
         )
         if record.cluster != preview.cluster.name {
             lines.append("CAUTION   the snapshot was taken of another cluster: \(record.cluster)")
@@ -22,8 +22,8 @@ enum RestoreReport {
                 "CAUTION   it was saved of a cluster of \(saved) members, and \(preview.agents.count) are restored: a member "
                     + "that still runs and has no agent makes the restore fail")
         }
-        if record.imported != nil, preview.snapshot.condition == .foreign {
-            lines.append("CAUTION   \(preview.snapshot.problem?.message ?? "it was imported")")
+        if preview.snapshot.condition == .foreign {
+            lines.append("CAUTION   \(preview.snapshot.problem?.message ?? "nothing ties it to this cluster's etcd")")
         }
         let directories = preview.agents.compactMap { agent in agent.instance.map { (agent.node, $0.dataDir) } }
         for group in Alike.groups(directories, by: \.1) {
@@ -88,7 +88,7 @@ enum RestoreReport {
 
     /// What can still be done with what a restore has left.
     static func lines(_ aftermath: RestoreAftermath, job: String) -> [String] {
-        let kept = aftermath.nodes.filter { $0.cleanedUp == nil }
+        let kept = aftermath.nodes.filter { $0.cleanedUp == nil && !$0.directories.isEmpty }
         let cleaned = aftermath.nodes.filter { $0.cleanedUp != nil }
         let at = aftermath.at.map { " at \($0.short)" } ?? ""
         func places(_ nodes: [RestoreAftermath.Node]) -> String {
