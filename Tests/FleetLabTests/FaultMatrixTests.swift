@@ -30,7 +30,7 @@ struct FaultMatrixTests {
                 """)
         }
         try await LabFleet.with(hubDisk: "200M") { fleet in
-            let nodes = try await fleet.saved("ha", ground.layout + ["--disk", "/var/lib/fleet-agent=128M"])
+            let nodes = try await fleet.saved("ha", ground.layout + ["--disk", "/var/lib/fleet-agent=256M"])
             for node in nodes { try await fleet.allowHolds(node, of: "ha", count: 3) }
             let matrix = FaultMatrix(
                 fleet: fleet, nodes: nodes, snapshot: try await fleet.latestSnapshot("ha"), wait: Self.wait,
