@@ -46,6 +46,7 @@ let package = Package(
         library("FleetSQLite", ["CSQLite", "FleetSystem", "FleetCrypto"]),
         library("FleetRepository", exclude: ["FORMAT.md"], ["CZstd", "FleetSystem", "FleetCrypto"]),
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
+        library("FleetSchedule", ["FleetSystem"]),
         library("EtcdSnapshot", ["FleetSystem", "FleetCrypto"]),
         library(
             "FleetProtocol", path: "Protocol", exclude: ["README.md"],
@@ -61,7 +62,7 @@ let package = Package(
             "FleetCoordinator", path: "Coordinator", exclude: ["RECOVERY.md"],
             [
                 "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetRepository",
-                "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",
+                "FleetSchedule", "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",
             ]),
         library(
             "FleetControl",
@@ -93,7 +94,7 @@ let package = Package(
                 "FleetCoordinator", "EtcdSnapshot", "FleetSQLite", "FleetRepository", "RepositoryTestFiles",
                 "EtcdSampleFiles", "RealEtcdProcess", "FleetProtocol", "FleetCommandLine", "FleetControl",
                 "FleetCrypto",
-                "FleetReactor", "FleetTLS", "FleetSystem",
+                "FleetReactor", "FleetTLS", "FleetSystem", "FleetSchedule",
             ]),
         tests("RestoreSimulationTests", ["FleetAgent", "FleetCoordinator", "FleetProtocol", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),
@@ -103,6 +104,7 @@ let package = Package(
                 "EtcdSnapshot", "FleetCommandLine", "FleetControl", "FleetCrypto", "FleetSystem", "EtcdSampleFiles",
                 "RealEtcdProcess",
             ]),
+        tests("FleetScheduleTests", ["FleetSchedule", "FleetSystem"]),
         tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
         tests("FleetLabTests", ["FleetSystem"]),

@@ -43,13 +43,15 @@ extension OperatorRequest {
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
         case ControlMethod.acceptCluster, ControlMethod.protectCluster, ControlMethod.startBackup,
             ControlMethod.setRetention,
-            ControlMethod.applyRetention:
+            ControlMethod.applyRetention, ControlMethod.labelCluster:
             return Act(method, by: actor, cluster: target?.cluster)
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
         case ControlMethod.replaceMember:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.node)
+        case ControlMethod.setPolicy, ControlMethod.removePolicy: return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.applyPolicies: return Act(method, by: actor)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,
             ControlMethod.cleanUpRestore, ControlMethod.approveRestore:

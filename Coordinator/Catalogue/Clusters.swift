@@ -52,7 +52,7 @@ extension Catalogue {
 
     private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {
         let sql = """
-            SELECT c.name, c.created, c.protected,
+            SELECT c.name, c.created, c.protected, c.labels,
                 (SELECT count(*) FROM agents a WHERE a.cluster = c.name AND EXISTS (SELECT 1 FROM certificates k
                     WHERE k.cluster = a.cluster AND k.node = a.node AND k.revoked IS NULL)) AS agents,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
@@ -88,6 +88,8 @@ extension Catalogue {
                 ORDER BY created DESC, id DESC LIMIT 1)
             WHERE \(condition) ORDER BY c.name
             """
+        // What can't be told of policies hides no cluster.
+        let followed = (try? policiesByCluster(values.first)) ?? [:]
         return try db.all(sql, values: values) { row throws(FleetError) in
             var record = ClusterRecord(
                 name: try row["name"], created: try row["created"], identities: try self.identities(try row["name"]),
@@ -98,6 +100,9 @@ extension Catalogue {
                 lastJobState: try row.state("job_state"), lastDrill: try self.lastDrill(cluster: try row["name"]))
             record.halfRestored = try row["half"]
             record.isProtected = try row["protected"]
+            record.labels = (try? row.json([String: String].self, "labels")) ?? nil
+            record.policy = followed[record.name]?.name
+            record.objective = followed[record.name]?.objective
             return record
         }
     }

@@ -21,7 +21,7 @@ extension Catalogue {
     /// - Throws: `not-found`, `cluster-busy` naming the open job.
     func createDrill(
         _ record: SnapshotRecord, expecting expected: DrillExpectation, on agent: AgentRecord, lifetime: Duration,
-        by actor: String
+        by actor: String, run: Planner.Start? = nil
     ) throws(FleetError) -> JobRecord {
         let id = try newIdentifier()
         let operation = Operation.drill(
@@ -30,8 +30,10 @@ extension Catalogue {
                 limitSeconds: DrillLimits.seconds(record.size)))
         var event = Act("job.create", by: actor, cluster: record.cluster, subject: id)
         event.detail = ["kind": operation.kind, "node": "\(agent.cluster)/\(agent.node)", "snapshot": record.id]
+        event.detail["due"] = run?.due.description
         try act(event) { _ throws(FleetError) in
             try checkIdle(agent.cluster)
+            if let run { try recordRun(run, job: id) }
             try insertJob(
                 id, operation, snapshot: record.id, dryRun: false, cluster: agent.cluster, node: agent.node,
                 lifetime: lifetime, by: actor)

@@ -41,16 +41,22 @@ extension Catalogue {
     /// A job that saves a snapshot of `cluster` on `node`. When this returns, job, counter and audit event are durable;
     /// nothing is signed or sent before.
     ///
-    /// - Parameter lifetime: how long the agent may take to begin.
+    /// - Parameters:
+    ///   - lifetime: how long the agent may take to begin.
+    ///   - run: what was due, where a policy demands it.
     /// - Throws: `not-found`, `cluster-busy` naming the open job.
-    func createBackup(cluster: String, node: String, lifetime: Duration, by actor: String) throws(FleetError)
-        -> JobRecord
-    {
+    func createBackup(
+        cluster: String, node: String, lifetime: Duration, by actor: String, run: Planner.Start? = nil
+    ) throws(FleetError) -> JobRecord {
         let snapshot = try newIdentifier()
         return try createJob(
             .backup(.init(snapshot: snapshot)), snapshot: snapshot, dryRun: false, cluster: cluster, node: node,
             lifetime: lifetime, by: actor
-        ) { _, _ throws(FleetError) in () }
+        ) { id, event throws(FleetError) in
+            guard let run else { return }
+            event.detail["due"] = run.due.description
+            try recordRun(run, job: id)
+        }
     }
 
     /// A job that restores a snapshot. What the guard refuses is audited as refused.

@@ -5,29 +5,38 @@ import FleetSystem
 extension Catalogue {
     // MARK: policies
 
+    /// A cluster's own: nil is what the policy that it follows says, and where none does, everything is kept.
+    ///
     /// - Throws: `not-found`, `usage` for a policy with negative numbers or one that keeps nothing.
-    func setRetention(_ cluster: String, _ policy: RetentionPolicy?, by actor: String) throws(FleetError) {
+    func setRetention(
+        _ cluster: String, _ policy: RetentionPolicy?, keepsAll: Bool = false, by actor: String
+    ) throws(FleetError) {
         var event = Act("retention.set", by: actor, cluster: cluster)
-        event.detail["policy"] = policy?.text ?? "none"
+        event.detail["policy"] = policy?.text ?? (keepsAll ? "keep everything" : "none of its own")
+        let stored = keepsAll ? Self.everything : policy
         try act(event) { _ throws(FleetError) in
             guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
-            if let policy {
-                let counts = [
-                    policy.last, policy.hourly, policy.daily, policy.weekly, policy.monthly, policy.yearly,
-                ]
-                guard counts.allSatisfy({ (0...100_000).contains($0) }), counts.contains(where: { $0 > 0 }) else {
-                    throw FleetError(
-                        .usage, "a policy keeps something: whole numbers from 0 to 100000, one above 0",
-                        hint: "for instance --keep-last 7 --keep-daily 14")
-                }
-            }
+            if let policy { try Self.check(policy) }
             try db.run(
                 "UPDATE clusters SET retention = ? WHERE name = ?",
-                try policy.map { value throws(FleetError) in try JSON.text(value) }, cluster)
+                try stored.map { value throws(FleetError) in try JSON.text(value) }, cluster)
         }
     }
 
-    /// Of all clusters, or of one.
+    /// As a row says that everything is kept: no policy that could be set is this.
+    private static let everything = RetentionPolicy()
+
+    /// - Throws: `usage`.
+    static func check(_ policy: RetentionPolicy) throws(FleetError) {
+        let counts = [policy.last, policy.hourly, policy.daily, policy.weekly, policy.monthly, policy.yearly]
+        guard counts.allSatisfy({ (0...100_000).contains($0) }), counts.contains(where: { $0 > 0 }) else {
+            throw FleetError(
+                .usage, "a policy keeps something: whole numbers from 0 to 100000, one above 0",
+                hint: "for instance --keep-last 7 --keep-daily 14")
+        }
+    }
+
+    /// Of all clusters, or of one: their own.
     ///
     /// - Throws: `not-found`.
     func retention(_ cluster: String? = nil) throws(FleetError) -> [RetentionRecord] {
@@ -35,7 +44,28 @@ extension Catalogue {
         return try db.all(
             "SELECT name, retention FROM clusters WHERE ?1 IS NULL OR name = ?1 ORDER BY name", cluster
         ) { row throws(FleetError) in
-            RetentionRecord(cluster: try row["name"], policy: try row.json(RetentionPolicy.self, "retention"))
+            let stored = try row.json(RetentionPolicy.self, "retention")
+            var record = RetentionRecord(
+                cluster: try row["name"], policy: stored == Self.everything ? nil : stored)
+            if stored == Self.everything { record.keepsAll = true }
+            return record
+        }
+    }
+
+    /// A cluster's own, else that of the policy that it follows; of all clusters, or of one.
+    ///
+    /// - Throws: `not-found`.
+    func retentionsInForce(_ cluster: String? = nil) throws(FleetError) -> [RetentionRecord] {
+        let followed = try policiesByCluster()
+        return try retention(cluster).map { record in
+            guard record.policy == nil, record.keepsAll != true, let policy = followed[record.cluster],
+                let own = policy.retention
+            else {
+                return record
+            }
+            var record = record
+            (record.policy, record.from) = (own, policy.name)
+            return record
         }
     }
 

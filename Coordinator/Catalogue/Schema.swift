@@ -11,6 +11,7 @@ enum Schema {
         Migration("undo", undo),
         Migration("replacements", replacements),
         Migration("approvals", approvals),
+        Migration("policies", policies),
     ]
 
     private static let inventory = """
@@ -379,6 +380,29 @@ enum Schema {
         ) STRICT;
         CREATE INDEX approvals_plan ON approvals (plan);
         CREATE INDEX approvals_unused ON approvals (expires) WHERE used_by IS NULL;
+        """
+
+    // Of each task only the last run is kept: jobs and the audit log are its history. The job of a run is no foreign key,
+    // since a task of a cluster may be done by an agent of another.
+    private static let policies = """
+        ALTER TABLE clusters ADD COLUMN labels TEXT;
+        CREATE TABLE policies (
+            name TEXT PRIMARY KEY,
+            position INTEGER NOT NULL,
+            policy TEXT NOT NULL,
+            since INTEGER NOT NULL
+        ) STRICT;
+        -- schedule: by which it is due, and in which zone, since then; NULL while no policy demands it.
+        CREATE TABLE scheduled_tasks (
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            kind TEXT NOT NULL,
+            schedule TEXT,
+            since INTEGER NOT NULL,
+            due INTEGER,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            job TEXT,
+            PRIMARY KEY (cluster, kind)
+        ) STRICT;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -26,7 +26,9 @@ struct JobMachine: Sendable, Equatable {
 
         static func limits(_ kind: Kind) -> Limits {
             switch kind {
-            case .backup, .drill: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
+            // Another member can do it meanwhile.
+            case .backup: Limits(silence: .seconds(1200), longest: .seconds(24 * 3600), attempts: 3)
+            case .drill: Limits(silence: .seconds(2 * 3600), longest: .seconds(24 * 3600), attempts: 3)
             // An act is done again where it was cut off: its cluster waits for it in the middle.
             case .member: Limits(silence: .seconds(600), longest: .seconds(24 * 3600), attempts: 3)
             // Nothing that runs is touched by it, and its cluster can't be backed up until it is over.

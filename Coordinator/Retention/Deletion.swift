@@ -57,7 +57,7 @@ extension Vault {
     func applyRetention(
         _ cluster: String, confirmed: String?, by actor: String
     ) async throws(FleetError) -> RetentionReply {
-        guard let policy = try await catalogue.retention(cluster).first?.policy else {
+        guard let policy = try await catalogue.retentionsInForce(cluster).first?.policy else {
             throw FleetError(
                 .usage, "cluster \(cluster) has no retention policy, so everything is kept",
                 hint: "set one: fleetctl retention set \(cluster) --keep-last 7 --keep-daily 14")

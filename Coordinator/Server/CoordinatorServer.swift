@@ -16,6 +16,8 @@ final class CoordinatorServer: Sendable {
         var jobLifetime = Duration.seconds(3600)
         /// How often jobs that nobody speaks of are looked at.
         var tick = Duration.seconds(30)
+        /// How often is looked at what is due, if nothing becomes due before.
+        var schedulePause = Duration.seconds(15)
         /// The user of the process: it may use the socket as root may.
         var user: UInt32
     }
@@ -29,6 +31,9 @@ final class CoordinatorServer: Sendable {
     let feed = JobFeed()
     let desk = ReadingDesk()
     private let strangers = Strangers()
+    let postponed = Monitor<[ScheduledTask: Postponed]>([:])
+    /// Drills that are due, while what they are compared with is read.
+    let preparing = Monitor<Set<ScheduledTask>>([])
     /// By a member's job: on which connection its agent has answered to a decision.
     let heard = Monitor<[String: Connection]>([:])
 
@@ -52,7 +57,10 @@ final class CoordinatorServer: Sendable {
         let remote = try await listen(configuration.listen, tls)
         var listeners = [remote]
         if let socket = configuration.controlSocket { listeners.append(try await listen(.unix(path: socket), nil)) }
-        let ticking = [Task { await self.tickForever() }, Task { await self.watchDeadlines() }]
+        let ticking = [
+            Task { await self.tickForever() }, Task { await self.watchDeadlines() },
+            Task { await self.followPolicies() },
+        ]
         return Running(port: await remote.port, listeners: listeners, ticking: ticking)
     }
 
@@ -175,6 +183,7 @@ final class CoordinatorServer: Sendable {
             if let closed = effect.closed {
                 log.info("job \(closed.id) \(closed.state.rawValue)", ["job": closed.id, "cluster": closed.cluster])
                 await feed.publish(closed: closed)
+                Task { await self.applyRetention(behind: closed) }
                 if closed.kind == "backup" || closed.kind == "restore", closed.state != .succeeded {
                     do throws(FleetError) { try await vault.discardIncoming(ofEnded: closed.id) } catch {
                         log.with("job", closed.id).error(

@@ -5,7 +5,15 @@ import FleetSystem
 /// A drill, as an operator asks for it.
 extension CoordinatorServer {
     func startDrill(_ stream: FleetProtocol.Stream, _ request: DrillRequest, _ actor: String) async throws(FleetError) {
-        let entry = try await drilled(request.name)
+        let job = try await makeDrill(try await drilled(request.name), on: request.node, actor)
+        try await stream.finish(job)
+        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+    }
+
+    /// - Parameter run: what was due, where a policy demands it.
+    func makeDrill(_ entry: SnapshotEntry, on node: String?, _ actor: String, run: Planner.Start? = nil)
+        async throws(FleetError) -> JobRecord
+    {
         let record = entry.record
         let usable = entry.condition == .verified || entry.condition == .foreign
         guard usable, record.imported?.isRawDatabase != true else {
@@ -15,7 +23,7 @@ extension CoordinatorServer {
                 hint: "choose another one: fleetctl snapshot list \(record.cluster)")
         }
         let agent = try DrillChoice.choose(
-            try await agents(), for: record, on: request.node, busy: try await catalogue.busyClusters())
+            try await agents(), for: record, on: node, busy: try await catalogue.busyClusters())
         // Before the work of reading it, and again when the job is made.
         do throws(FleetError) { try await catalogue.checkIdle(agent.cluster) } catch {
             // Who waits for an agent asks every few seconds: that is no refusal to keep for ever.
@@ -25,10 +33,8 @@ extension CoordinatorServer {
         // What can't be compared with is said before a byte of it is read.
         _ = try DrillExpectation(record, sample: DrillSample([]))
         let expected = try DrillExpectation(record, sample: try await sample(entry))
-        let job = try await catalogue.createDrill(
-            record, expecting: expected, on: agent, lifetime: configuration.jobLifetime, by: actor)
-        try await stream.finish(job)
-        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+        return try await catalogue.createDrill(
+            record, expecting: expected, on: agent, lifetime: configuration.jobLifetime, by: actor, run: run)
     }
 
     /// A cluster's name means its newest verified snapshot.

@@ -75,6 +75,7 @@ extension CoordinatorServer {
             if try await serveApproval(stream, actor) { return }
             if try await serveReplacement(stream, actor) { return }
             if try await serveRetention(stream, actor) { return }
+            if try await servePolicy(stream, actor) { return }
             if try await serveContent(stream, actor) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
@@ -226,9 +227,12 @@ extension CoordinatorServer {
         }
         // Jobs first: one that ends meanwhile is still among them when its agent is not looked at.
         let openJobs = try await catalogue.jobs(JobFilter(openOnly: true, limit: .max))
-        return FleetStatus(
+        var status = FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
             agents: try await agents(), openJobs: openJobs, storeFree: free, storeUsed: used,
             audit: try await catalogue.auditSummary())
+        status.waiting = waitingTasks()
+        status.policyProblems = try await catalogue.policies().compactMap(\.problem)
+        return status
     }
 }

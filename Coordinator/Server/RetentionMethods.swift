@@ -11,10 +11,11 @@ extension CoordinatorServer {
         switch stream.method {
         case ControlMethod.setRetention:
             let wanted = try request(RetentionRecord.self)
-            try await catalogue.setRetention(wanted.cluster, wanted.policy, by: actor)
-            try await stream.finish(RetentionRecord(cluster: wanted.cluster, policy: wanted.policy))
+            try await catalogue.setRetention(
+                wanted.cluster, wanted.policy, keepsAll: wanted.keepsAll == true, by: actor)
+            try await stream.finish(try await catalogue.retentionsInForce(wanted.cluster)[0])
         case ControlMethod.listRetention:
-            try await stream.finish(try await catalogue.retention(try request(ListRequest.self).cluster))
+            try await stream.finish(try await catalogue.retentionsInForce(try request(ListRequest.self).cluster))
         case ControlMethod.applyRetention:
             let run = try request(RetentionRunRequest.self)
             try await stream.finish(try await vault.applyRetention(run.cluster, confirmed: run.confirmed, by: actor))

@@ -42,6 +42,11 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var halfRestored: String?
     /// Its data is replaced only where a second operator has approved that.
     public var isProtected: Bool?
+    public var labels: [String: String]?
+    /// The policy that it follows.
+    public var policy: String?
+    /// Seconds that the newest backup may be old, by that policy.
+    public var objective: Int?
     /// The newest job of the cluster, open or not; rehearsals of restores do not count.
     public var lastJob: String?
     public var lastJobKind: String?

@@ -167,6 +167,11 @@ public struct FleetStatus: Codable, Sendable {
     public var storeUsed: Int64
     public var audit: AuditVerdict
 
+    /// What is due by a policy and can't begin.
+    public var waiting: [WaitingTask]?
+    /// Of policies that nobody can follow.
+    public var policyProblems: [FleetError]?
+
     public init(
         version: String, time: Timestamp, clusters: [ClusterRecord], agents: [AgentRecord], openJobs: [JobRecord],
         storeFree: Int64, storeUsed: Int64, audit: AuditVerdict

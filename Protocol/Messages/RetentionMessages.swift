@@ -44,6 +44,10 @@ public struct RetentionRecord: Codable, Sendable {
     public var cluster: String
     /// nil: nothing is deleted by policy.
     public var policy: RetentionPolicy?
+    /// Everything is kept, whatever the policy that the cluster follows says.
+    public var keepsAll: Bool?
+    /// The fleet's policy that it comes from; nil where it was set for the cluster itself.
+    public var from: String?
     public init(cluster: String, policy: RetentionPolicy?) {
         self.cluster = cluster
         self.policy = policy

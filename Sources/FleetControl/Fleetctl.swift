@@ -18,7 +18,7 @@ public enum Fleetctl {
             statusCommand, backupCommand, restoreCommand, memberCommand, drillCommand, snapshotCommand, clusterCommand,
             agentCommand,
             jobCommand,
-            storeCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
+            storeCommand, policyCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
             loginCommand, contextCommand,
         ])
 }

@@ -86,7 +86,9 @@ public struct Timestamp: Hashable, Comparable, Sendable, Codable, CustomStringCo
             }
         }
         guard rest.isEmpty else { return nil }
-        let seconds = daysFromCivil(year, month, day) * 86400 + (hour * 60 + minute - offset) * 60 + second
+        let seconds =
+            GregorianCalendar.days(year: year, month: month, day: day) * 86400 + (hour * 60 + minute - offset) * 60
+            + second
         self.init(milliseconds: Int64(seconds) * 1000 + Int64(fraction))
     }
 
@@ -107,7 +109,7 @@ public struct Timestamp: Hashable, Comparable, Sendable, Codable, CustomStringCo
     private var civil: (year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int, millisecond: Int) {
         let days = Int(milliseconds.flooredDivision(by: 86_400_000))
         let rest = Int(milliseconds - Int64(days) * 86_400_000)
-        let (year, month, day) = civilFromDays(days)
+        let (year, month, day) = GregorianCalendar.date(days: days)
         return (year, month, day, rest / 3_600_000, rest / 60_000 % 60, rest / 1000 % 60, rest % 1000)
     }
 }
@@ -117,30 +119,53 @@ private func pad(_ value: Int, _ width: Int) -> String {
     return String(repeating: "0", count: max(0, width - digits.count)) + digits
 }
 
-// Days since 1970 and the proleptic Gregorian calendar, by counting years from March in eras of 400 years.
-private func daysFromCivil(_ year: Int, _ month: Int, _ day: Int) -> Int {
-    let y = month <= 2 ? year - 1 : year
-    let era = (y >= 0 ? y : y - 399) / 400
-    let yearOfEra = y - era * 400
-    let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-}
+/// The proleptic Gregorian calendar, by counting years from March in eras of 400 years.
+public enum GregorianCalendar {
+    /// Days since 1970-01-01, which was a Thursday.
+    public static func days(year: Int, month: Int, day: Int) -> Int {
+        let y = month <= 2 ? year - 1 : year
+        let era = (y >= 0 ? y : y - 399) / 400
+        let yearOfEra = y - era * 400
+        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
+        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+    }
 
-private func civilFromDays(_ days: Int) -> (Int, Int, Int) {
-    let z = days + 719_468
-    let era = (z >= 0 ? z : z - 146_096) / 146_097
-    let dayOfEra = z - era * 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let m = (5 * dayOfYear + 2) / 153
-    let month = m < 10 ? m + 3 : m - 9
-    return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * m + 2) / 5 + 1)
+    public static func date(days: Int) -> (year: Int, month: Int, day: Int) {
+        let z = days + 719_468
+        let era = (z >= 0 ? z : z - 146_096) / 146_097
+        let dayOfEra = z - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let m = (5 * dayOfYear + 2) / 153
+        let month = m < 10 ? m + 3 : m - 9
+        return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * m + 2) / 5 + 1)
+    }
 }
 
 extension Int64 {
     fileprivate func flooredDivision(by divisor: Int64) -> Int64 {
         let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
         return remainder < 0 ? quotient - 1 : quotient
+    }
+}
+
+/// Lengths of time as people write them.
+public enum Durations {
+    /// "90s", "15m", "6h", "1d12h"; nil for what is none.
+    public static func parse(_ text: String) -> Duration? {
+        var rest = text[...]
+        var total = 0
+        let units: [Character: Int] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
+        guard !rest.isEmpty else { return nil }
+        while !rest.isEmpty {
+            let digits = rest.prefix { $0.isASCII && $0.isNumber }
+            guard (1...7).contains(digits.utf8.count), let count = Int(digits),
+                let unit = rest.dropFirst(digits.count).first.flatMap({ units[$0] })
+            else { return nil }
+            total += count * unit
+            rest = rest.dropFirst(digits.count + 1)
+        }
+        return .seconds(total)
     }
 }
 

@@ -112,8 +112,12 @@ struct JobMachineTests {
         Row(from: .delivered, input: .tick(isConnected: false), after: late, to: .delivered),
         Row(from: .delivered, input: .tick(isConnected: false), after: .seconds(7800), to: .lost, command: "close"),
         Row(from: .delivered, input: .tick(isConnected: true), after: .seconds(7800), to: .lost, command: "close"),
-        Row(from: .running, input: .tick(isConnected: false), after: .seconds(7199), to: .running),
-        Row(from: .running, input: .tick(isConnected: false), after: .seconds(7200), to: .lost, command: "close"),
+        Row(from: .running, input: .tick(isConnected: false), after: .seconds(1199), to: .running),
+        Row(from: .running, input: .tick(isConnected: false), after: .seconds(1200), to: .lost, command: "close"),
+        Row(kind: .drill, from: .running, input: .tick(isConnected: false), after: .seconds(7199), to: .running),
+        Row(
+            kind: .drill, from: .running, input: .tick(isConnected: false), after: .seconds(7200), to: .lost,
+            command: "close"),
         Row(from: .running, input: .tick(isConnected: true), after: .seconds(7200), to: .running),
         Row(from: .running, input: .tick(isConnected: true), after: never, to: .lost, command: "close"),
         Row(

@@ -66,7 +66,7 @@ let clusterCommand = Command(
             call.terminal.print("\(name) is the etcd cluster \(id) now; next: fleetctl backup \(name)")
             return .success
         },
-        clusterProtectCommand, clusterUnprotectCommand,
+        clusterLabelCommand, clusterProtectCommand, clusterUnprotectCommand,
     ])
 
 func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {
@@ -92,6 +92,10 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
     let cluster = detail.cluster
     terminal.print("cluster          \(cluster.name)")
     terminal.print("added            \(cluster.created.short)")
+    if let labels = cluster.labels, !labels.isEmpty {
+        terminal.print("labels           \(Terminal.clean(LabelWords.text(labels)))")
+    }
+    if let policy = cluster.policy { terminal.print("follows          policy \(policy)") }
     terminal.print("snapshots        \(cluster.snapshots)")
     terminal.print(
         "latest           \(cluster.latestSnapshot.map { "\($0), \(cluster.latestSavedAt?.ago() ?? "")" } ?? "none yet")"

@@ -2,10 +2,19 @@ internal import FleetCommandLine
 internal import FleetProtocol
 internal import FleetSystem
 
+enum RetentionWords {
+    static func text(_ record: RetentionRecord) -> String {
+        if record.keepsAll == true { return "everything" }
+        guard let policy = record.policy else { return "everything (no policy)" }
+        return policy.text + (record.from.map { " (policy \($0))" } ?? "")
+    }
+}
+
 let retentionCommand = Command(
     "retention", "How long snapshots are kept",
     discussion: """
-        A policy belongs to a cluster and is applied when 'retention apply' is run, by a person or a timer. A snapshot
+        What is set here belongs to one cluster and goes before the retention of the policy that it follows ('fleetctl
+        policy'). It is applied when 'retention apply' is run, and behind each backup that a policy demanded. A snapshot
         stays if any rule keeps it. Whatever the policy, these stay: the newest verified snapshot of the cluster, pinned
         ones, those that an open restore needs, foreign ones, and those that were sound and can't be read now. A cluster
         without a policy keeps everything.
@@ -20,7 +29,8 @@ let retentionCommand = Command(
                 .init("keep-weekly", value: "N", "of each of N weeks, which begin on Monday"),
                 .init("keep-monthly", value: "N", "of each of N months"),
                 .init("keep-yearly", value: "N", "of each of N years"),
-                .init("none", "remove the policy: keep everything"),
+                .init("none", "keep everything, whatever the policy says that the cluster follows"),
+                .init("inherit", "nothing of its own: what the policy says that it follows"),
             ],
             examples: [
                 .init(
@@ -35,16 +45,18 @@ let retentionCommand = Command(
             let policy = RetentionPolicy(
                 last: try count("last"), hourly: try count("hourly"), daily: try count("daily"),
                 weekly: try count("weekly"), monthly: try count("monthly"), yearly: try count("yearly"))
-            guard (policy == RetentionPolicy()) == call.has("none") else {
+            let given = [policy != RetentionPolicy(), call.has("none"), call.has("inherit")].count { $0 }
+            guard given == 1 else {
                 throw FleetError(
-                    .usage, call.has("none") ? "--none and a rule were given" : "no rule was given",
-                    hint: "give rules like --keep-last 7 --keep-daily 14, or --none alone")
+                    .usage, given == 0 ? "no rule was given" : "of rules, --none and --inherit more than one was given",
+                    hint: "give rules like --keep-last 7 --keep-daily 14, or --none alone, or --inherit alone")
             }
             let control = try await Coordinator.control(call)
-            let set: RetentionRecord = try await control.call(
-                ControlMethod.setRetention,
-                RetentionRecord(cluster: call.argument("CLUSTER")!, policy: call.has("none") ? nil : policy))
-            call.terminal.print("\(set.cluster) keeps \(set.policy?.text ?? "everything")")
+            var wanted = RetentionRecord(
+                cluster: call.argument("CLUSTER")!, policy: policy == RetentionPolicy() ? nil : policy)
+            if call.has("none") { wanted.keepsAll = true }
+            let set: RetentionRecord = try await control.call(ControlMethod.setRetention, wanted)
+            call.terminal.print("\(set.cluster) keeps \(RetentionWords.text(set))")
             if set.policy != nil {
                 call.terminal.note("nothing was deleted; see first: fleetctl retention apply \(set.cluster) --dry-run")
             }
@@ -62,7 +74,7 @@ let retentionCommand = Command(
                 return .success
             }
             var table = Table([("CLUSTER", .left), ("KEEPS", .left)])
-            for one in records { table.add([one.cluster, one.policy?.text ?? "everything (no policy)"]) }
+            for one in records { table.add([one.cluster, RetentionWords.text(one)]) }
             table.print(call.terminal)
             return .success
         },

@@ -50,6 +50,15 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if cluster.latestSnapshot == nil, !Verifiers.areAll(of: cluster.name, status.agents) {
             all.append("\(cluster.name) has no backup that can be restored; run 'fleetctl backup \(cluster.name)'")
         }
+        if let objective = cluster.objective, let saved = cluster.latestSavedAt {
+            let age = status.time.since(saved)
+            if age > .seconds(objective) {
+                all.append(
+                    "\(cluster.name)'s newest backup is \(Human.duration(age)) old, and policy \(cluster.policy ?? "") allows "
+                        + "\(Human.duration(.seconds(objective))); see 'fleetctl job list \(cluster.name)', or run 'fleetctl backup "
+                        + "\(cluster.name)'")
+            }
+        }
         if cluster.unusableSnapshots > 0 {
             all.append(
                 "\(cluster.unusableSnapshots) of \(cluster.name)'s snapshots can't be used; 'fleetctl snapshot list "
@@ -86,6 +95,14 @@ private func concerns(_ status: FleetStatus) -> [String] {
                 "the last \(cluster.lastJobKind ?? "job") of \(cluster.name) \(says); see 'fleetctl job show "
                     + "\(cluster.lastJob ?? "")'")
         }
+    }
+    for one in status.waiting ?? [] {
+        all.append(
+            "the \(one.kind) of \(one.cluster) is due since \(one.due.short) and can't begin: \(one.reason.message)"
+                + (one.reason.hint.map { "; \($0)" } ?? ""))
+    }
+    for problem in status.policyProblems ?? [] {
+        all.append("\(problem.message)\(problem.hint.map { "; \($0)" } ?? "")")
     }
     for job in status.openJobs {
         all += RestoreReport.missed(job, status.agents).map { "\(job.kind) \(job.id) of \(job.cluster): \($0)" }

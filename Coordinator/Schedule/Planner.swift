@@ -1,0 +1,171 @@
+import FleetCrypto
+import FleetSchedule
+import FleetSystem
+
+/// Something that happens to a cluster by itself.
+struct ScheduledTask: Sendable, Hashable {
+    /// In the order in which they begin.
+    enum Kind: String, Sendable, Codable, CaseIterable { case backup, drill }
+
+    var cluster: String
+    var kind: Kind
+}
+
+/// When a task is due, and what is done when it fails.
+struct TaskRules: Sendable, Equatable {
+    var schedule: Schedule
+    var zone: TimeZoneRules
+    /// A task begins up to this much behind the moment at which it is due, so that a thousand clusters don't at once.
+    var jitter: Duration = .zero
+    /// It begins while one of these is open; none is always.
+    var windows: [Window] = []
+    /// Of one run, the first included.
+    var attempts = 3
+    /// How many tasks of this kind and policy may be open at once.
+    var parallel = Int.max
+    /// Whose they are.
+    var policy = ""
+}
+
+/// The last run of a task: what was due, and what came of it.
+struct ScheduledRun: Sendable, Equatable {
+    enum State: Sendable, Equatable {
+        case open
+        case succeeded
+        /// When the last attempt ended.
+        case failed(Timestamp)
+    }
+
+    var due: Timestamp
+    var attempts: Int
+    var state: State
+}
+
+/// What the planner knows of a task.
+struct TaskHistory: Sendable, Equatable {
+    var task: ScheduledTask
+    var rules: TaskRules
+    /// The task has these schedule and zone since then: what was due before is not made up for.
+    var since: Timestamp
+    var last: ScheduledRun?
+    /// Something else of the cluster is going on, or what is due could not begin a moment ago.
+    var isBusy = false
+}
+
+/// Decides what begins now. Pure: the same histories and the same moment give the same decisions.
+///
+/// Of what was missed, only the latest is made up for, once. The runs of one task never overlap. An attempt that failed is
+/// followed by others, later and later, until the next run is due or all have failed.
+enum Planner {
+    struct Start: Sendable, Equatable {
+        var task: ScheduledTask
+        var due: Timestamp
+        /// 1 for the first.
+        var attempt: Int
+    }
+
+    /// What may be open at once is counted by policy and kind.
+    struct Slot: Sendable, Hashable {
+        var policy: String
+        var kind: ScheduledTask.Kind
+    }
+
+    struct Plan: Sendable, Equatable {
+        /// All that could begin, backups first, then who was served longest ago: as many of each slot as are free begin, and
+        /// one that turns out not to be possible takes none. Of a cluster one at a time.
+        var ready: [Start] = []
+        var free: [Slot: Int] = [:]
+        /// When it has to be asked again, if nothing happens before.
+        var wake: Timestamp?
+
+        /// What begins where nothing stands in the way.
+        var starts: [Start] {
+            var left = free
+            return ready.filter { start in
+                guard let slot = slots[start.task], left[slot, default: 0] > 0 else { return false }
+                left[slot]! -= 1
+                return true
+            }
+        }
+        var slots: [ScheduledTask: Slot] = [:]
+    }
+
+    static func plan(_ histories: [TaskHistory], now: Timestamp) -> Plan {
+        var plan = Plan()
+        var open: [Slot: Int] = [:]
+        var ready: [(start: Start, last: Timestamp?)] = []
+        for history in histories {
+            let slot = Slot(policy: history.rules.policy, kind: history.task.kind)
+            plan.slots[history.task] = slot
+            plan.free[slot] = history.rules.parallel
+            if history.last?.state == .open { open[slot, default: 0] += 1 }
+            switch next(history, now) {
+            case .start(let start): ready.append((start, history.last?.due))
+            case .wait(let until):
+                if let until { plan.wake = min(plan.wake ?? until, until) }
+            }
+        }
+        for (slot, count) in open { plan.free[slot] = max(0, plan.free[slot]! - count) }
+        // Of what is due at the same time every night, those that had no room in the last one go first in the next.
+        let never = Timestamp(milliseconds: .min)
+        func rank(_ one: (start: Start, last: Timestamp?)) -> (Int, Timestamp, Timestamp, String) {
+            let task = one.start.task
+            return (task.kind == .backup ? 0 : 1, one.last ?? never, one.start.due, task.cluster)
+        }
+        var seen: Set<String> = []
+        plan.ready = ready.sorted { rank($0) < rank($1) }.map(\.start).filter { seen.insert($0.task.cluster).inserted }
+        return plan
+    }
+
+    private enum Next {
+        case start(Start)
+        /// Nil for until something happens.
+        case wait(Timestamp?)
+    }
+
+    private static func next(_ history: TaskHistory, _ now: Timestamp) -> Next {
+        let rules = history.rules
+        guard history.last?.state != .open else { return .wait(nil) }
+        var handled = max(history.since, history.last?.due ?? history.since)
+        guard let coming = rules.schedule.next(after: now, in: rules.zone) else { return .wait(nil) }
+        // A clock that was far ahead for a while has written this down; one that went back a little has not.
+        if handled > coming { handled = now }
+        let start: Start
+        let begins: Timestamp
+        if let due = rules.schedule.latest(notAfter: now, after: handled, in: rules.zone) {
+            start = Start(task: history.task, due: due, attempt: 1)
+            begins = due.adding(delay(history.task, due, rules))
+        } else if let last = history.last, case .failed(let ended) = last.state, last.attempts < rules.attempts,
+            last.due > history.since, last.due <= now
+        {
+            start = Start(task: history.task, due: last.due, attempt: last.attempts + 1)
+            begins = min(ended, now).adding(pause(after: last.attempts))
+        } else {
+            return .wait(coming.adding(delay(history.task, coming, rules)))
+        }
+        guard begins <= now else { return .wait(begins) }
+        if !rules.windows.isEmpty, !rules.windows.contains(where: { $0.isOpen(at: now, in: rules.zone) }) {
+            return .wait(rules.windows.map { $0.opening(after: now, in: rules.zone) }.min())
+        }
+        return history.isBusy ? .wait(nil) : .start(start)
+    }
+
+    /// The same for the same run. Less than half of the time until the next, so that a run begins before the one behind it
+    /// is due, and of the time until the window closes that is open when it is due.
+    static func delay(_ task: ScheduledTask, _ due: Timestamp, _ rules: TaskRules) -> Duration {
+        guard rules.jitter > .zero else { return .zero }
+        let next = rules.schedule.next(after: due, in: rules.zone)
+        let open = rules.windows.compactMap { $0.remaining(at: due, in: rules.zone) }.max()
+        let bounds = [next.map { $0.since(due) }, open].compactMap { $0.map { $0.milliseconds / 2 } }
+        let most = min(rules.jitter.milliseconds, bounds.min() ?? .max)
+        guard most > 0 else { return .zero }
+        let digest = SHA256.hash(Array("\(task.cluster) \(task.kind.rawValue) \(due.milliseconds)".utf8))
+        let number = digest.prefix(7).reduce(Int64(0)) { $0 << 8 | Int64($1) }
+        return .milliseconds(number % most)
+    }
+
+    /// A minute behind the first attempt, then five times that each time, an hour at most.
+    static func pause(after attempts: Int) -> Duration {
+        .seconds(min(3600, (1..<max(1, min(attempts, 6))).reduce(60) { time, _ in time * 5 }))
+    }
+}

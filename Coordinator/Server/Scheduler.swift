@@ -1,0 +1,133 @@
+import FleetProtocol
+import FleetSystem
+
+/// What happens by itself: the planner is asked again and again, and what it says can begin is begun.
+extension CoordinatorServer {
+    /// A task that is due and could not begin.
+    struct Postponed: Sendable {
+        var due: Timestamp
+        /// It is left alone until then.
+        var until: Timestamp
+        var failures: Int
+        var reason: FleetError
+    }
+
+    /// Who starts what a policy demands, as jobs and the audit log name it.
+    static func actor(of policy: String) -> String { "schedule:\(policy)" }
+
+    func followPolicies() async {
+        while !Task.isCancelled {
+            var pause = configuration.schedulePause
+            do throws(FleetError) {
+                let now = Timestamp.now()
+                if let wake = try await beginWhatIsDue(now: now) {
+                    pause = min(pause, max(.seconds(1), wake.since(now)))
+                }
+            } catch { log.error("schedules could not be looked at, and will be again", error) }
+            try? await Task.sleep(for: pause)
+        }
+    }
+
+    /// - Returns: when it has to be asked again at the latest.
+    @discardableResult
+    func beginWhatIsDue(now: Timestamp = .now()) async throws(FleetError) -> Timestamp? {
+        var histories = try await catalogue.taskHistories()
+        let tasks = Set(histories.map(\.task))
+        let away = postponed.withLock { all in
+            // Nothing of a task that is gone, or of a clock that was ahead.
+            all = all.filter { tasks.contains($0.key) && $0.value.until < now.adding(Self.longestPostponement * 2) }
+            return Set(all.filter { $0.value.until > now }.keys)
+        }
+        let preparing = preparing.withLock(\.self)
+        for index in histories.indices {
+            let task = histories[index].task
+            if away.contains(task) || preparing.contains(task) { histories[index].isBusy = true }
+        }
+        let plan = Planner.plan(histories, now: now)
+        guard !plan.ready.isEmpty else { return plan.wake }
+        let agents = Dictionary(grouping: try await agents(), by: \.cluster)
+        var free = plan.free
+        for start in plan.ready {
+            guard let slot = plan.slots[start.task], free[slot, default: 0] > 0 else { continue }
+            switch start.task.kind {
+            case .backup:
+                do throws(FleetError) {
+                    try await beginBackup(
+                        start, agents: agents[start.task.cluster] ?? [], Self.actor(of: slot.policy))
+                } catch {
+                    postpone(start, error, now)
+                    continue
+                }
+            case .drill:
+                // What it is compared with is read first, which takes as long as the snapshot is large.
+                self.preparing.withLock { _ = $0.insert(start.task) }
+                Task {
+                    do throws(FleetError) { try await beginDrill(start, Self.actor(of: slot.policy)) } catch {
+                        postpone(start, error, now)
+                    }
+                    self.preparing.withLock { _ = $0.remove(start.task) }
+                }
+            }
+            free[slot]! -= 1
+        }
+        return plan.wake
+    }
+
+    private static let longestPostponement = Duration.seconds(1800)
+
+    /// No agent is there, or there is nothing to drill yet: it stays due, and is tried again in a minute, then in two, and so on.
+    private func postpone(_ start: Planner.Start, _ reason: FleetError, _ now: Timestamp) {
+        let failures = postponed.withLock { all in
+            let before = all[start.task].map { $0.due == start.due ? $0.failures : 0 } ?? 0
+            let pause = min(Self.longestPostponement, .seconds(60 << min(before, 5)))
+            all[start.task] = Postponed(
+                due: start.due, until: now.adding(pause), failures: before + 1, reason: reason)
+            return before + 1
+        }
+        if failures == 1 {
+            log.info(
+                "the \(start.task.kind.rawValue) of \(start.task.cluster) is due and can't begin: \(reason.message)")
+        }
+    }
+
+    /// What is due and could not begin, for people.
+    func waitingTasks() -> [WaitingTask] {
+        postponed.withLock(\.self).map { task, one in
+            WaitingTask(cluster: task.cluster, kind: task.kind.rawValue, due: one.due, reason: one.reason)
+        }.sorted { ($0.cluster, $0.kind) < ($1.cluster, $1.kind) }
+    }
+
+    private func beginBackup(_ start: Planner.Start, agents: [AgentRecord], _ actor: String) async throws(FleetError) {
+        let cluster = start.task.cluster
+        let tried = try await catalogue.triedNodes(start)
+        let other = try? AgentChoice.choose(agents, cluster: cluster, avoiding: tried)
+        let agent: AgentRecord
+        if let other { agent = other } else { agent = try AgentChoice.choose(agents, cluster: cluster) }
+        // Whoever does not take it soon is not there: then another does.
+        let job = try await catalogue.createBackup(
+            cluster: cluster, node: agent.node, lifetime: .seconds(300), by: actor, run: start)
+        postponed.withLock { $0[start.task] = nil }
+        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+    }
+
+    private func beginDrill(_ start: Planner.Start, _ actor: String) async throws(FleetError) {
+        let job = try await makeDrill(
+            try await catalogue.findSnapshot("latest", cluster: start.task.cluster), on: nil, actor, run: start)
+        postponed.withLock { $0[start.task] = nil }
+        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+    }
+
+    /// Behind a backup that a policy demanded: what no rule keeps any more goes.
+    func applyRetention(behind backup: JobRecord) async {
+        guard backup.kind == "backup", backup.state == .succeeded, backup.requestedBy.hasPrefix(Self.actor(of: ""))
+        else { return }
+        do throws(FleetError) {
+            guard try await catalogue.retentionsInForce(backup.cluster).first?.policy != nil else { return }
+            let decided = try await vault.applyRetention(backup.cluster, confirmed: nil, by: backup.requestedBy)
+            guard decided.lines.contains(where: { !$0.isKept }) else { return }
+            _ = try await vault.applyRetention(backup.cluster, confirmed: decided.digest, by: backup.requestedBy)
+        } catch {
+            log.with("cluster", backup.cluster).error("retention was not applied; the next backup does it", error)
+        }
+    }
+}

@@ -1,0 +1,128 @@
+public import FleetSystem
+
+extension ControlMethod {
+    public static let labelCluster = "cluster.label"
+    public static let listPolicies = "policy.list"
+    public static let setPolicy = "policy.set"
+    public static let removePolicy = "policy.remove"
+    public static let applyPolicies = "policy.apply"
+}
+
+/// What happens by itself to the clusters that it selects. The policies of a fleet have an order: a cluster follows the first
+/// that selects it.
+public struct FleetPolicy: Codable, Sendable, Equatable {
+    public var name: String
+    /// By name; with `labels`, one of the two is enough. Neither: every cluster.
+    public var clusters: [String] = []
+    /// All of them, with these values.
+    public var labels: [String: String] = [:]
+    /// When a backup is due: a crontab's five fields or "@every 6h". nil: never by itself.
+    public var schedule: String?
+    /// In which the clocks are that schedules and windows are about: "Europe/Berlin".
+    public var timezone = "UTC"
+    /// Seconds by which a run may begin later than it is due.
+    public var jitter = 0
+    /// In which a run may begin: "mon-fri 22:00-06:00"; none is always.
+    public var windows: [String] = []
+    /// Of one backup or drill, the first included.
+    public var attempts = 3
+    /// Clusters of this policy that are backed up at once, and that are drilled at once.
+    public var parallel = 4
+    /// Seconds: the recovery point objective. The newest verified backup is to be no older.
+    public var objective: Int?
+    /// Applied behind each backup that the schedule made; a cluster's own goes before it.
+    public var retention: RetentionPolicy?
+    /// When the newest backup is drilled.
+    public var drill: String?
+
+    public init(name: String) { self.name = name }
+
+    /// What is not there is as it is by default: an older program does not know of it.
+    public init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(name: try fields.decode(String.self, forKey: .name))
+        clusters = try fields.decodeIfPresent([String].self, forKey: .clusters) ?? clusters
+        labels = try fields.decodeIfPresent([String: String].self, forKey: .labels) ?? labels
+        schedule = try fields.decodeIfPresent(String.self, forKey: .schedule)
+        timezone = try fields.decodeIfPresent(String.self, forKey: .timezone) ?? timezone
+        jitter = try fields.decodeIfPresent(Int.self, forKey: .jitter) ?? jitter
+        windows = try fields.decodeIfPresent([String].self, forKey: .windows) ?? windows
+        attempts = try fields.decodeIfPresent(Int.self, forKey: .attempts) ?? attempts
+        parallel = try fields.decodeIfPresent(Int.self, forKey: .parallel) ?? parallel
+        objective = try fields.decodeIfPresent(Int.self, forKey: .objective)
+        retention = try fields.decodeIfPresent(RetentionPolicy.self, forKey: .retention)
+        drill = try fields.decodeIfPresent(String.self, forKey: .drill)
+    }
+
+    public func selects(_ cluster: String, labels: [String: String]) -> Bool {
+        if clusters.isEmpty, self.labels.isEmpty { return true }
+        return clusters.contains(cluster)
+            || !self.labels.isEmpty && self.labels.allSatisfy { labels[$0.key] == $0.value }
+    }
+}
+
+/// A policy as the fleet has it.
+public struct PolicyRecord: Codable, Sendable, Equatable {
+    public var policy: FleetPolicy
+    /// When it was made or last changed: what was due before is not made up for.
+    public var since: Timestamp
+    /// Those that follow it, by name.
+    public var clusters: [String]
+    /// Why it is not followed.
+    public var problem: FleetError?
+    public init(policy: FleetPolicy, since: Timestamp, clusters: [String]) {
+        self.policy = policy
+        self.since = since
+        self.clusters = clusters
+    }
+}
+
+/// All policies of a fleet, in their order.
+public struct PolicySet: Codable, Sendable {
+    public var policies: [FleetPolicy]
+    /// Only say what would change.
+    public var dryRun: Bool
+    public init(policies: [FleetPolicy], dryRun: Bool) {
+        self.policies = policies
+        self.dryRun = dryRun
+    }
+}
+
+/// What became of each policy that is or was.
+public struct PolicyChange: Codable, Sendable, Equatable {
+    public enum Kind: String, Codable, Sendable { case added, changed, moved, removed, unchanged }
+    public var name: String
+    public var kind: Kind
+    /// Of a dry run: so many snapshots its retention would delete behind the next backups.
+    public var deletes: Int?
+    public init(name: String, kind: Kind) {
+        self.name = name
+        self.kind = kind
+    }
+}
+
+/// A backup or drill that is due and can't begin.
+public struct WaitingTask: Codable, Sendable, Equatable {
+    public var cluster: String
+    /// "backup" or "drill".
+    public var kind: String
+    public var due: Timestamp
+    public var reason: FleetError
+    public init(cluster: String, kind: String, due: Timestamp, reason: FleetError) {
+        self.cluster = cluster
+        self.kind = kind
+        self.due = due
+        self.reason = reason
+    }
+}
+
+public struct LabelRequest: Codable, Sendable {
+    public var cluster: String
+    public var set: [String: String]
+    public var remove: [String]
+    public init(cluster: String, set: [String: String], remove: [String]) {
+        self.cluster = cluster
+        self.set = set
+        self.remove = remove
+    }
+}

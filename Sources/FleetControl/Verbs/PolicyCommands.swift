@@ -1,0 +1,274 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+let policyCommand = Command(
+    "policy", "What happens by itself: backups, drills and retention by schedule",
+    discussion: """
+        A policy selects clusters by name or by label, and says when they are backed up and drilled, how old the newest backup
+        may be and what is kept. Policies have an order: a cluster follows the first that selects it, and one that none
+        selects is left to people. Of what was missed while the coordinator was down, the latest is made up for, once. A
+        backup that fails is tried again on another member where there is one, later and later.
+        """,
+    subcommands: [policyShow, policySet, policyRemove, policyApply])
+
+private let policyShow = Command(
+    "show", "Show policies and who follows them",
+    arguments: [.init("POLICY", "only this one", count: .optional)], options: [Output.option],
+    examples: [.init("fleetctl policy show", "all of them, in their order")]
+) { call in
+    let control = try await Coordinator.control(call)
+    var records: [PolicyRecord] = try await control.ask(ControlMethod.listPolicies, ListRequest())
+    if let name = call.argument("POLICY") {
+        records = records.filter { $0.policy.name == name }
+        guard !records.isEmpty else {
+            throw FleetError(.notFound, "there is no policy \(Names.quote(name))", hint: "see: fleetctl policy show")
+        }
+    }
+    if Output.isJSON(call) {
+        try Output.json(records, call)
+    } else if records.isEmpty {
+        call.terminal.note(
+            "there are no policies; nothing happens by itself. Write a file: fleetctl policy apply --help")
+    } else {
+        for (index, record) in records.enumerated() {
+            if index > 0 { call.terminal.print("") }
+            for line in PolicyWords.lines(record) { call.terminal.print(Terminal.clean(line)) }
+        }
+    }
+    return .success
+}
+
+private let policySet = Command(
+    "set", "Make a policy, or change what is named of one",
+    discussion: """
+        A new one comes behind the others, and selects every cluster unless --cluster or --label says otherwise. What is not
+        named stays as it was; 'none' takes back a schedule, a drill, an objective or all windows, --every-cluster what it
+        selects by, --no-retention what it keeps.
+        """,
+    arguments: [.init("POLICY", "its name")],
+    options: [
+        .init("cluster", value: "NAME", "select this cluster", repeated: true),
+        .init("label", value: "KEY=VALUE", "select clusters with this label; all of those given", repeated: true),
+        .init("every-cluster", "select every cluster again"),
+        .init("schedule", value: "CRON", "when a backup is due: five fields, '@daily', '@every 6h', or 'none'"),
+        .init("timezone", value: "ZONE", "of schedules and windows, as Europe/Berlin (default UTC)"),
+        .init("jitter", value: "LENGTH", "begin up to this much later, each cluster otherwise"),
+        .init("window", value: "WHEN", "begin only then, as 'mon-fri 22:00-06:00', or 'none'", repeated: true),
+        .init("attempts", value: "N", "of one backup or drill, the first included (default 3)"),
+        .init("parallel", value: "N", "clusters of this policy at once (default 4), drills apart"),
+        .init("objective", value: "LENGTH", "how old the newest backup may be, as 8h, or 'none'"),
+        .init("drill", value: "CRON", "when the newest backup is drilled, or 'none'"),
+        .init("keep-last", value: "N", "retention: the newest N; any --keep- sets all of them anew"),
+        .init("keep-hourly", value: "N", "of each of N hours"), .init("keep-daily", value: "N", "of each of N days"),
+        .init("keep-weekly", value: "N", "of each of N weeks"),
+        .init("keep-monthly", value: "N", "of each of N months"),
+        .init("keep-yearly", value: "N", "of each of N years"),
+        .init("no-retention", "keep what the clusters' own retention says, and everything without one"), Output.option,
+    ],
+    examples: [
+        .init(
+            "fleetctl policy set nightly --schedule '30 2 * * *' --timezone Europe/Berlin --objective 26h",
+            "every cluster, each night"),
+        .init("fleetctl policy set production --label env=production --schedule '@every 4h' --jitter 10m", "by label"),
+    ]
+) { call in
+    let control = try await Coordinator.control(call)
+    let name = call.argument("POLICY")!
+    let records: [PolicyRecord] = try await control.ask(ControlMethod.listPolicies, ListRequest())
+    var policy = records.first { $0.policy.name == name }?.policy ?? FleetPolicy(name: name)
+    func seconds(_ option: String, _ present: Int?) throws(FleetError) -> Int? {
+        guard let text = call.value(option) else { return present }
+        guard let length = Durations.parse(text) else {
+            throw FleetError(.usage, "--\(option) takes a length such as 10m, 6h or 1d12h, not \(Names.quote(text))")
+        }
+        return Int(length.seconds)
+    }
+    func schedule(_ option: String, _ present: String?) -> String? {
+        guard let text = call.value(option) else { return present }
+        return text == "none" ? nil : text
+    }
+    let isSelecting = !call.values("cluster").isEmpty || !call.values("label").isEmpty
+    guard !isSelecting || !call.has("every-cluster") else {
+        throw FleetError(.usage, "--every-cluster and a cluster or label were given", hint: "one of the two")
+    }
+    if isSelecting || call.has("every-cluster") {
+        policy.clusters = call.values("cluster")
+        policy.labels = try LabelWords.parse(call.values("label"))
+    }
+    policy.schedule = schedule("schedule", policy.schedule)
+    policy.drill = schedule("drill", policy.drill)
+    policy.timezone = call.value("timezone") ?? policy.timezone
+    policy.jitter = try seconds("jitter", policy.jitter)!
+    if !call.values("window").isEmpty { policy.windows = call.values("window").filter { $0 != "none" } }
+    policy.attempts = try call.number("attempts", default: policy.attempts)
+    policy.parallel = try call.number("parallel", default: policy.parallel)
+    policy.objective = call.value("objective") == "none" ? nil : try seconds("objective", policy.objective)
+    if call.has("no-retention") { policy.retention = nil }
+    let rules = ["last", "hourly", "daily", "weekly", "monthly", "yearly"]
+    if rules.contains(where: { call.value("keep-\($0)") != nil }) {
+        func count(_ rule: String) throws(FleetError) -> Int {
+            call.value("keep-\(rule)") == nil ? 0 : try call.number("keep-\(rule)", default: 0)
+        }
+        policy.retention = RetentionPolicy(
+            last: try count("last"), hourly: try count("hourly"), daily: try count("daily"),
+            weekly: try count("weekly"), monthly: try count("monthly"), yearly: try count("yearly"))
+    }
+    let record: PolicyRecord = try await control.call(ControlMethod.setPolicy, policy)
+    if Output.isJSON(call) {
+        try Output.json(record, call)
+    } else {
+        for line in PolicyWords.lines(record) { call.terminal.print(Terminal.clean(line)) }
+    }
+    return .success
+}
+
+private let policyRemove = Command(
+    "remove", "Remove a policy", discussion: "Its clusters follow the next that selects them, if any.",
+    arguments: [.init("POLICY", "its name")],
+    examples: [.init("fleetctl policy remove nightly", "what runs goes on to its end")]
+) { call in
+    let control = try await Coordinator.control(call)
+    let gone: PolicyChange = try await control.call(
+        ControlMethod.removePolicy, NameRequest(name: call.argument("POLICY")!))
+    call.terminal.print("\(gone.name) removed")
+    return .success
+}
+
+private let policyApply = Command(
+    "apply", "Make the fleet's policies those of a file",
+    discussion: """
+        The file has all of them, in their order; what is not in it is removed. It is YAML:
+
+          policies:
+            - name: production
+              labels: {env: production}        # or clusters: [a, b]; neither: every cluster
+              schedule: "30 */4 * * *"         # or @daily, @every 6h
+              timezone: Europe/Berlin          # default UTC
+              jitter: 10m
+              windows: ["mon-fri 20:00-06:00", "sat,sun 00:00-24:00"]
+              attempts: 3                      # of one backup
+              parallel: 4                      # clusters at once
+              objective: 6h                    # how old the newest backup may be
+              retention: {last: 6, daily: 14, weekly: 8}
+              drill: "0 5 * * sun"
+        """,
+    arguments: [.init("FILE", "the file, '-' for standard input")],
+    options: [
+        .init("dry-run", "only show what would change"), .init("yes", short: "y", "do not ask"), Output.option,
+    ],
+    examples: [
+        .init("fleetctl policy apply policies.yaml --dry-run", "what would change"),
+        .init("fleetctl policy apply policies.yaml --yes", "for a pipeline"),
+    ],
+    exitStatuses: [(.declined, "the question was not answered with yes")]
+) { call in
+    let (file, terminal) = (call.argument("FILE")!, call.terminal)
+    let bytes = try file == "-" ? FileSystem.read("/dev/stdin", limit: 4 << 20) : FileSystem.read(file, limit: 4 << 20)
+    let policies = try PolicyFile.read(bytes, file: file == "-" ? "standard input" : file)
+    let control = try await Coordinator.control(call)
+    let planned: [PolicyChange] = try await control.call(
+        ControlMethod.applyPolicies, PolicySet(policies: policies, dryRun: true))
+    let news = planned.filter { $0.kind != .unchanged }
+    func show(_ changes: [PolicyChange]) throws {
+        if Output.isJSON(call) { return try Output.json(changes, call) }
+        for change in changes { terminal.print(PolicyWords.line(change)) }
+    }
+    if call.has("dry-run") || news.isEmpty {
+        try show(planned)
+        if !Output.isJSON(call) { terminal.note(news.isEmpty ? "nothing changes" : "nothing was changed") }
+        return .success
+    }
+    if !call.has("yes") {
+        for change in news { terminal.note(PolicyWords.line(change)) }
+        guard terminal.confirms("Apply this?") else {
+            terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
+            return .declined
+        }
+    }
+    try show(try await control.call(ControlMethod.applyPolicies, PolicySet(policies: policies, dryRun: false)))
+    return .success
+}
+
+enum PolicyWords {
+    static func line(_ change: PolicyChange) -> String {
+        guard let count = change.deletes, count > 0 else { return "\(change.name)  \(change.kind.rawValue)" }
+        return
+            "\(change.name)  \(change.kind.rawValue); behind the next backups retention deletes \(count) of the snapshots that "
+            + "there are now"
+    }
+
+    static func lines(_ record: PolicyRecord) -> [String] {
+        let policy = record.policy
+        var lines = ["policy     \(policy.name), as it is since \(record.since.short)"]
+        if let problem = record.problem {
+            lines.append("problem    \(problem.message)")
+            if let hint = problem.hint { lines.append("hint       \(hint)") }
+        }
+        var selects = policy.clusters
+        if !policy.labels.isEmpty {
+            selects.append(policy.labels.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " and "))
+        }
+        lines.append("selects    \(selects.isEmpty ? "every cluster" : selects.joined(separator: ", "))")
+        let (shown, rest) = (record.clusters.prefix(8), record.clusters.count - 8)
+        lines.append(
+            "followed   by \(record.clusters.isEmpty ? "no cluster" : shown.joined(separator: ", "))\(rest > 0 ? " and \(rest) more" : "")"
+        )
+        let zone = policy.timezone
+        lines.append("backups    \(policy.schedule.map { "\($0) (\(zone))" } ?? "by hand only")")
+        if policy.schedule != nil {
+            if policy.jitter > 0 { lines.append("jitter     up to \(Human.duration(.seconds(policy.jitter)))") }
+            for window in policy.windows { lines.append("window     \(window) (\(zone))") }
+            lines.append("at once    \(policy.parallel); \(policy.attempts) attempts each")
+        }
+        if let objective = policy.objective {
+            lines.append("objective  the newest backup is no older than \(Human.duration(.seconds(objective)))")
+        }
+        if let retention = policy.retention { lines.append("keeps      \(retention.text)") }
+        if let drill = policy.drill { lines.append("drills     \(drill) (\(zone))") }
+        return lines
+    }
+}
+
+let clusterLabelCommand = Command(
+    "label", "Set or remove labels of a cluster",
+    discussion: "Policies select clusters by them. KEY=VALUE sets one, KEY- removes it.",
+    arguments: [.init("CLUSTER", "its name"), .init("LABEL", "KEY=VALUE or KEY-", count: .atLeastOne)],
+    options: [Output.option],
+    examples: [.init("fleetctl cluster label cluster-a env=production region=eu", "two labels")]
+) { call in
+    var request = LabelRequest(cluster: call.argument("CLUSTER")!, set: [:], remove: [])
+    for word in call.arguments("LABEL") {
+        if word.hasSuffix("-"), !word.contains("=") {
+            request.remove.append(String(word.dropLast()))
+        } else {
+            request.set.merge(try LabelWords.parse([word])) { $1 }
+        }
+    }
+    let cluster: ClusterRecord = try await Coordinator.control(call).call(ControlMethod.labelCluster, request)
+    if Output.isJSON(call) {
+        try Output.json(cluster, call)
+    } else {
+        call.terminal.print("\(cluster.name)  \(LabelWords.text(cluster.labels ?? [:]))")
+    }
+    return .success
+}
+
+enum LabelWords {
+    static func text(_ labels: [String: String]) -> String {
+        labels.isEmpty ? "no labels" : labels.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " ")
+    }
+
+    static func parse(_ words: [String]) throws(FleetError) -> [String: String] {
+        var labels: [String: String] = [:]
+        for word in words {
+            let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2 else {
+                throw FleetError(
+                    .usage, "\(Names.quote(word)) is no label", hint: "write KEY=VALUE, as in env=production")
+            }
+            labels[String(parts[0])] = String(parts[1])
+        }
+        return labels
+    }
+}

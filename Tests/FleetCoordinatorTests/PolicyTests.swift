@@ -1,0 +1,228 @@
+import FleetProtocol
+import FleetSQLite
+import FleetSchedule
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+/// Policies in the catalogue: who follows which, and what is due by them.
+@Suite("Policies", .timeLimit(.minutes(5)))
+struct PolicyTests {
+    private let clock = TestClock()
+    private let catalogue: Catalogue
+
+    init() async throws { catalogue = try await Fixture.fleet(clock) }
+
+    private func policy(_ name: String, _ change: (inout FleetPolicy) -> Void = { _ in }) -> FleetPolicy {
+        var policy = FleetPolicy(name: name)
+        policy.schedule = "@every 6h"
+        change(&policy)
+        return policy
+    }
+
+    private func followed() async throws -> [String: String] {
+        try await catalogue.policiesByCluster().mapValues(\.name)
+    }
+
+    @Test func aClusterFollowsTheFirstThatSelectsIt() async throws {
+        #expect(try await followed().isEmpty)
+        _ = try await catalogue.label(.init(cluster: "a", set: ["env": "prod", "x": "1"], remove: []), by: "root")
+        let changes = try await catalogue.applyPolicies(
+            PolicySet(
+                policies: [
+                    policy("prod") { $0.labels = ["env": "prod"] }, policy("named") { $0.clusters = ["a", "b"] },
+                    policy("rest"),
+                ], dryRun: false), by: "root")
+        #expect(changes.map(\.kind) == [.added, .added, .added])
+        #expect(try await followed() == ["a": "prod", "b": "named"])
+        #expect(try await catalogue.policies().map(\.clusters) == [["a"], ["b"], []])
+        _ = try await catalogue.label(.init(cluster: "a", set: [:], remove: ["env"]), by: "root")
+        #expect(try await followed() == ["a": "named", "b": "named"])
+        let swapped = try await catalogue.policies().map(\.policy).reversed()
+        let moved = try await catalogue.applyPolicies(PolicySet(policies: Array(swapped), dryRun: true), by: "root")
+        #expect(moved.map(\.name) == ["rest", "named", "prod"] && moved.map(\.kind) == [.moved, .unchanged, .moved])
+        #expect(try await followed() == ["a": "named", "b": "named"], "a dry run changes nothing")
+        _ = try await catalogue.applyPolicies(PolicySet(policies: Array(swapped), dryRun: false), by: "root")
+        #expect(try await followed() == ["a": "rest", "b": "rest"])
+        _ = try await catalogue.removePolicy("rest", by: "root")
+        #expect(try await followed() == ["a": "named", "b": "named"])
+        #expect(try await catalogue.cluster("a").policy == "named")
+        let actions = try await catalogue.auditLog().map(\.event).filter { $0.action.hasPrefix("policy.") }
+        #expect(
+            actions.map(\.action).sorted() == [
+                "policy.added", "policy.added", "policy.added", "policy.moved", "policy.moved", "policy.removed",
+            ])
+        #expect(try await catalogue.verifyAudit().isIntact)
+    }
+
+    @Test func whatIsWrongChangesNothing() async throws {
+        let good = policy("good")
+        let bad: [FleetPolicy] = [
+            policy("x") { $0.schedule = "61 * * * *" }, policy("x") { $0.timezone = "Nowhere/Else" },
+            policy("x") { $0.windows = ["always"] }, policy("x") { $0.attempts = 0 }, policy("x") { $0.parallel = 0 },
+            policy("x") { $0.jitter = -1 }, policy("x") { $0.objective = 5 }, policy("x") { $0.drill = "@often" },
+            policy("x") { $0.retention = RetentionPolicy() }, policy("x") { $0.labels = ["a b": "c"] },
+            policy("x") { $0.clusters = ["zzz"] }, policy("No Name"), policy("good"),
+        ]
+        for one in bad {
+            let error = await #expect(throws: FleetError.self) {
+                try await catalogue.applyPolicies(PolicySet(policies: [good, one], dryRun: false), by: "root")
+            }
+            #expect(error?.hint != nil, "\(error.map { "\($0)" } ?? "")")
+            #expect(try await catalogue.policies().isEmpty)
+        }
+    }
+
+    private func due() async throws -> [Planner.Start] {
+        Planner.plan(try await catalogue.taskHistories(), now: clock.now).starts
+    }
+
+    private func end(_ job: JobRecord, _ result: JobOutcome.Result) async throws {
+        _ = try await catalogue.receive(
+            JobEvent(
+                job: job.id, sequence: 1, time: clock.now, kind: .outcome,
+                outcome: JobOutcome(
+                    result: result, error: result == .succeeded ? nil : FleetError(.noSpace, "full"), summary: "")),
+            from: NodeName(cluster: job.cluster, node: job.node))
+    }
+
+    private func begin(_ start: Planner.Start) async throws -> JobRecord {
+        clock.advance(.seconds(1))
+        return try await catalogue.createBackup(
+            cluster: start.task.cluster, node: "n1", lifetime: .seconds(600), by: "schedule:p", run: start)
+    }
+
+    @Test func aRunIsBegunOnceAndTriedAgain() async throws {
+        // It is 06:55:10; the next is due at 12:00.
+        _ = try await catalogue.setPolicy(policy("p") { $0.clusters = ["a"] }, by: "root")
+        #expect(try await due().isEmpty, "what was due before is not made up for")
+        clock.advance(.seconds(6 * 3600))
+        let first = try await due()
+        #expect(first.map(\.task.cluster) == ["a"] && first.map(\.due) == [Timestamp("2026-11-24T12:00")!])
+        // Somebody else is at it.
+        let byHand = try await catalogue.createBackup(
+            cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        #expect(try await due().isEmpty)
+        #expect(await code { _ = try await begin(first[0]) } == .clusterBusy)
+        try await end(byHand, .failed)
+        #expect(try await due() == first, "what could not begin has not been begun")
+        let job = try await begin(first[0])
+        #expect(try await due().isEmpty)
+        try await end(job, .failed)
+        #expect(try await due().isEmpty, "not at once")
+        clock.advance(.seconds(60))
+        let second = try await due()
+        #expect(second.map(\.attempt) == [2] && second.map(\.due) == first.map(\.due))
+        #expect(try await catalogue.triedNodes(second[0]) == ["n1"])
+        let again = try await begin(second[0])
+        clock.advance(.seconds(30 * 3600))
+        #expect(try await due().isEmpty, "runs of one cluster never overlap")
+        try await end(again, .failed)
+        // Of five that were missed, the latest.
+        #expect(try await due().map(\.due) == [Timestamp("2026-11-25T18:00")!])
+        let created = try await catalogue.auditLog().map(\.event).filter {
+            $0.actor == "schedule:p" && $0.outcome == .ok
+        }
+        #expect(created.first?.detail["due"] == Timestamp("2026-11-24T12:00")!.description)
+    }
+
+    @Test func aChangeCountsFromWhenItWasMade() async throws {
+        _ = try await catalogue.setPolicy(policy("p") { $0.schedule = nil }, by: "root")
+        clock.advance(.seconds(86_400))
+        #expect(try await due().isEmpty)
+        _ = try await catalogue.setPolicy(policy("p"), by: "root")
+        #expect(try await due().isEmpty)
+        clock.advance(.seconds(6 * 3600))
+        #expect(try await due().count == 2)
+        // A cluster that comes to follow it later has missed nothing either.
+        _ = try await catalogue.addCluster("c", by: "root")
+        #expect(try await due().count == 2)
+        // What has nothing to do with when it is due takes nothing away that is.
+        _ = try await catalogue.label(.init(cluster: "a", set: ["env": "prod"], remove: []), by: "root")
+        _ = try await catalogue.setPolicy(policy("p") { $0.objective = 3600 }, by: "root")
+        #expect(try await due().count == 2)
+        // Falling to another policy makes nothing up that was due by it before.
+        _ = try await catalogue.setPolicy(policy("old") { $0.schedule = "@every 1h" }, by: "root")
+        clock.advance(.seconds(86_400))
+        _ = try await catalogue.removePolicy("p", by: "root")
+        #expect(try await due().isEmpty)
+        clock.advance(.seconds(3600))
+        #expect(try await due().count == 3)
+    }
+
+    /// One that can't be read is named, hides nothing else, and is set anew or removed.
+    @Test func oneThatCantBeReadStopsNothingElse() async throws {
+        _ = try await catalogue.applyPolicies(
+            PolicySet(
+                policies: [policy("first") { $0.clusters = ["a"] }, policy("bad"), policy("rest")], dryRun: false),
+            by: "root")
+        try await catalogue.script("UPDATE policies SET policy = '{' WHERE name = 'bad'")
+        #expect(try await followed() == ["a": "first"], "what stands behind it may have been meant for it")
+        #expect(try await catalogue.clusters().map(\.policy) == ["first", nil])
+        let problems = try await catalogue.policies().map(\.problem?.code)
+        #expect(problems == [nil, .databaseCorrupt, nil])
+        _ = try await catalogue.setPolicy(policy("rest") { $0.jitter = 5 }, by: "root")
+        _ = try await catalogue.removePolicy("bad", by: "root")
+        #expect(try await followed() == ["a": "first", "b": "rest"])
+        // A field that an older program did not write.
+        try await catalogue.script(#"UPDATE policies SET policy = '{"name":"rest"}' WHERE name = 'rest'"#)
+        #expect(try await followed() == ["a": "first", "b": "rest"])
+    }
+
+    /// What would be deleted is said before it is.
+    @Test func aDryRunCountsWhatRetentionWouldDelete() async throws {
+        for number in 1...5 {
+            try await catalogue.add(
+                Fixture.record("s\(number)", job: "j\(number)", saved: "2026-11-2\(number)T06:00:00Z"), by: "agent")
+        }
+        let set = PolicySet(
+            policies: [policy("p") { $0.retention = RetentionPolicy(last: 2) }], dryRun: true)
+        #expect(try await catalogue.applyPolicies(set, by: "root").map(\.deletes) == [3])
+        try await catalogue.setRetention("a", nil, keepsAll: true, by: "root")
+        #expect(try await catalogue.applyPolicies(set, by: "root").map(\.deletes) == [0])
+    }
+
+    @Test func aClustersOwnRetentionGoesFirst() async throws {
+        _ = try await catalogue.setPolicy(policy("p") { $0.retention = RetentionPolicy(last: 3) }, by: "root")
+        #expect(try await catalogue.retentionsInForce("a").first?.policy == RetentionPolicy(last: 3))
+        try await catalogue.setRetention("a", RetentionPolicy(last: 9), by: "root")
+        #expect(try await catalogue.retentionsInForce("a").first?.policy == RetentionPolicy(last: 9))
+        #expect(try await catalogue.retentionsInForce("b").first?.policy == RetentionPolicy(last: 3))
+        try await catalogue.setRetention("b", nil, keepsAll: true, by: "root")
+        #expect(try await catalogue.retentionsInForce("b").map(\.policy) == [nil], "everything is kept, policy or not")
+        try await catalogue.setRetention("b", nil, by: "root")
+        #expect(try await catalogue.retentionsInForce("b").first?.policy == RetentionPolicy(last: 3))
+    }
+}
+
+extension ServerTests {
+    /// A policy, an agent that is there, and what is due: the job is sent, and once.
+    @Test func whatIsDueBegins() async throws {
+        let server = try await TestServer()
+        let root = try await server.operate()
+        let _: ClusterRecord = try await root.call(ControlMethod.addCluster, NameRequest(name: "a"))
+        var policy = FleetPolicy(name: "p")
+        policy.schedule = "@every 1h"
+        let _: PolicyRecord = try await root.call(ControlMethod.setPolicy, policy)
+        let later = Timestamp.now().adding(.seconds(3600))
+        try await server.server.beginWhatIsDue(now: later)
+        #expect(try await server.catalogue.jobs().isEmpty, "nobody is there who could do it")
+
+        let delivered = Monitor(0)
+        let agent = try await server.dial(.agent(cluster: "a", node: "n1")) { stream in
+            delivered.withLock { $0 += 1 }
+            try? await stream.finish(Acknowledgement())
+        }
+        let _: Acknowledgement = try await agent.call(Method.register, Fixture.registration())
+        try await server.server.beginWhatIsDue(now: later)
+        #expect(try await server.catalogue.jobs().isEmpty, "not at once: nobody was there just now")
+        let next = later.adding(.seconds(61))
+        for _ in 0..<2 { try await server.server.beginWhatIsDue(now: next) }
+        let jobs = try await server.catalogue.jobs()
+        #expect(jobs.map(\.kind) == ["backup"] && jobs.map(\.requestedBy) == ["schedule:p"])
+        for _ in 0..<200 where delivered.withLock(\.self) == 0 { try await Task.sleep(for: .milliseconds(20)) }
+        #expect(delivered.withLock(\.self) == 1)
+        await server.stop()
+    }
+}

@@ -1,0 +1,60 @@
+import FleetSystem
+import Testing
+
+/// What happens by itself on real nodes, while agents go and the coordinator is killed.
+@Suite(.serialized, .enabled(if: Lab.isAvailable), .timeLimit(.minutes(45)))
+struct ScheduleTests {
+    private struct Backup: Decodable {
+        var id: String
+        var node: String
+        var state: String
+        var requestedBy: String
+    }
+
+    private static let policies = """
+        policies:
+          - name: often
+            labels: {env: lab}
+            schedule: "@every 1m"
+            objective: 10m
+            retention: {last: 2}
+        """
+
+    @Test func backupsAreMadeWhoeverIsAway() async throws {
+        try await LabFleet.with { fleet in
+            _ = try await fleet.makeMembers("ha", ["--kind", "external", "--layout", "debian"])
+            try await fleet.exec("hub", "sh", "-c", "printf '%s\\n' \"$1\" >/root/policies.yaml", "sh", Self.policies)
+            let applied = try await fleet.fleetctl("policy", "apply", "/root/policies.yaml", "--yes")
+            #expect(applied.output.contains("often  added"))
+            #expect(try await fleet.fleetctl("policy", "show").output.contains("followed   by no cluster"))
+            try await fleet.fleetctl("cluster", "label", "ha", "env=lab")
+            #expect(try await fleet.fleetctl("policy", "show").output.contains("followed   by ha"))
+
+            let first = try await made(1, fleet)
+            // Whoever made it goes away: another member does the next.
+            try await fleet.exec(first[0].node, "systemctl", "stop", "fleet-agent")
+            let second = try await made(2, fleet)
+            #expect(second[0].node != first[0].node)
+            try await fleet.killCoordinator()
+            let all = try await made(3, fleet)
+            #expect(Set(all.map(\.requestedBy)) == ["schedule:often"] && Set(all.map(\.id)).count == all.count)
+            try await fleet.eventually("two are kept") {
+                try await fleet.fleetctl("snapshot", "list", "ha").output.split(separator: "\n").count == 3
+            }
+            let status = try await fleet.tryFleetctl("status")
+            #expect(!status.output.contains("allows"), "no objective is broken: \(status.output)")
+            #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
+        }
+    }
+
+    /// Waits until so many were made, newest first.
+    private func made(_ count: Int, _ fleet: LabFleet) async throws -> [Backup] {
+        var backups: [Backup] = []
+        try await fleet.eventually("\(count) backups were made by themselves", within: .seconds(240)) {
+            let list = try await fleet.fleetctl("job", "list", "ha", "-o", "json").output
+            backups = try JSON.decode([Backup].self, from: Array(list.utf8)).filter { $0.state == "succeeded" }
+            return backups.count >= count
+        }
+        return backups
+    }
+}
