@@ -36,6 +36,8 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(
+            name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
         library("FleetSystem", ["CLinux", "CChecksum"]),
@@ -47,6 +49,7 @@ let package = Package(
         library("FleetRepository", exclude: ["FORMAT.md"], ["CZstd", "FleetSystem", "FleetCrypto"]),
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
         library("FleetSchedule", ["FleetSystem"]),
+        library("FleetHTTP", ["CMicrohttpd", "FleetSystem"]),
         library("EtcdSnapshot", ["FleetSystem", "FleetCrypto"]),
         library(
             "FleetProtocol", path: "Protocol", exclude: ["README.md"],
@@ -62,7 +65,7 @@ let package = Package(
             "FleetCoordinator", path: "Coordinator", exclude: ["RECOVERY.md"],
             [
                 "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetRepository",
-                "FleetSchedule", "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",
+                "FleetSchedule", "FleetHTTP", "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",
             ]),
         library(
             "FleetControl",
@@ -94,7 +97,7 @@ let package = Package(
                 "FleetCoordinator", "EtcdSnapshot", "FleetSQLite", "FleetRepository", "RepositoryTestFiles",
                 "EtcdSampleFiles", "RealEtcdProcess", "FleetProtocol", "FleetCommandLine", "FleetControl",
                 "FleetCrypto",
-                "FleetReactor", "FleetTLS", "FleetSystem", "FleetSchedule",
+                "FleetReactor", "FleetTLS", "FleetSystem", "FleetSchedule", "FleetHTTP",
             ]),
         tests("RestoreSimulationTests", ["FleetAgent", "FleetCoordinator", "FleetProtocol", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),

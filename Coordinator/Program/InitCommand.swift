@@ -15,6 +15,9 @@ let initCommand = Command(
             "advertise", value: "ADDRESS",
             "where agents and operators find this coordinator, HOST:PORT; part of every token"),
         .init("listen", value: "ADDRESS", "where it listens (default: every address, the advertised port)"),
+        .init(
+            "metrics", value: "ADDRESS",
+            "where metrics are read, without a certificate (default 127.0.0.1:7401, 'none' for nowhere)"),
         CoordinatorProgram.dataOption,
     ],
     examples: [
@@ -34,7 +37,11 @@ let initCommand = Command(
     let advertise = try Address(text, defaultPort: 7400)
     let listen = try Address(call.value("listen") ?? "*:\(port)")
     let directory = CoordinatorProgram.directory(call)
-    let made = try directory.create(DataDirectory.Settings(advertise: "\(advertise)", listen: "\(listen)"))
+    let metrics = call.value("metrics") ?? "127.0.0.1:7401"
+    if metrics != "none" { _ = try Address(metrics) }
+    let made = try directory.create(
+        DataDirectory.Settings(
+            advertise: "\(advertise)", listen: "\(listen)", metrics: metrics == "none" ? nil : metrics))
     call.terminal.print("\(directory.path) is set up; agents and operators will connect to \(advertise)")
     if made.hadKeys {
         call.terminal.print("its keys were there already and are kept: agents of that fleet will obey it")

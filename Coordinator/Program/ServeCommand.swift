@@ -16,6 +16,10 @@ let serveCommand = Command(
             "socket", value: "PATH",
             "the socket for fleetctl on this host (default /run/fleet-coordinator/control.sock)"),
         .init(
+            "metrics", value: "ADDRESS",
+            "where metrics are read, HOST:PORT, or 'none' (default: as in settings.json, where init has put 127.0.0.1:7401)"
+        ),
+        .init(
             "log-level", value: "LEVEL", "how much to log (default info)",
             choices: ["debug", "info", "warning", "error"]),
         CoordinatorProgram.dataOption,
@@ -37,10 +41,13 @@ let serveCommand = Command(
             "added": "\(done.added.count)", "missing": "\(done.missing.count)", "damaged": "\(done.damaged.count)",
             "deleted": "\(done.deleted.count)",
         ])
+    let place = call.value("metrics") ?? settings.metrics ?? "none"
+    let metrics = place == "none" ? nil : try Address(place)
     let server = CoordinatorServer(
         CoordinatorServer.Configuration(
             listen: try Address(settings.listen), advertise: try Address(settings.advertise),
-            controlSocket: call.value("socket") ?? "/run/fleet-coordinator/control.sock", user: geteuid()),
+            controlSocket: call.value("socket") ?? "/run/fleet-coordinator/control.sock", metrics: metrics,
+            user: geteuid()),
         catalogue: vault.catalogue, vault: vault, keys: keys, log: log)
     let running = try await server.start()
     log.info("serving on \(settings.listen)", ["version": FleetVersion.current])

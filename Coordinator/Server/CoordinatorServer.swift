@@ -1,4 +1,5 @@
 import FleetCrypto
+import FleetHTTP
 import FleetProtocol
 import FleetReactor
 import FleetSystem
@@ -12,6 +13,8 @@ final class CoordinatorServer: Sendable {
         /// Where agents and operators find it; part of every token.
         var advertise: Address
         var controlSocket: String?
+        /// Where metrics are read; nil: nowhere.
+        var metrics: Address?
         /// How long an agent may take to begin a job.
         var jobLifetime = Duration.seconds(3600)
         /// How often jobs that nobody speaks of are looked at.
@@ -30,6 +33,7 @@ final class CoordinatorServer: Sendable {
     let sessions = AgentSessions()
     let feed = JobFeed()
     let desk = ReadingDesk()
+    let board = MetricsBoard()
     private let strangers = Strangers()
     let postponed = Monitor<[ScheduledTask: Postponed]>([:])
     /// Drills that are due, while what they are compared with is read.
@@ -50,6 +54,9 @@ final class CoordinatorServer: Sendable {
         var port: UInt16
         fileprivate var listeners: [Listener]
         fileprivate var ticking: [Task<Void, Never>]
+        fileprivate var metrics: HTTPServer?
+        /// Where metrics are read, if they are.
+        var metricsPort: UInt16?
     }
 
     func start() async throws(FleetError) -> Running {
@@ -57,16 +64,21 @@ final class CoordinatorServer: Sendable {
         let remote = try await listen(configuration.listen, tls)
         var listeners = [remote]
         if let socket = configuration.controlSocket { listeners.append(try await listen(.unix(path: socket), nil)) }
-        let ticking = [
+        let metrics = serveMetrics()
+        var ticking = [
             Task { await self.tickForever() }, Task { await self.watchDeadlines() },
             Task { await self.followPolicies() },
         ]
-        return Running(port: await remote.port, listeners: listeners, ticking: ticking)
+        if metrics != nil { ticking.append(Task { await self.keepFigures() }) }
+        return Running(
+            port: await remote.port, listeners: listeners, ticking: ticking, metrics: metrics?.server,
+            metricsPort: metrics?.port)
     }
 
     func stop(_ running: Running) async {
         for task in running.ticking { task.cancel() }
         for listener in running.listeners { await listener.stop() }
+        running.metrics?.stop()
         await sessions.closeAll(FleetError("stopping", "the coordinator is stopping", retryable: true))
     }
 
@@ -101,6 +113,28 @@ final class CoordinatorServer: Sendable {
                 try await remind()
             } catch { log.error("looking after jobs failed", error) }
             try? await Task.sleep(for: configuration.tick)
+        }
+    }
+
+    /// Backups are made whether somebody can read figures of them or not.
+    private func serveMetrics() -> (port: UInt16, server: HTTPServer)? {
+        guard let address = configuration.metrics else { return nil }
+        do throws(FleetError) {
+            let socket = try Socket.listen(address, backlog: 16)
+            let port = Socket.localPort(socket)
+            return (port, try HTTPServer(listeningOn: socket) { [board] path in board.answer(path) })
+        } catch {
+            log.error("metrics can't be read, all else goes on", error)
+            return nil
+        }
+    }
+
+    private func keepFigures() async {
+        while !Task.isCancelled {
+            do throws(FleetError) {
+                board.put(FleetMetrics.page(try await status(), try await catalogue.metricFacts()))
+            } catch { log.error("the figures for metrics could not be made", error) }
+            try? await Task.sleep(for: .seconds(15))
         }
     }
 

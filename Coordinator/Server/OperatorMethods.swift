@@ -221,7 +221,7 @@ extension CoordinatorServer {
         try await send(try await vault.export(entry.record.id), from: 0, on: stream)
     }
 
-    private func status() async throws(FleetError) -> FleetStatus {
+    func status() async throws(FleetError) -> FleetStatus {
         let store = vault.store
         let (free, used) = try await blocking { () throws(FleetError) in (try store.freeSpace(), try store.usedSpace())
         }

@@ -22,6 +22,8 @@ struct DataDirectory: Sendable {
         var advertise: String
         /// "host:port", "*:port" for every address.
         var listen: String
+        /// "host:port" where metrics are read, without a certificate; nil: nowhere.
+        var metrics: String?
     }
 
     /// Makes the directory, with keys and settings; the settings come last, so a directory that has them is complete.

@@ -17,6 +17,13 @@ public struct Descriptor: ~Copyable, Sendable {
         if Glibc.close(raw) != 0, errno != EINTR { throw FleetError(errno: errno, "close") }
     }
 
+    /// Gives the descriptor to somebody else, such as a C library, who closes it.
+    public consuming func release() -> Int32 {
+        let raw = self.raw
+        discard self
+        return raw
+    }
+
     public static func open(
         _ path: String, _ flags: Int32, mode: UInt32 = 0o600
     ) throws(FleetError) -> Descriptor {

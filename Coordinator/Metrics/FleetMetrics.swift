@@ -1,0 +1,115 @@
+import FleetProtocol
+import FleetSystem
+
+/// What the catalogue alone can tell for metrics, besides the status of the fleet.
+struct MetricFacts: Sendable, Equatable {
+    struct Backup: Sendable, Equatable {
+        var cluster: String
+        /// Bytes of the newest that can be restored, and seconds from asking for it to its end.
+        var size: Int64
+        var seconds: Double?
+    }
+
+    struct Ends: Sendable, Equatable {
+        var kind: String
+        var state: String
+        var count: Int
+    }
+
+    var backups: [Backup] = []
+    /// Of all jobs that ever ended.
+    var ends: [Ends] = []
+}
+
+/// The fleet in numbers. Pure.
+enum FleetMetrics {
+    static func page(_ status: FleetStatus, _ facts: MetricFacts) -> String {
+        var page = Exposition()
+        typealias Sample = (labels: [(String, String)], value: Double)
+        func seconds(_ time: Timestamp) -> Double { Double(time.milliseconds) / 1000 }
+        func clusters(_ value: (ClusterRecord) -> Double?) -> [Sample] {
+            status.clusters.compactMap { cluster in value(cluster).map { ([("cluster", cluster.name)], $0) } }
+        }
+        page.family(
+            "fleet_build_info", .gauge, "Version of the coordinator; always 1.",
+            [([("version", status.version)], 1)])
+        page.gauge(
+            "fleet_refresh_timestamp_seconds", "When these figures were made, in seconds since 1970.",
+            seconds(status.time))
+
+        page.family(
+            "fleet_cluster_agents", .gauge, "Agents of the cluster that may connect.",
+            clusters { Double($0.agents) })
+        page.family(
+            "fleet_cluster_last_backup_timestamp_seconds", .gauge,
+            "When the newest backup that can be restored was saved; not there while there is none.",
+            clusters { $0.latestSavedAt.map(seconds) })
+        page.family(
+            "fleet_cluster_objective_seconds", .gauge, "How old the newest backup may be by the cluster's policy.",
+            clusters { $0.objective.map(Double.init) })
+        page.family(
+            "fleet_cluster_snapshots", .gauge, "Snapshots of the cluster that can be restored.",
+            clusters { Double($0.snapshots) })
+        page.family(
+            "fleet_cluster_unusable_snapshots", .gauge, "Snapshots that can't be read or are damaged.",
+            clusters { Double($0.unusableSnapshots) })
+        page.family(
+            "fleet_cluster_half_restored", .gauge, "1 while a restore or replacement stands half-way on a member.",
+            clusters { $0.halfRestored == nil ? 0 : 1 })
+        page.family(
+            "fleet_cluster_foreign_backup", .gauge,
+            "1 while the newest backup of a member is of an etcd cluster that is not known to be this one.",
+            clusters { $0.newerForeign == nil ? 0 : 1 })
+        page.family(
+            "fleet_cluster_last_drill_timestamp_seconds", .gauge, "When the last drill of the cluster ended.",
+            clusters { $0.lastDrill.map { seconds($0.finished) } })
+        page.family(
+            "fleet_cluster_last_drill_proven", .gauge, "1 where the last drill proved its snapshot, 0 where it failed.",
+            clusters { $0.lastDrill.map { $0.verdict == .proven ? 1 : 0 } })
+        let sized: [Sample] = facts.backups.map { ([("cluster", $0.cluster)], Double($0.size)) }
+        page.family("fleet_cluster_last_backup_size_bytes", .gauge, "Size of the newest backup, whole.", sized)
+        let timed: [Sample] = facts.backups.compactMap { one in one.seconds.map { ([("cluster", one.cluster)], $0) } }
+        page.family(
+            "fleet_cluster_last_backup_duration_seconds", .gauge, "From asking for the newest backup to its end.", timed
+        )
+
+        let agents = status.agents.filter { $0.certificate?.revoked == nil }
+        func each(_ value: (AgentRecord) -> Double?) -> [Sample] {
+            agents.compactMap { agent in
+                value(agent).map { ([("cluster", agent.cluster), ("node", agent.node)], $0) }
+            }
+        }
+        page.family("fleet_agent_connected", .gauge, "1 while the agent is connected.", each { $0.connected ? 1 : 0 })
+        page.family(
+            "fleet_agent_last_seen_timestamp_seconds", .gauge, "When the agent was last heard of.",
+            each { $0.lastSeen.map(seconds) })
+        page.family(
+            "fleet_agent_etcd_found", .gauge, "1 where the agent has found its etcd; verifiers have none.",
+            each { $0.isVerifier ? nil : $0.instance == nil ? 0 : 1 })
+        page.family(
+            "fleet_agent_certificate_expiry_timestamp_seconds", .gauge, "When the agent's client certificate ends.",
+            each { $0.certificate.map { seconds($0.notAfter) } })
+
+        let open = Dictionary(grouping: status.openJobs, by: \.kind).mapValues(\.count)
+        page.family(
+            "fleet_jobs_open", .gauge, "Jobs under way or waiting for their agent.",
+            ["backup", "restore", "undo", "cleanup", "drill", "replace"].map {
+                ([("kind", $0)], Double(open[$0] ?? 0))
+            })
+        page.family(
+            "fleet_jobs_ended_total", .counter, "Jobs that have ended, by how.",
+            facts.ends.map { ([("kind", $0.kind), ("state", $0.state)], Double($0.count)) })
+        page.family(
+            "fleet_task_waiting_timestamp_seconds", .gauge,
+            "Since when a backup or drill is due by its policy and can't begin.",
+            (status.waiting ?? []).map { ([("cluster", $0.cluster), ("kind", $0.kind)], seconds($0.due)) })
+
+        page.gauge("fleet_store_used_bytes", "What the stored snapshots take.", Double(status.storeUsed))
+        page.gauge("fleet_store_free_bytes", "What is free where they are stored.", Double(status.storeFree))
+        page.gauge("fleet_audit_events", "Events in the audit chain.", Double(status.audit.events))
+        page.gauge(
+            "fleet_audit_chain_intact", "1 while the audit chain holds, as far as it was walked.",
+            status.audit.isIntact ? 1 : 0)
+        return page.text
+    }
+}

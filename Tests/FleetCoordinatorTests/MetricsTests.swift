@@ -1,0 +1,117 @@
+import FleetHTTP
+import FleetProtocol
+import FleetReactor
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+/// What Prometheus reads.
+@Suite("Metrics", .timeLimit(.minutes(5)))
+struct MetricsTests {
+    @Test func theFormat() {
+        var page = Exposition()
+        page.gauge("a_bytes", "What is\nin \\ it.", 1.5)
+        page.family("none", .gauge, "Nothing.", [])
+        page.family(
+            "b_total", .counter, "With \"labels\".",
+            [([("name", "x \"y\"\\\n"), ("other", "z")], 3), ([], .infinity), ([], 1e15)])
+        #expect(
+            page.text == #"""
+                # HELP a_bytes What is\nin \\ it.
+                # TYPE a_bytes gauge
+                a_bytes 1.5
+                # HELP b_total With "labels".
+                # TYPE b_total counter
+                b_total{name="x \"y\"\\\n",other="z"} 3
+                b_total +Inf
+                b_total 1000000000000000
+
+                """#)
+    }
+
+    private func page() async throws -> String {
+        let catalogue = try await Fixture.fleet()
+        try await catalogue.add(Fixture.record("s1"), by: "agent")
+        var policy = FleetPolicy(name: "p")
+        policy.objective = 3600
+        policy.clusters = ["a"]
+        _ = try await catalogue.setPolicy(policy, by: "root")
+        var status = FleetStatus(
+            version: "1.2", time: Timestamp("2026-11-29T00:00:00.500Z")!, clusters: try await catalogue.clusters(),
+            agents: try await catalogue.agents(), openJobs: [], storeFree: 5, storeUsed: 7,
+            audit: try await catalogue.verifyAudit())
+        status.waiting = [
+            WaitingTask(
+                cluster: "b", kind: "backup", due: Timestamp("2026-11-28T00:00")!, reason: FleetError(.notFound, "none")
+            )
+        ]
+        var facts = try await catalogue.metricFacts()
+        facts.ends = [.init(kind: "backup", state: "succeeded", count: 4)]
+        return FleetMetrics.page(status, facts)
+    }
+
+    @Test func theFigures() async throws {
+        let lines = try await page().split(separator: "\n").map(String.init)
+        for line in [
+            #"fleet_build_info{version="1.2"} 1"#, "fleet_refresh_timestamp_seconds 1795910400.5",
+            #"fleet_cluster_last_backup_timestamp_seconds{cluster="a"} 1795503300"#,
+            #"fleet_cluster_objective_seconds{cluster="a"} 3600"#, #"fleet_cluster_snapshots{cluster="b"} 0"#,
+            #"fleet_cluster_last_backup_size_bytes{cluster="a"} 544"#,
+            #"fleet_agent_connected{cluster="a",node="n1"} 0"#, #"fleet_jobs_open{kind="backup"} 0"#,
+            #"fleet_jobs_ended_total{kind="backup",state="succeeded"} 4"#,
+            #"fleet_task_waiting_timestamp_seconds{cluster="b",kind="backup"} 1795824000"#,
+            "fleet_store_used_bytes 7", "fleet_store_free_bytes 5", "fleet_audit_chain_intact 1",
+        ] { #expect(lines.contains(line), "\(line)") }
+        #expect(!lines.contains { $0.hasPrefix(#"fleet_cluster_last_backup_timestamp_seconds{cluster="b"}"#) })
+    }
+
+    /// No rule is about a figure that nobody tells.
+    @Test func theRulesAreAboutTheseFigures() async throws {
+        let tree = FileSystem.parent(of: FileSystem.parent(of: FileSystem.parent(of: #filePath)))
+        let rules = try FileSystem.readText("\(tree)/ops/monitoring/fleet.rules.yaml")
+        var status = try await page()
+        // What is there only behind a drill.
+        status += "fleet_cluster_last_drill_proven fleet_cluster_last_drill_timestamp_seconds"
+        let named = Set(rules.matches(of: /\bfleet_[a-z_]+/).map { String($0.output) })
+        #expect(named.count > 12)
+        for name in named { #expect(status.contains(name), "\(name)") }
+    }
+
+    @Test func theBoardTellsWhenItIsStale() {
+        let board = MetricsBoard()
+        #expect(board.answer("/metrics")?.status == 503 && board.answer("/readyz")?.status == 503)
+        #expect(board.answer("/healthz")?.status == 200 && board.answer("/other") == nil)
+        board.put("x 1\n")
+        #expect(board.answer("/metrics")?.body == Array("x 1\n".utf8) && board.answer("/readyz")?.status == 200)
+        #expect(board.answer("/readyz", now: .now + .seconds(91))?.status == 503)
+    }
+
+    /// Over a real connection, with a client of another make.
+    @Test func aScrape() async throws {
+        let socket = try Socket.listen(.tcp(host: "127.0.0.1", port: 0))
+        let port = Socket.localPort(socket)
+        let server = try HTTPServer(listeningOn: socket) { path in
+            path == "/metrics"
+                ? HTTPServer.Reply(String(repeating: "x", count: 100_000), type: "text/plain; version=0.0.4") : nil
+        }
+        func get(_ words: String...) async throws -> String {
+            try await Blocking.run {
+                try Subprocess.run(
+                    "/usr/bin/curl", ["-sS", "-m", "10"] + words, environment: Subprocess.defaultEnvironment,
+                    deadline: .seconds(20), outputLimit: 1 << 20
+                ).outputText
+            }
+        }
+        let base = "http://127.0.0.1:\(port)"
+        #expect(try await get("\(base)/metrics").count == 100_000)
+        #expect(
+            try await get("-o", "/dev/null", "-w", "%{http_code} %{content_type}", "\(base)/metrics")
+                == "200 text/plain; version=0.0.4")
+        #expect(try await get("-w", "%{http_code}", "\(base)/other") == "not found\n404")
+        #expect(try await get("-o", "/dev/null", "-w", "%{http_code}", "-d", "x=1", "\(base)/metrics") == "405")
+        #expect(try await get("-I", "\(base)/metrics").contains("Content-Length: 100000"))
+        server.stop()
+        #expect(try await get("\(base)/metrics").isEmpty, "nobody listens any more")
+    }
+}
