@@ -73,7 +73,7 @@ struct JoinRecord: Codable, Sendable, Equatable {
         // One that never came to switch the files has the same old data as this one.
         let before = (former?.first?.works ?? []).filter { $0.directories.map(\.old) != work.directories.map(\.old) }
         var own = work
-        own.plan.oldDirectories = (own.plan.oldDirectories ?? []) + before.flatMap { $0.plan.oldDirectories ?? [] }
+        own.plan.oldDirectories = (own.plan.oldDirectories ?? []) + (before.first?.plan.oldDirectories ?? [])
         return [own] + before
     }
 

@@ -214,6 +214,8 @@ extension Catalogue {
                 }
             }
         }
+        // A clock that was ahead is right again: it missed nothing until now.
+        try db.run("UPDATE scheduled_tasks SET since = ?1 WHERE since > ?1", now)
         let known = try db.all("SELECT cluster, kind, schedule FROM scheduled_tasks") { row throws(FleetError) in
             let (cluster, kind): (String, String) = (try row["cluster"], try row["kind"])
             let schedule: String? = try row["schedule"]

@@ -175,7 +175,8 @@ extension Catalogue {
         let planned = outcomes.last { $0.plan != nil && $0.notes != nil } ?? outcomes.last { $0.plan != nil }
         let joined = outcomes.last { $0.plan != nil && $0.member == nil && $0.result == .succeeded }
         // The member itself says in the end what is old behind all that was tried.
-        let proven = outcomes.last { $0.plan != nil && $0.member != nil }
+        let own = (record.members ?? []).filter { $0.node == record.node }.compactMap(\.outcome)
+        let proven = own.last { $0.plan != nil && $0.member != nil }
         var plan = (planned ?? proven)?.plan
         if let old = proven?.plan?.oldDirectories { plan?.oldDirectories = old }
         let result: JobOutcome.Result =

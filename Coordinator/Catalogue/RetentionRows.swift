@@ -77,9 +77,9 @@ extension Catalogue {
             """
             SELECT id, saved, condition, pinned, record,
                 json_extract(record, '$.beforeRestore') IS NULL AS is_backup, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
-                AND j.kind IN ('restore', 'drill') AND j.finished IS NULL) AS used
-            FROM snapshots s WHERE cluster = ?
-            """, cluster
+                AND j.kind IN ('restore', 'drill') AND (j.finished IS NULL OR j.dry_run AND j.created > ?2)) AS used
+            FROM snapshots s WHERE cluster = ?1
+            """, cluster, now.adding(.zero - Self.approvalLasts)
         ) { row throws(FleetError) in
             let text: String = try row["condition"]
             let condition = SnapshotCondition(rawValue: text)

@@ -14,6 +14,7 @@ struct RestorePoint: Sendable, Equatable {
     /// Why it stays, whatever the policy says.
     enum Hold: String, Sendable {
         case pinned = "pinned"
+        /// One that is under way, or was planned within the last day.
         case restoring = "a restore or drill needs it"
         case foreign = "foreign: only a person deletes it"
         /// It was sound when it came: its file may be put back, or its disk mounted again.

@@ -128,20 +128,21 @@ enum Planner {
         guard history.last?.state != .open else { return .wait(nil) }
         var handled = max(history.since, history.last?.due ?? history.since)
         guard let coming = rules.schedule.next(after: now, in: rules.zone) else { return .wait(nil) }
-        // A clock that was far ahead for a while has written this down; one that went back a little has not.
-        if handled > coming { handled = now }
+        // A clock that was far ahead for a while has written this down; one that went back a little has not. Nothing tells what
+        // was done before: the latest is made up for, and with that the history is right again.
+        if handled > coming { handled = now.adding(.seconds(-366 * 86_400)) }
         let start: Start
         let begins: Timestamp
         if let due = rules.schedule.latest(notAfter: now, after: handled, in: rules.zone) {
             start = Start(task: history.task, due: due, attempt: 1)
-            begins = due.adding(delay(history.task, due, rules))
+            begins = begin(history.task, due, rules)
         } else if let last = history.last, case .failed(let ended) = last.state, last.attempts < rules.attempts,
             last.due > history.since, last.due <= now
         {
             start = Start(task: history.task, due: last.due, attempt: last.attempts + 1)
             begins = min(ended, now).adding(pause(after: last.attempts))
         } else {
-            return .wait(coming.adding(delay(history.task, coming, rules)))
+            return .wait(begin(history.task, coming, rules))
         }
         guard begins <= now else { return .wait(begins) }
         if !rules.windows.isEmpty, !rules.windows.contains(where: { $0.isOpen(at: now, in: rules.zone) }) {
@@ -150,18 +151,20 @@ enum Planner {
         return history.isBusy ? .wait(nil) : .start(start)
     }
 
-    /// The same for the same run. Less than half of the time until the next, so that a run begins before the one behind it
-    /// is due, and of the time until the window closes that is open when it is due.
-    static func delay(_ task: ScheduledTask, _ due: Timestamp, _ rules: TaskRules) -> Duration {
-        guard rules.jitter > .zero else { return .zero }
+    /// The first moment of a run, the same for the same run: behind the one at which it is due, or at which a window opens then,
+    /// by less than half of the time until the next run and until that window closes.
+    static func begin(_ task: ScheduledTask, _ due: Timestamp, _ rules: TaskRules) -> Timestamp {
+        let isOpen = rules.windows.isEmpty || rules.windows.contains { $0.isOpen(at: due, in: rules.zone) }
+        let first = isOpen ? due : rules.windows.map { $0.opening(after: due, in: rules.zone) }.min() ?? due
+        guard rules.jitter > .zero else { return first }
         let next = rules.schedule.next(after: due, in: rules.zone)
-        let open = rules.windows.compactMap { $0.remaining(at: due, in: rules.zone) }.max()
-        let bounds = [next.map { $0.since(due) }, open].compactMap { $0.map { $0.milliseconds / 2 } }
+        let open = rules.windows.compactMap { $0.remaining(at: first, in: rules.zone) }.max()
+        let bounds = [next.map { $0.since(first) }, open].compactMap { $0.map { $0.milliseconds / 2 } }
         let most = min(rules.jitter.milliseconds, bounds.min() ?? .max)
-        guard most > 0 else { return .zero }
+        guard most > 0 else { return first }
         let digest = SHA256.hash(Array("\(task.cluster) \(task.kind.rawValue) \(due.milliseconds)".utf8))
         let number = digest.prefix(7).reduce(Int64(0)) { $0 << 8 | Int64($1) }
-        return .milliseconds(number % most)
+        return first.adding(.milliseconds(number % most))
     }
 
     /// A minute behind the first attempt, then five times that each time, an hour at most.

@@ -12,7 +12,7 @@ extension CoordinatorServer {
         case ControlMethod.setRetention:
             let wanted = try request(RetentionRecord.self)
             try await catalogue.setRetention(
-                wanted.cluster, wanted.policy, keepsAll: wanted.keepsAll == true, by: actor)
+                wanted.cluster, wanted.policy, keepsAll: wanted.policy == nil && wanted.keepsAll != false, by: actor)
             try await stream.finish(try await catalogue.retentionsInForce(wanted.cluster)[0])
         case ControlMethod.listRetention:
             try await stream.finish(try await catalogue.retentionsInForce(try request(ListRequest.self).cluster))

@@ -32,10 +32,13 @@ extension CoordinatorServer {
     @discardableResult
     func beginWhatIsDue(now: Timestamp = .now()) async throws(FleetError) -> Timestamp? {
         var histories = try await catalogue.taskHistories()
-        let tasks = Set(histories.map(\.task))
+        let since = Dictionary(histories.map { ($0.task, $0.since) }) { first, _ in first }
         let away = postponed.withLock { all in
-            // Nothing of a task that is gone, or of a clock that was ahead.
-            all = all.filter { tasks.contains($0.key) && $0.value.until < now.adding(Self.longestPostponement * 2) }
+            // Nothing of a task that is gone or has another schedule since, or of a clock that was ahead.
+            all = all.filter { task, one in
+                guard let since = since[task] else { return false }
+                return one.due > since && one.due <= now && one.until < now.adding(Self.longestPostponement * 2)
+            }
             return Set(all.filter { $0.value.until > now }.keys)
         }
         let preparing = preparing.withLock(\.self)
@@ -47,6 +50,9 @@ extension CoordinatorServer {
         guard !plan.ready.isEmpty else { return plan.wake }
         let agents = Dictionary(grouping: try await agents(), by: \.cluster)
         var free = plan.free
+        for task in preparing {
+            if let slot = plan.slots[task] { free[slot] = max(0, free[slot, default: 0] - 1) }
+        }
         for start in plan.ready {
             guard let slot = plan.slots[start.task], free[slot, default: 0] > 0 else { continue }
             switch start.task.kind {

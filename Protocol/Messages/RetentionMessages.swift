@@ -44,7 +44,8 @@ public struct RetentionRecord: Codable, Sendable {
     public var cluster: String
     /// nil: nothing is deleted by policy.
     public var policy: RetentionPolicy?
-    /// Everything is kept, whatever the policy that the cluster follows says.
+    /// Everything is kept, whatever the policy that the cluster follows says. In a request without a policy, `false` is
+    /// to inherit, and to leave it out is to keep everything: an older program means that.
     public var keepsAll: Bool?
     /// The fleet's policy that it comes from; nil where it was set for the cluster itself.
     public var from: String?

@@ -86,8 +86,8 @@ struct PlannerTests {
         for day in 10...29 {
             let due = Self.time("2026-11-\(day)T06:00")
             let rules = try history(jitter: .seconds(36000)).rules
-            let delay = Planner.delay(Self.task, due, rules)
-            #expect(delay == Planner.delay(Self.task, due, rules))
+            let delay = Planner.begin(Self.task, due, rules).since(due)
+            #expect(delay == Planner.begin(Self.task, due, rules).since(due))
             #expect(delay >= .zero && delay < .seconds(3 * 3600))
             delays.insert(delay.milliseconds)
             let all = try history(jitter: .seconds(36000))
@@ -121,9 +121,15 @@ struct PlannerTests {
         for day in 10...29 {
             let due = Self.time("2026-11-\(day)T22:00")
             let history = try history("0 22 * * *", jitter: .seconds(43_200), windows: ["22:00-22:30"])
-            let delay = Planner.delay(Self.task, due, history.rules)
-            #expect(delay < .seconds(900))
-            #expect(Planner.plan([history], now: due.adding(delay)).starts.map(\.due) == [due])
+            let begins = Planner.begin(Self.task, due, history.rules)
+            #expect(begins < due.adding(.seconds(900)))
+            #expect(Planner.plan([history], now: begins).starts.map(\.due) == [due])
+            // Due before the window opens: spread behind the opening.
+            let early = try self.history("0 12 * * *", jitter: .seconds(43_200), windows: ["22:00-22:30"])
+            let noon = Self.time("2026-11-\(day)T12:00")
+            let later = Planner.begin(Self.task, noon, early.rules)
+            #expect(later >= due && later < due.adding(.seconds(900)))
+            #expect(Planner.plan([early], now: later).starts.map(\.due) == [noon])
         }
     }
 
@@ -131,11 +137,10 @@ struct PlannerTests {
     @Test func clocksGoBack() throws {
         let ahead = ScheduledRun(due: Self.time("2030-01-01T00:00"), attempts: 1, state: .succeeded)
         var history = try history(last: ahead)
-        #expect(plan(history, at: "2026-11-29T11:59").starts.isEmpty)
+        #expect(plan(history, at: "2026-11-29T11:59").starts == [start("2026-11-29T06:00")], "made up for, once")
+        history.last = ScheduledRun(due: Self.time("2026-11-29T06:00"), attempts: 1, state: .succeeded)
         #expect(plan(history, at: "2026-11-29T11:59").wake == Self.time("2026-11-29T12:00"))
-        history.since = Self.time("2030-01-01T00:00")
-        history.last = nil
-        #expect(plan(history, at: "2026-11-29T11:59").wake == Self.time("2026-11-29T12:00"))
+        #expect(plan(history, at: "2026-11-29T12:00").starts == [start("2026-11-29T12:00")])
         let just = ScheduledRun(due: Self.time("2026-11-29T12:00"), attempts: 1, state: .succeeded)
         let back = try self.history(last: just)
         #expect(plan(back, at: "2026-11-29T11:59:58").starts.isEmpty)

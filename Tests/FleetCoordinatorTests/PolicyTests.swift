@@ -151,6 +151,36 @@ struct PolicyTests {
         #expect(try await due().count == 3)
     }
 
+    /// The coordinator's clock was years ahead for a while: what it wrote down then stops nothing.
+    @Test func aClockThatWasAhead() async throws {
+        clock.advance(.seconds(5 * 366 * 86_400))
+        _ = try await catalogue.setPolicy(policy("p") { $0.clusters = ["a"] }, by: "root")
+        clock.advance(.seconds(6 * 3600))
+        try await end(try await begin(try #require(try await due().first)), .succeeded)
+        clock.advance(.seconds(-5 * 366 * 86_400))
+        let first = try await due()
+        #expect(first.map(\.due) == [Timestamp("2026-11-24T12:00")!])
+        try await end(try await begin(first[0]), .succeeded)
+        #expect(try await due().isEmpty, "once")
+        clock.advance(.seconds(6 * 3600))
+        #expect(try await due().map(\.due) == [Timestamp("2026-11-24T18:00")!])
+    }
+
+    /// What somebody has planned to restore is there while it may be approved.
+    @Test func whatWasPlannedIsNotDeletedMeanwhile() async throws {
+        try await catalogue.add(Fixture.record("s1", job: "j1", saved: "2026-11-21T06:00:00Z"), by: "agent")
+        try await catalogue.add(Fixture.record("s2", job: "j2", saved: "2026-11-22T06:00:00Z"), by: "agent")
+        let job = try await catalogue.createRestore(
+            RestoreOrder(snapshot: "s1", dryRun: true), cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        try await end(job, .failed)
+        func held() async throws -> [String] {
+            try await catalogue.restorePoints("a").filter { $0.holds.contains(.restoring) }.map(\.id)
+        }
+        #expect(try await held() == ["s1"])
+        clock.advance(.seconds(86_401))
+        #expect(try await held().isEmpty)
+    }
+
     /// One that can't be read is named, hides nothing else, and is set anew or removed.
     @Test func oneThatCantBeReadStopsNothingElse() async throws {
         _ = try await catalogue.applyPolicies(

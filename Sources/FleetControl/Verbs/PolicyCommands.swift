@@ -169,14 +169,16 @@ private let policyApply = Command(
     let control = try await Coordinator.control(call)
     let planned: [PolicyChange] = try await control.call(
         ControlMethod.applyPolicies, PolicySet(policies: policies, dryRun: true))
-    let news = planned.filter { $0.kind != .unchanged }
+    // Who falls from one policy to another may lose snapshots by one that stays as it is.
+    let news = planned.filter { $0.kind != .unchanged || ($0.deletes ?? 0) > 0 }
+    let isNothing = planned.allSatisfy { $0.kind == .unchanged }
     func show(_ changes: [PolicyChange]) throws {
         if Output.isJSON(call) { return try Output.json(changes, call) }
         for change in changes { terminal.print(PolicyWords.line(change)) }
     }
-    if call.has("dry-run") || news.isEmpty {
+    if call.has("dry-run") || isNothing {
         try show(planned)
-        if !Output.isJSON(call) { terminal.note(news.isEmpty ? "nothing changes" : "nothing was changed") }
+        if !Output.isJSON(call) { terminal.note(isNothing ? "nothing changes" : "nothing was changed") }
         return .success
     }
     if !call.has("yes") {

@@ -54,7 +54,7 @@ let retentionCommand = Command(
             let control = try await Coordinator.control(call)
             var wanted = RetentionRecord(
                 cluster: call.argument("CLUSTER")!, policy: policy == RetentionPolicy() ? nil : policy)
-            if call.has("none") { wanted.keepsAll = true }
+            if wanted.policy == nil { wanted.keepsAll = call.has("none") }
             let set: RetentionRecord = try await control.call(ControlMethod.setRetention, wanted)
             call.terminal.print("\(set.cluster) keeps \(RetentionWords.text(set))")
             if set.policy != nil {

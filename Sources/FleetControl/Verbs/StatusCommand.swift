@@ -52,6 +52,11 @@ private func concerns(_ status: FleetStatus) -> [String] {
         }
         if let objective = cluster.objective, let saved = cluster.latestSavedAt {
             let age = status.time.since(saved)
+            if age < .seconds(-600) {
+                all.append(
+                    "\(cluster.name)'s newest backup is of \(saved.short), which is not yet: the clock here or on its node is "
+                        + "wrong, and nothing tells how old it is")
+            }
             if age > .seconds(objective) {
                 all.append(
                     "\(cluster.name)'s newest backup is \(Human.duration(age)) old, and policy \(cluster.policy ?? "") allows "
