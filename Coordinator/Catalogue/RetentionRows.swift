@@ -77,15 +77,18 @@ extension Catalogue {
             """
             SELECT id, saved, condition, pinned, record,
                 json_extract(record, '$.beforeRestore') IS NULL AS is_backup, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
-                AND j.kind IN ('restore', 'drill') AND (j.finished IS NULL OR j.dry_run AND j.created > ?2)) AS used
+                AND j.kind IN ('restore', 'drill') AND j.finished IS NULL) AS used,
+                EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id AND j.kind = 'restore' AND j.dry_run
+                    AND j.finished > ?2) AS planned
             FROM snapshots s WHERE cluster = ?1
-            """, cluster, now.adding(.zero - Self.approvalLasts)
+            """, cluster, now.adding(Self.approvalLasts * -2)
         ) { row throws(FleetError) in
             let text: String = try row["condition"]
             let condition = SnapshotCondition(rawValue: text)
             var holds: [RestorePoint.Hold] = []
             if try row["pinned"] { holds.append(.pinned) }
             if try row["used"] { holds.append(.restoring) }
+            if try row["planned"] { holds.append(.planned) }
             if condition == .foreign { holds.append(.foreign) }
             if condition == .missing || condition == .damaged {
                 // A record that can't be read says nothing, and nothing is deleted because of that.

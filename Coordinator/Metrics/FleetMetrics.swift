@@ -37,9 +37,10 @@ enum FleetMetrics {
             "fleet_refresh_timestamp_seconds", "When these figures were made, in seconds since 1970.",
             seconds(status.time))
 
+        let agents = status.agents.filter { $0.certificate?.revoked == nil }
         page.family(
-            "fleet_cluster_agents", .gauge, "Agents of the cluster that may connect.",
-            clusters { Double($0.agents) })
+            "fleet_cluster_agents", .gauge, "Agents of the cluster that may connect, less verifiers.",
+            clusters { cluster in Double(agents.count { $0.cluster == cluster.name && !$0.isVerifier }) })
         page.family(
             "fleet_cluster_last_backup_timestamp_seconds", .gauge,
             "When the newest backup that can be restored was saved; not there while there is none.",
@@ -73,7 +74,6 @@ enum FleetMetrics {
             "fleet_cluster_last_backup_duration_seconds", .gauge, "From asking for the newest backup to its end.", timed
         )
 
-        let agents = status.agents.filter { $0.certificate?.revoked == nil }
         func each(_ value: (AgentRecord) -> Double?) -> [Sample] {
             agents.compactMap { agent in
                 value(agent).map { ([("cluster", agent.cluster), ("node", agent.node)], $0) }

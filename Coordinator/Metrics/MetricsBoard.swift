@@ -4,7 +4,7 @@ import FleetSystem
 /// The last page of metrics: a scrape is answered with it at once, however busy the catalogue is, and tells how old it is.
 final class MetricsBoard: Sendable {
     /// Older than this, the coordinator is not what it says.
-    static let freshness = Duration.seconds(90)
+    static let freshness = Duration.seconds(300)
 
     private let page = Monitor<(text: String, made: ContinuousClock.Instant)?>(nil)
 

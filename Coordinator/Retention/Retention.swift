@@ -14,14 +14,15 @@ struct RestorePoint: Sendable, Equatable {
     /// Why it stays, whatever the policy says.
     enum Hold: String, Sendable {
         case pinned = "pinned"
-        /// One that is under way, or was planned within the last day.
         case restoring = "a restore or drill needs it"
+        /// By a dry run: that may be approved for a day, and begun for a day from then.
+        case planned = "a restore of it was planned just now"
         case foreign = "foreign: only a person deletes it"
         /// It was sound when it came: its file may be put back, or its disk mounted again.
         case unreadable = "can't be read now: only a person deletes it"
 
         /// Somebody who names the snapshot may delete it all the same.
-        var yieldsToPerson: Bool { self == .foreign || self == .unreadable }
+        var yieldsToPerson: Bool { self == .foreign || self == .unreadable || self == .planned }
     }
 }
 

@@ -31,6 +31,8 @@ extension CoordinatorServer {
     /// - Returns: when it has to be asked again at the latest.
     @discardableResult
     func beginWhatIsDue(now: Timestamp = .now()) async throws(FleetError) -> Timestamp? {
+        // Before the histories: one that ends its preparation in between is not taken for one that never began.
+        let preparing = preparing.withLock(\.self)
         var histories = try await catalogue.taskHistories()
         let since = Dictionary(histories.map { ($0.task, $0.since) }) { first, _ in first }
         let away = postponed.withLock { all in
@@ -41,7 +43,6 @@ extension CoordinatorServer {
             }
             return Set(all.filter { $0.value.until > now }.keys)
         }
-        let preparing = preparing.withLock(\.self)
         for index in histories.indices {
             let task = histories[index].task
             if away.contains(task) || preparing.contains(task) { histories[index].isBusy = true }

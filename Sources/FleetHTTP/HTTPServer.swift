@@ -3,7 +3,7 @@ public import FleetSystem
 private import Glibc
 
 /// Answers GET and HEAD of a few paths for programs that read metrics and probe, over libmicrohttpd, on one thread of its
-/// own. Small on purpose: no bodies are read, few connections are held, and each ends soon.
+/// own. Small on purpose: no bodies are read, few connections are held, and one that is silent ends soon.
 public final class HTTPServer: @unchecked Sendable {
     // Unchecked: the daemon belongs to libmicrohttpd, whose calls may come from any thread; it is set once.
     private let daemon: OpaquePointer
@@ -58,10 +58,21 @@ public final class HTTPServer: @unchecked Sendable {
         self.answer = box
     }
 
-    /// Waits for what is being answered.
-    public func stop() { MHD_stop_daemon(daemon) }
+    private let isStopped = Monitor(false)
 
-    deinit { Unmanaged<Answer>.fromOpaque(answer).release() }
+    /// Waits for what is being answered.
+    public func stop() {
+        let isFirst = isStopped.withLock { stopped in
+            defer { stopped = true }
+            return !stopped
+        }
+        if isFirst { MHD_stop_daemon(daemon) }
+    }
+
+    deinit {
+        stop()
+        Unmanaged<Answer>.fromOpaque(answer).release()
+    }
 
     private static func handle(
         _ box: UnsafeMutableRawPointer?, _ connection: OpaquePointer?, _ url: UnsafePointer<CChar>?,

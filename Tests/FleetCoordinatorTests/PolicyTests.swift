@@ -174,10 +174,10 @@ struct PolicyTests {
             RestoreOrder(snapshot: "s1", dryRun: true), cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
         try await end(job, .failed)
         func held() async throws -> [String] {
-            try await catalogue.restorePoints("a").filter { $0.holds.contains(.restoring) }.map(\.id)
+            try await catalogue.restorePoints("a").filter { $0.holds.contains(.planned) }.map(\.id)
         }
         #expect(try await held() == ["s1"])
-        clock.advance(.seconds(86_401))
+        clock.advance(.seconds(2 * 86_400 + 1))
         #expect(try await held().isEmpty)
     }
 

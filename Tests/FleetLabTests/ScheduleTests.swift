@@ -41,6 +41,12 @@ struct ScheduleTests {
             try await fleet.eventually("two are kept") {
                 try await fleet.fleetctl("snapshot", "list", "ha").output.split(separator: "\n").count == 3
             }
+            // Under the hardened unit, and as Prometheus reads it.
+            try await fleet.eventually("metrics tell of it") {
+                let page = try await fleet.exec("hub", "busybox", "wget", "-qO-", "http://127.0.0.1:7401/metrics")
+                return page.contains("fleet_cluster_objective_seconds{cluster=\"ha\"} 600")
+                    && page.contains("fleet_cluster_last_backup_timestamp_seconds{cluster=\"ha\"}")
+            }
             let status = try await fleet.tryFleetctl("status")
             #expect(!status.output.contains("allows"), "no objective is broken: \(status.output)")
             #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
