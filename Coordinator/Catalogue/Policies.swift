@@ -126,7 +126,7 @@ extension Catalogue {
         return changes
     }
 
-    /// A placeholder with no more than the name of one that can't be read stands for what is there.
+    /// A policy with no more than the name of one that can't be read stands for what is there.
     private static func changes(from old: [StoredPolicy], to new: [FleetPolicy]) -> [PolicyChange] {
         let kept = old.map(\.name).filter { name in new.contains { $0.name == name } }
         var changes = new.map { policy in
