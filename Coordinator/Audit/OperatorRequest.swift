@@ -28,7 +28,8 @@ extension OperatorRequest {
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
         case ControlMethod.addCluster, ControlMethod.agentToken: return Act(method, by: actor, cluster: target?.name)
-        case ControlMethod.operatorToken, ControlMethod.exportSnapshot, ControlMethod.pinSnapshot,
+        case ControlMethod.addOperator, ControlMethod.setOperator, ControlMethod.operatorToken,
+            ControlMethod.exportSnapshot, ControlMethod.pinSnapshot,
             ControlMethod.deleteSnapshot:
             return Act(method, by: actor, subject: target?.name)
         case ControlMethod.importSnapshot:

@@ -114,7 +114,8 @@ extension Catalogue {
     func approvals(of plan: String) throws(FleetError) -> [ApprovalRecord] {
         try approvalRows("plan = ? ORDER BY id", plan).map { id, record, certificate throws(FleetError) in
             var record = record
-            record.isVoid = try isRevoked(certificate) ? true : nil
+            let counts = hasRole(certificate, record.statement.cluster)
+            record.isVoid = try isRevoked(certificate) || !counts ? true : nil
             record.isUnused = try db.first(
                 "SELECT \(Self.isUnused) AS unused FROM approvals WHERE id = ?", id
             ) { row throws(FleetError) in try row["unused"] }
@@ -145,7 +146,7 @@ extension Catalogue {
         let same = given.filter { need.isMet(by: $0.record.statement) }
         let here = same.filter { $0.record.statement.replaces == present }
         for (id, record, certificate) in here where record.by != actor {
-            if isOperators(certificate) { return (id, record) }
+            if mayApprove(certificate, need.cluster) { return (id, record) }
         }
         let why =
             if !here.isEmpty {
@@ -181,9 +182,16 @@ extension Catalogue {
     }
 
     /// Who gave an approval may have lost the right to since.
-    private func isOperators(_ certificate: X509Certificate) -> Bool {
-        guard case .operator = try? identify(fingerprint: certificate.fingerprint) else { return false }
-        return true
+    private func mayApprove(_ certificate: X509Certificate, _ cluster: String) -> Bool {
+        guard (try? identify(fingerprint: certificate.fingerprint)) != nil else { return false }
+        return hasRole(certificate, cluster)
+    }
+
+    private func hasRole(_ certificate: X509Certificate, _ cluster: String) -> Bool {
+        guard case .operator(let name) = try? holder(fingerprint: certificate.fingerprint),
+            let who = try? principal(operator: name), let access = who.access
+        else { return false }
+        return access.role >= .restorer && who.scope.contains(cluster)
     }
 
     /// Of the members as they are now.

@@ -26,6 +26,8 @@ struct Act {
 /// Which of the log is wanted.
 struct AuditFilter: Sendable {
     var cluster: String?
+    /// Whoever may not see all clusters sees no events that are about none.
+    var scope = Scope.all
     var since: Timestamp?
     /// The newest so many, given oldest first.
     var limit = 1000
@@ -98,8 +100,10 @@ extension Catalogue {
         let newest = try db.all(
             """
             SELECT * FROM audit_events
-            WHERE (?1 IS NULL OR cluster = ?1) AND (?2 IS NULL OR time >= ?2) ORDER BY sequence DESC LIMIT ?3
-            """, filter.cluster, filter.since, filter.limit, read: Self.link)
+            WHERE (?1 IS NULL OR cluster = ?1) AND (?2 IS NULL OR time >= ?2)
+                AND (?4 IS NULL OR cluster IN (SELECT value FROM json_each(?4)))
+            ORDER BY sequence DESC LIMIT ?3
+            """, filter.cluster, filter.since, filter.limit, try filter.scope.json(), read: Self.link)
         var records: [AuditRecord] = []
         for link in newest.reversed() { records.append(try link.record()) }
         return records

@@ -85,19 +85,6 @@ extension Catalogue {
         }
     }
 
-    func operators() throws(FleetError) -> [OperatorRecord] {
-        try db.all(
-            """
-            SELECT o.name, o.created, c.fingerprint, c.serial, c.issued, c.not_after, c.revoked FROM operators o
-            LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates WHERE operator = o.name
-                ORDER BY issued DESC, rowid DESC LIMIT 1)
-            ORDER BY o.name
-            """
-        ) { row throws(FleetError) in
-            OperatorRecord(name: try row["name"], created: try row["created"], certificate: try row.certificate())
-        }
-    }
-
     /// Inside a transaction.
     func insert(_ certificate: CertificateRecord, for grant: Grant) throws(FleetError) {
         let role: Role

@@ -69,42 +69,62 @@ extension Catalogue {
                             (SELECT max(i.first_seen) FROM etcd_identities i WHERE i.cluster = c.name), 0)
                         AND NOT EXISTS (SELECT 1 FROM jobs b WHERE b.cluster = s.cluster AND b.node = s.node
                             AND b.kind = 'backup' AND b.state = 'succeeded' AND b.finished > s.stored)
-                    ORDER BY s.stored DESC LIMIT 1) AS newer_foreign,
-                (SELECT CASE WHEN r.state IN ('stuck', 'lost') THEN r.id END FROM whole_jobs r
-                    WHERE r.cluster = c.name AND r.kind IN ('restore', 'undo', 'replace')
-                    AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = r.id AND d.dry_run)
-                    AND NOT EXISTS (SELECT 1 FROM member_restores d WHERE d.id = r.id AND d.dry_run)
-                    AND NOT EXISTS (SELECT 1 FROM replacements d WHERE d.id = r.id AND d.dry_run)
-                    ORDER BY r.created DESC, r.id DESC LIMIT 1) AS half,
-                j.id AS job, j.kind AS job_kind, j.state AS job_state
+                    ORDER BY s.stored DESC LIMIT 1) AS newer_foreign
             FROM clusters c
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
                 AND s.condition = 'verified' AND json_extract(s.record, '$.beforeRestore') IS NULL
                 ORDER BY saved DESC, id DESC LIMIT 1)
-            LEFT JOIN whole_jobs j ON j.id = (SELECT id FROM whole_jobs w WHERE w.cluster = c.name
-                AND NOT EXISTS (SELECT 1 FROM jobs d WHERE d.id = w.id AND d.dry_run)
-                AND NOT EXISTS (SELECT 1 FROM member_restores d WHERE d.id = w.id AND d.dry_run)
-                AND NOT EXISTS (SELECT 1 FROM replacements d WHERE d.id = w.id AND d.dry_run)
-                ORDER BY created DESC, id DESC LIMIT 1)
             WHERE \(condition) ORDER BY c.name
             """
         // What can't be told of policies hides no cluster.
         let followed = (try? policiesByCluster(values.first)) ?? [:]
         return try db.all(sql, values: values) { row throws(FleetError) in
+            let name: String = try row["name"]
+            let last = try self.lastAct(of: name)
             var record = ClusterRecord(
-                name: try row["name"], created: try row["created"], identities: try self.identities(try row["name"]),
+                name: name, created: try row["created"], identities: try self.identities(name),
                 agents: try row["agents"], snapshots: try row["snapshots"], unusableSnapshots: try row["unusable"],
                 latestSnapshot: try row["latest"],
                 latestSavedAt: try row["latest_saved"], members: try row["members"],
-                newerForeign: try row["newer_foreign"], lastJob: try row["job"], lastJobKind: try row["job_kind"],
-                lastJobState: try row.state("job_state"), lastDrill: try self.lastDrill(cluster: try row["name"]))
-            record.halfRestored = try row["half"]
+                newerForeign: try row["newer_foreign"], lastJob: last?.id, lastJobKind: last?.kind,
+                lastJobState: last?.state, lastDrill: try self.lastDrill(cluster: name))
+            if let change = try self.lastAct(of: name, onlyChanges: true), [.stuck, .lost].contains(change.state) {
+                record.halfRestored = change.id
+            }
             record.isProtected = try row["protected"]
             record.labels = (try? row.json([String: String].self, "labels")) ?? nil
             record.policy = followed[record.name]?.name
             record.objective = followed[record.name]?.objective
             return record
         }
+    }
+
+    /// The newest that was no dry run, as operators know it. Each table is asked for its own newest by its index: asked of
+    /// all as one, SQLite would walk through the whole history of the fleet for each cluster.
+    ///
+    /// - Parameter onlyChanges: of those that change a cluster's data: restore, undo, replacement.
+    private func lastAct(
+        of cluster: String, onlyChanges: Bool = false
+    ) throws(FleetError) -> (id: String, kind: String, state: JobState)? {
+        let kind = "CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup' ELSE"
+        let changes = onlyChanges ? "AND cleans IS NULL" : ""
+        let newest = "AND NOT dry_run ORDER BY created DESC, id DESC LIMIT 1"
+        let found = try db.first(
+            """
+            SELECT id, kind, state FROM (
+                SELECT * FROM (SELECT id, \(kind) kind END AS kind, state, created FROM jobs WHERE cluster = ?1
+                    AND restore IS NULL AND replacement IS NULL \(onlyChanges ? "AND kind = 'restore'" : "") \(changes) \(newest))
+                UNION ALL SELECT * FROM (SELECT id, \(kind) 'restore' END AS kind, state, created FROM member_restores
+                    WHERE cluster = ?1 \(changes) \(newest))
+                UNION ALL SELECT * FROM (SELECT id, 'replace' AS kind, state, created FROM replacements
+                    WHERE cluster = ?1 \(newest))
+            ) ORDER BY created DESC, id DESC LIMIT 1
+            """, cluster
+        ) { row throws(FleetError) in
+            let (id, kind): (String, String) = (try row["id"], try row["kind"])
+            return (id, kind, try row.state("state"))
+        }
+        return found.flatMap { id, kind, state in state.map { (id, kind, $0) } }
     }
 }
 

@@ -88,13 +88,16 @@ extension Catalogue {
         try append(event, state == .succeeded ? .ok : .failed)
     }
 
+    /// The cluster whose snapshot a drill proves.
+    func drilledCluster(_ job: String) throws(FleetError) -> String? {
+        try db.first("SELECT cluster FROM drills WHERE job = ?", job) { row throws(FleetError) in try row["cluster"] }
+    }
+
     /// The last that said anything of the snapshot.
     func lastDrill(snapshot: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.snapshot = ?", snapshot) }
 
-    /// Of any snapshot of the cluster that is still there.
-    func lastDrill(cluster: String) throws(FleetError) -> DrillRecord? {
-        try lastDrill("d.cluster = ? AND d.snapshot IN (SELECT id FROM snapshots)", cluster)
-    }
+    /// Of any snapshot of the cluster, also one that is not kept any more: that its backups restore was seen all the same.
+    func lastDrill(cluster: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.cluster = ?", cluster) }
 
     private func lastDrill(_ condition: String, _ value: String) throws(FleetError) -> DrillRecord? {
         try db.first(

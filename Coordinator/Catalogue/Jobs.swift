@@ -5,6 +5,7 @@ import FleetSystem
 /// Which jobs are wanted; newest first.
 struct JobFilter: Sendable {
     var cluster: String?
+    var scope = Scope.all
     var openOnly = false
     var limit = 100
 }
@@ -64,9 +65,11 @@ extension Catalogue {
     func jobs(_ filter: JobFilter = JobFilter()) throws(FleetError) -> [JobRecord] {
         let found = try db.all(
             """
-            SELECT id, has_members FROM whole_jobs WHERE (?1 IS NULL OR cluster = ?1) AND (NOT ?2 OR finished IS NULL)
+            SELECT id, has_members FROM whole_jobs w WHERE (?1 IS NULL OR cluster = ?1) AND (NOT ?2 OR finished IS NULL)
+                AND (?4 IS NULL OR cluster IN (SELECT value FROM json_each(?4)) OR EXISTS (SELECT 1 FROM drills d
+                    WHERE d.job = w.id AND d.cluster IN (SELECT value FROM json_each(?4))))
             ORDER BY created DESC, id DESC LIMIT ?3
-            """, filter.cluster, filter.openOnly, filter.limit
+            """, filter.cluster, filter.openOnly, filter.limit, try filter.scope.json()
         ) { row throws(FleetError) in
             let id: String = try row["id"]
             let hasMembers: Bool = try row["has_members"]

@@ -20,8 +20,17 @@ extension Catalogue {
         }
         facts.ends = try db.all(
             """
-            SELECT kind, state, count(*) AS count FROM whole_jobs WHERE finished IS NOT NULL
-            GROUP BY kind, state ORDER BY kind, state
+            SELECT CASE WHEN undone THEN 'undo' WHEN cleaned THEN 'cleanup' ELSE kind END AS kind, state,
+                sum(count) AS count
+            FROM (
+                SELECT kind, undoes IS NOT NULL AS undone, cleans IS NOT NULL AS cleaned, state, count(*) AS count
+                    FROM jobs WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL
+                    GROUP BY kind, undoes, cleans, state
+                UNION ALL SELECT 'restore', undoes IS NOT NULL, cleans IS NOT NULL, state, count(*)
+                    FROM member_restores WHERE finished IS NOT NULL GROUP BY undoes, cleans, state
+                UNION ALL SELECT 'replace', 0, 0, state, count(*)
+                    FROM replacements WHERE finished IS NOT NULL GROUP BY state
+            ) GROUP BY 1, 2 ORDER BY 1, 2
             """
         ) { row throws(FleetError) in
             MetricFacts.Ends(kind: try row["kind"], state: try row["state"], count: try row["count"])

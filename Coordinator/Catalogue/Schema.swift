@@ -12,6 +12,8 @@ enum Schema {
         Migration("replacements", replacements),
         Migration("approvals", approvals),
         Migration("policies", policies),
+        Migration("roles", roles),
+        Migration("history", history),
     ]
 
     private static let inventory = """
@@ -403,6 +405,25 @@ enum Schema {
             job TEXT,
             PRIMARY KEY (cluster, kind)
         ) STRICT;
+        """
+
+    // Whoever was let in before there were roles could do everything: a role takes nothing from them unasked. Those whose
+    // token nobody has used yet are operators from now on.
+    private static let roles = """
+        ALTER TABLE operators ADD COLUMN role TEXT NOT NULL DEFAULT 'admin'
+            CHECK (role IN ('viewer', 'operator', 'restorer', 'admin'));
+        ALTER TABLE operators ADD COLUMN clusters TEXT NOT NULL DEFAULT '{"clusters":[],"labels":{}}';
+        INSERT INTO operators (name, created) SELECT name, min(created) FROM join_tokens
+            WHERE role = 'operator' AND used IS NULL AND name NOT IN (SELECT name FROM operators) GROUP BY name;
+        """
+
+    // What is asked of every cluster, or of every snapshot, every few seconds, must not walk through years of jobs.
+    private static let history = """
+        CREATE INDEX jobs_restores ON jobs (cluster, created) WHERE kind = 'restore';
+        CREATE INDEX jobs_snapshot ON jobs (snapshot);
+        CREATE INDEX jobs_ends ON jobs (kind, undoes, cleans, state)
+            WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL;
+        CREATE INDEX snapshots_condition ON snapshots (cluster, condition, saved);
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -66,12 +66,15 @@ extension Catalogue {
     }
 
     /// Newest first. A row that can't be read is left out and logged: one odd entry never hides the others.
-    func snapshots(cluster: String? = nil, limit: Int = 10_000) throws(FleetError) -> [SnapshotEntry] {
+    func snapshots(
+        cluster: String? = nil, scope: Scope = .all, limit: Int = 10_000
+    ) throws(FleetError) -> [SnapshotEntry] {
         let rows = try db.all(
             """
-            SELECT id, record, condition, problem, pinned FROM snapshots WHERE ?1 IS NULL OR cluster = ?1
+            SELECT id, record, condition, problem, pinned FROM snapshots WHERE (?1 IS NULL OR cluster = ?1)
+                AND (?3 IS NULL OR cluster IN (SELECT value FROM json_each(?3)))
             ORDER BY saved DESC, id DESC LIMIT ?2
-            """, cluster, limit
+            """, cluster, limit, try scope.json()
         ) { row throws(FleetError) -> SnapshotEntry? in
             do throws(FleetError) { return try self.entry(row) } catch {
                 let id: String = try row["id"]

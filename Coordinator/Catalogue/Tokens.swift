@@ -33,7 +33,7 @@ extension Catalogue {
     ///   - secret: the token's random part. Only its SHA-256 is kept: whoever reads the catalogue can't enrol.
     ///   - name: for an operator, the name that its certificate will carry.
     /// - Returns: when it expires.
-    /// - Throws: `not-found` for a cluster that is not there, `malformed` for a name that is none.
+    /// - Throws: `not-found` for a cluster or an operator that is not there.
     func createToken(
         secret: String, role: Role, cluster: String? = nil, name: String? = nil, lifetime: Duration, by actor: String
     ) throws(FleetError) -> Timestamp {
@@ -47,7 +47,7 @@ extension Catalogue {
             case .agent:
                 let cluster = cluster ?? ""
                 guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
-            case .operator: try Names.check(name ?? "", "operator")
+            case .operator: _ = try knownOperator(name ?? "")
             }
             try db.run(
                 """
@@ -81,8 +81,7 @@ extension Catalogue {
                     "UPDATE certificates SET revoked = ? WHERE revoked IS NULL AND cluster = ? AND node = ?", now,
                     cluster, node)
                 if replaced > 0 { event.detail["replacedCertificates"] = String(replaced) }
-            case .operator(let name):
-                try db.run("INSERT INTO operators (name, created) VALUES (?, ?) ON CONFLICT DO NOTHING", name, now)
+            case .operator(let name): _ = try knownOperator(name)
             }
             let (certificate, issued) = try issue(grant)
             try insert(certificate, for: grant)

@@ -35,6 +35,7 @@ final class CoordinatorServer: Sendable {
     let desk = ReadingDesk()
     let board = MetricsBoard()
     private let strangers = Strangers()
+    private let attempts = Monitor(FailedAttempts())
     let postponed = Monitor<[ScheduledTask: Postponed]>([:])
     /// Drills that are due, while what they are compared with is read.
     let preparing = Monitor<Set<ScheduledTask>>([])
@@ -135,8 +136,9 @@ final class CoordinatorServer: Sendable {
             do throws(FleetError) {
                 board.put(FleetMetrics.page(try await status(), try await catalogue.metricFacts()))
             } catch { log.error("the figures for metrics could not be made", error) }
-            // Never more than a twentieth of the catalogue's time, however long its history is.
-            try? await Task.sleep(for: max(.seconds(15), (ContinuousClock.now - started) * 20))
+            // A twentieth of the catalogue's time, and never so seldom that the figures would pass for old.
+            let pause = min((ContinuousClock.now - started) * 20, MetricsBoard.freshness / 2)
+            try? await Task.sleep(for: max(.seconds(15), pause))
         }
     }
 
@@ -163,7 +165,8 @@ final class CoordinatorServer: Sendable {
                 switch grant {
                 case .agent(let cluster, let node):
                     try await serve(stream, agent: NodeName(cluster: cluster, node: node))
-                case .operator(let name): try await serve(stream, operator: "operator:\(name)")
+                case .operator(let name):
+                    try await serve(stream, operator: try await catalogue.principal(operator: name))
                 }
             case .user(let user):
                 guard user == 0 || user == configuration.user else {
@@ -171,7 +174,7 @@ final class CoordinatorServer: Sendable {
                         .permissionDenied, "the socket serves root only",
                         hint: "log in as an operator: 'fleetctl login -'")
                 }
-                try await serve(stream, operator: user == 0 ? "root" : "user:\(user)")
+                try await serve(stream, operator: .host(user == 0 ? "root" : "user:\(user)"))
             }
         } catch {
             log.info("\(Names.quote(stream.method)) failed: \(error.message)", ["code": error.code.rawValue])
@@ -182,15 +185,33 @@ final class CoordinatorServer: Sendable {
 
     private func enroll(_ stream: FleetProtocol.Stream) async throws(FleetError) {
         let request = try JSON.decode(EnrollRequest.self, from: stream.request)
+        let address = await stream.connection.peerAddress ?? "unknown"
+        if let wait = attempts.withLock({ $0.wait(address, at: .now()) }) {
+            throw FleetError(
+                .busy, "\(address) has offered \(FailedAttempts.limit) tokens that are not good",
+                hint: "try again in \(wait) s", retryable: true)
+        }
+        do throws(FleetError) { try await enroll(stream, request, from: address) } catch {
+            if [.tokenUnknown, .tokenUsed, .tokenExpired].contains(error.code) {
+                attempts.withLock { $0.failed(address, at: .now()) }
+            }
+            throw error
+        }
+        attempts.withLock { $0.succeeded(address) }
+    }
+
+    private func enroll(
+        _ stream: FleetProtocol.Stream, _ request: EnrollRequest, from address: String
+    ) async throws(FleetError) {
         let keys = self.keys
-        let enrolment = try await catalogue.enrol(secret: request.token, name: request.name, from: "tls") {
+        let enrolment = try await catalogue.enrol(secret: request.token, name: request.name, from: address) {
             grant throws(FleetError) in
             // Thrown here, it leaves the token as good as it was.
             if let role = request.role, role != grant.role {
                 throw FleetError(
                     .usage, "the token is an \(grant.role.rawValue)'s, not an \(role.rawValue)'s",
                     hint: grant.role == .agent
-                        ? "run 'fleet-agent enroll -' with it on the node; people get theirs from 'fleetctl operator token NAME'"
+                        ? "run 'fleet-agent enroll -' with it on the node; people get theirs from 'fleetctl operator add NAME'"
                         : "use it with 'fleetctl login -'; a node gets its own from 'fleetctl agent token CLUSTER'")
             }
             let certificate = try keys.issue(grant, request: request.request)

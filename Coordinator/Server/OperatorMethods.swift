@@ -5,21 +5,33 @@ import FleetSystem
 
 /// What an operator may ask.
 extension CoordinatorServer {
-    func serve(_ stream: FleetProtocol.Stream, operator actor: String) async throws(FleetError) {
-        guard let act = OperatorRequest.act(stream.method, stream.request, by: actor) else {
-            return try await answer(stream, actor)
+    func serve(_ stream: FleetProtocol.Stream, operator who: Principal) async throws(FleetError) {
+        guard let act = OperatorRequest.act(stream.method, stream.request, by: who.actor) else {
+            do throws(FleetError) { try await catalogue.permit(stream.method, stream.request, to: who) } catch {
+                // Reading is not on record; that somebody was refused it is.
+                if error.code == .permissionDenied {
+                    await catalogue.turnedAway(Act(stream.method, by: who.actor), error)
+                }
+                throw error
+            }
+            return try await answer(stream, who)
         }
-        try await catalogue.recording(act) { () throws(FleetError) in try await answer(stream, actor) }
+        try await catalogue.recording(act) { () throws(FleetError) in
+            try await catalogue.permit(stream.method, stream.request, to: who)
+            try await answer(stream, who)
+        }
     }
 
-    private func answer(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) {
+    private func answer(_ stream: FleetProtocol.Stream, _ who: Principal) async throws(FleetError) {
+        let (actor, scope) = (who.actor, who.scope)
         func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
             try JSON.decode(type, from: stream.request)
         }
         switch stream.method {
         case ControlMethod.addCluster:
             try await stream.finish(try await catalogue.addCluster(try request(NameRequest.self).name, by: actor))
-        case ControlMethod.listClusters: try await stream.finish(try await catalogue.clusters())
+        case ControlMethod.listClusters:
+            try await stream.finish(try await catalogue.clusters().filter { scope.contains($0.name) })
         case ControlMethod.showCluster:
             let name = try request(NameRequest.self).name
             try await stream.finish(
@@ -30,12 +42,24 @@ extension CoordinatorServer {
             let word = try request(AcceptRequest.self)
             try await catalogue.acceptIdentity(word.id, cluster: word.cluster, by: actor)
             try await stream.finish(try await catalogue.cluster(word.cluster))
-        case ControlMethod.listAgents: try await stream.finish(try await agents(try request(ListRequest.self).cluster))
+        case ControlMethod.listAgents:
+            let cluster = try request(ListRequest.self).cluster
+            try await stream.finish(try await agents(cluster).filter { scope.contains($0.cluster) })
         case ControlMethod.agentToken:
             try await stream.finish(try await token(.agent, try request(TokenRequest.self), actor))
         case ControlMethod.operatorToken:
             try await stream.finish(try await token(.operator, try request(TokenRequest.self), actor))
         case ControlMethod.listOperators: try await stream.finish(try await catalogue.operators())
+        case ControlMethod.addOperator:
+            let wanted = try request(OperatorChange.self)
+            guard let role = wanted.role else {
+                throw FleetError(.usage, "an operator has a role", hint: "give one: \(OperatorRole.names)")
+            }
+            let access = OperatorAccess(role: role, clusters: wanted.clusters ?? ClusterSelector())
+            try await stream.finish(try await catalogue.addOperator(wanted.name, access, by: actor))
+        case ControlMethod.setOperator:
+            try await stream.finish(try await catalogue.setOperator(try request(OperatorChange.self), by: actor))
+        case ControlMethod.whoAmI: try await stream.finish(WhoAmIReply(who))
         case ControlMethod.revokeAgent:
             let target = try request(RevokeRequest.self)
             guard let cluster = target.cluster else {
@@ -53,28 +77,31 @@ extension CoordinatorServer {
         case ControlMethod.listJobs:
             let list = try request(ListRequest.self)
             if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
-            try await stream.finish(try await catalogue.jobs(JobFilter(cluster: list.cluster, limit: list.limit ?? 50)))
+            try await stream.finish(
+                try await catalogue.jobs(JobFilter(cluster: list.cluster, scope: scope, limit: list.limit ?? 50)))
         case ControlMethod.showJob: try await stream.finish(try await catalogue.job(try request(NameRequest.self).name))
         case ControlMethod.watchJob: try await watch(stream, try request(NameRequest.self).name)
         case ControlMethod.listSnapshots:
             let list = try request(ListRequest.self)
             if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
-            try await stream.finish(try await catalogue.snapshots(cluster: list.cluster, limit: list.limit ?? 100))
+            try await stream.finish(
+                try await catalogue.snapshots(cluster: list.cluster, scope: scope, limit: list.limit ?? 100))
         case ControlMethod.showSnapshot:
             try await stream.finish(try await catalogue.findSnapshot(try request(NameRequest.self).name))
         case ControlMethod.exportSnapshot: try await export(stream, try request(NameRequest.self).name, actor)
         case ControlMethod.auditLog:
             let list = try request(ListRequest.self)
             try await stream.finish(
-                try await catalogue.auditLog(AuditFilter(cluster: list.cluster, limit: list.limit ?? 200)))
+                try await catalogue.auditLog(
+                    AuditFilter(cluster: list.cluster, scope: scope, limit: list.limit ?? 200)))
         case ControlMethod.verifyAudit: try await stream.finish(try await catalogue.verifyAudit())
-        case ControlMethod.status: try await stream.finish(try await status())
+        case ControlMethod.status: try await stream.finish(try await status().cut(to: scope))
         default:
             if try await serveStore(stream, actor) { return }
             if try await serveUndo(stream, actor) { return }
             if try await serveApproval(stream, actor) { return }
             if try await serveReplacement(stream, actor) { return }
-            if try await serveRetention(stream, actor) { return }
+            if try await serveRetention(stream, who) { return }
             if try await servePolicy(stream, actor) { return }
             if try await serveContent(stream, actor) { return }
             throw FleetError(
@@ -99,12 +126,6 @@ extension CoordinatorServer {
             throw FleetError(
                 .usage, "a token is valid for a minute at least and 30 days at most",
                 hint: "give --valid, for instance --valid 2h")
-        }
-        // Who could make operators could be two people.
-        guard role == .agent || !actor.hasPrefix("operator:") else {
-            throw FleetError(
-                .permissionDenied, "operators are made on the coordinator's host only",
-                hint: "there, as root: fleetctl operator token \(Names.isValid(request.name) ? request.name : "NAME")")
         }
         if role == .agent, actor.hasPrefix("operator:"), try await catalogue.isProtected(request.name) {
             throw FleetError(
@@ -234,5 +255,26 @@ extension CoordinatorServer {
         status.waiting = waitingTasks()
         status.policyProblems = try await catalogue.policies().compactMap(\.problem)
         return status
+    }
+}
+
+extension FleetStatus {
+    /// What whoever may see only some clusters is shown of it.
+    fileprivate func cut(to scope: Scope) -> FleetStatus {
+        guard scope != .all else { return self }
+        var status = self
+        status.clusters = clusters.filter { scope.contains($0.name) }
+        status.agents = agents.filter { scope.contains($0.cluster) }
+        status.openJobs = openJobs.filter { scope.contains($0.cluster) }
+        status.waiting = waiting?.filter { scope.contains($0.cluster) }
+        return status
+    }
+}
+
+extension WhoAmIReply {
+    fileprivate init(_ who: Principal) {
+        var clusters: [String]?
+        if case .only(let names) = who.scope { clusters = names.sorted() }
+        self.init(actor: who.actor, access: who.access, clusters: clusters)
     }
 }

@@ -4,7 +4,8 @@ import FleetSystem
 /// What an operator may ask about how long snapshots are kept.
 extension CoordinatorServer {
     /// - Returns: false for a method that is none of these.
-    func serveRetention(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) -> Bool {
+    func serveRetention(_ stream: FleetProtocol.Stream, _ who: Principal) async throws(FleetError) -> Bool {
+        let actor = who.actor
         func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
             try JSON.decode(type, from: stream.request)
         }
@@ -15,7 +16,8 @@ extension CoordinatorServer {
                 wanted.cluster, wanted.policy, keepsAll: wanted.policy == nil && wanted.keepsAll != false, by: actor)
             try await stream.finish(try await catalogue.retentionsInForce(wanted.cluster)[0])
         case ControlMethod.listRetention:
-            try await stream.finish(try await catalogue.retentionsInForce(try request(ListRequest.self).cluster))
+            let all = try await catalogue.retentionsInForce(try request(ListRequest.self).cluster)
+            try await stream.finish(all.filter { who.scope.contains($0.cluster) })
         case ControlMethod.applyRetention:
             let run = try request(RetentionRunRequest.self)
             try await stream.finish(try await vault.applyRetention(run.cluster, confirmed: run.confirmed, by: actor))

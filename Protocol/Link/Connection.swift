@@ -47,6 +47,8 @@ public enum Peer: Sendable {
 
     public private(set) var peer: Peer = .anonymous
     public private(set) var peerSoftware = ""
+    /// From where it comes, without the port; nil where it was made here, or on a Unix socket.
+    public let peerAddress: String?
 
     private let options: Options
     private let side: Multiplexer.Side
@@ -85,6 +87,7 @@ public enum Peer: Sendable {
             side: side, hello: Hello(software: options.software), peerStreamLimit: options.peerStreamLimit)
         phase = connecting ? .connecting : .handshaking
         let raw = socket.raw
+        peerAddress = tls != nil && side == .listener ? Socket.peerAddress(socket) : nil
         if tls == nil, side == .listener { peer = .user(try Socket.peerUser(socket)) }
         transport = try Transport(socket: socket, tls: tls)
         registration = try Registration(raw, self)

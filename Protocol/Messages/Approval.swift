@@ -92,7 +92,7 @@ public struct ApprovalRecord: Codable, Sendable, Equatable {
     public var given: Timestamp
     /// The job that was begun with it; each is good for one.
     public var usedBy: String?
-    /// The certificate of whoever gave it was revoked: it counts for nothing.
+    /// The certificate or the rights of whoever gave it were taken: it counts for nothing.
     public var isVoid: Bool?
     /// Nothing was begun with it, or `usedBy` ended before it touched anything.
     public var isUnused: Bool?

@@ -55,9 +55,7 @@ public struct FleetPolicy: Codable, Sendable, Equatable {
     }
 
     public func selects(_ cluster: String, labels: [String: String]) -> Bool {
-        if clusters.isEmpty, self.labels.isEmpty { return true }
-        return clusters.contains(cluster)
-            || !self.labels.isEmpty && self.labels.allSatisfy { labels[$0.key] == $0.value }
+        ClusterSelector(clusters: clusters, labels: self.labels).selects(cluster, labels: labels)
     }
 }
 

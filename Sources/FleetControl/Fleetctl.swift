@@ -19,6 +19,6 @@ public enum Fleetctl {
             agentCommand,
             jobCommand,
             storeCommand, policyCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
-            loginCommand, contextCommand,
+            loginCommand, whoAmICommand, contextCommand,
         ])
 }

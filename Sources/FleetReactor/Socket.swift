@@ -194,6 +194,23 @@ public enum Socket {
         }
     }
 
+    /// From where a connection comes, without its port: "192.0.2.7", "2001:db8::7"; nil where the kernel does not tell.
+    public static func peerAddress(_ socket: borrowing Descriptor) -> String? {
+        var name = sockaddr_storage()
+        var length = socklen_t(MemoryLayout.size(ofValue: name))
+        let raw = socket.raw
+        var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+        let size = socklen_t(text.count)
+        let result = withUnsafeMutablePointer(to: &name) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                getpeername(raw, address, &length) == 0
+                    ? getnameinfo(address, length, &text, size, nil, 0, NI_NUMERICHOST) : -1
+            }
+        }
+        guard result == 0 else { return nil }
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// Who is at the other end of a Unix socket.
     public static func peerUser(_ socket: borrowing Descriptor) throws(FleetError) -> UInt32 {
         var (pid, uid, gid): (pid_t, uid_t, gid_t) = (0, 0, 0)

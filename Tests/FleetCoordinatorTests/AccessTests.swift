@@ -34,10 +34,12 @@ import Testing
         /// A client that enrolled with a token of its own.
         func enrolled(_ role: Role, _ name: String) async throws -> TLSContext {
             let token = JoinToken(address: address, authorityFingerprint: server.keys.authority.certificate.fingerprint)
-            _ = try await server.catalogue.createToken(
-                secret: token.secret, role: role, cluster: role == .agent ? "a" : nil,
-                name: role == .operator ? name : nil,
-                lifetime: .seconds(60), by: "test")
+            if role == .operator {
+                try await server.catalogue.operatorToken(name, secret: token.secret)
+            } else {
+                _ = try await server.catalogue.createToken(
+                    secret: token.secret, role: role, cluster: "a", lifetime: .seconds(60), by: "test")
+            }
             let result = try await Enrollment.redeem(token, name: name, role: role, software: "test")
             return try TLSContext.client(
                 identity: .init(certificate: try X509Certificate(pem: result.reply.certificate), key: result.key),
@@ -85,6 +87,24 @@ import Testing
         }
         #expect(
             await refusal(stranger, Method.enroll, EnrollRequest(token: "0", name: "n", request: "x")) == .tokenUnknown)
+        await fleet.stop()
+    }
+
+    @Test func whoOffersNoGoodTokensIsSentAway() async throws {
+        let fleet = try await Running()
+        func stranger() async throws -> Connection {
+            try await Dialler.connect(
+                fleet.address, tls: try TLSContext.enrolling(),
+                authorityFingerprint: fleet.server.keys.authority.certificate.fingerprint,
+                options: .init(software: "test"))
+        }
+        let request = EnrollRequest(token: "0", name: "n", request: "x")
+        let one = try await stranger()
+        for _ in 0..<FailedAttempts.limit { #expect(await refusal(one, Method.enroll, request) == .tokenUnknown) }
+        // A new connection of the same host is no other stranger.
+        #expect(await refusal(try await stranger(), Method.enroll, request) == .busy)
+        let event = try #require(try await fleet.server.catalogue.auditLog().last { $0.event.action == "enrol" })
+        #expect(event.event.detail["peer"] == "127.0.0.1")
         await fleet.stop()
     }
 

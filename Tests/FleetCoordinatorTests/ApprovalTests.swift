@@ -43,8 +43,7 @@ struct ApprovalTests {
         let certificate = try authority.issue(
             .person(name: name), for: request, validity: .seconds(86_400 * 8), now: now)
         let secret = Randomness.token(20)
-        _ = try await catalogue.createToken(
-            secret: secret, role: .operator, name: name, lifetime: .seconds(60), by: "root")
+        try await catalogue.operatorToken(name, secret: secret)
         _ = try await catalogue.enrol(secret: secret, name: "", from: "test") { _ throws(FleetError) in
             (
                 CertificateRecord(
@@ -187,6 +186,21 @@ struct ApprovalTests {
         let approvals = try await catalogue.jobs().first { $0.dryRun }.map { $0.id }
         #expect(try await catalogue.job(approvals!).approvals?.map(\.isVoid) == [true])
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
+    }
+
+    @Test(arguments: [
+        OperatorChange(name: "bob", role: .operator, clusters: nil),
+        OperatorChange(name: "bob", role: nil, clusters: ClusterSelector(clusters: ["b"])),
+    ])
+    func anApprovalEndsWithTheRightToGiveIt(_ change: OperatorChange) async throws {
+        let plan = try await planned()
+        try await approve(plan, bob)
+        _ = try await catalogue.setOperator(change, by: "root")
+        #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded)
+        #expect(try await catalogue.job(plan.id).approvals?.map(\.isVoid) == [true])
+        let back = OperatorChange(name: "bob", role: .restorer, clusters: ClusterSelector())
+        _ = try await catalogue.setOperator(back, by: "root")
+        _ = try await restore(by: alice.actor)
     }
 
     /// Nobody was revoked whose certificate has only ended.

@@ -223,6 +223,10 @@ import Testing
         #expect(await code { try await server.catalogue.checkFetch(fetch, from: node) } == .notFound)
         let text = try JSON.text(entry)
         #expect(try JSON.decode(SnapshotEntry.self, from: Array(text.utf8)) == entry && text.contains("\"proven\""))
+        // What was proven of the cluster stays proven when the snapshot has made room.
+        try await server.catalogue.forget(
+            try await server.catalogue.snapshot(drill.snapshot), because: "test", by: "test")
+        #expect(try await server.catalogue.cluster("a").lastDrill == drill)
         await agent.close(FleetError("test", "over"))
     }
 

@@ -95,3 +95,13 @@ func code(_ body: () async throws -> Void) async -> FleetError.Code? {
     do { try await body() } catch { return FleetError(error).code }
     return nil
 }
+
+extension Catalogue {
+    /// A token for an operator, who is made known if they are not.
+    func operatorToken(
+        _ name: String, secret: String, _ access: OperatorAccess = OperatorAccess(role: .admin)
+    ) throws {
+        if try !operators().contains(where: { $0.name == name }) { _ = try addOperator(name, access, by: "test") }
+        _ = try createToken(secret: secret, role: .operator, name: name, lifetime: .seconds(60), by: "test")
+    }
+}

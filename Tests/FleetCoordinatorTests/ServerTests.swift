@@ -44,7 +44,8 @@ final class TestServer: Sendable {
 
     /// With a certificate of the fleet's authority, whether the catalogue knows of it or not.
     func dial(
-        _ grant: Grant, isKnown: Bool = true, handler: @escaping Connection.Handler = Dialler.refuse
+        _ grant: Grant, isKnown: Bool = true, as access: OperatorAccess = OperatorAccess(role: .admin),
+        handler: @escaping Connection.Handler = Dialler.refuse
     ) async throws -> Connection {
         let key = try PrivateKey.generateP256()
         let keys = server.keys
@@ -57,8 +58,7 @@ final class TestServer: Sendable {
                 _ = try await catalogue.createToken(
                     secret: secret, role: .agent, cluster: cluster, lifetime: .seconds(60), by: "test")
             case .operator(let name):
-                _ = try await catalogue.createToken(
-                    secret: secret, role: .operator, name: name, lifetime: .seconds(60), by: "test")
+                try await catalogue.operatorToken(name, secret: secret, access)
             }
             let name = if case .agent(_, let node) = grant { node } else { "" }
             let pem = try await catalogue.enrol(secret: secret, name: name, from: "test") { grant throws(FleetError) in

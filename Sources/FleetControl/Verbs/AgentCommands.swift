@@ -100,67 +100,6 @@ func printToken(_ reply: TokenReply, _ call: Invocation, next: String) throws(Fl
     call.terminal.note("good once, until \(reply.expires.short); \(next)")
 }
 
-let operatorCommand = Command(
-    "operator", "People who may use this coordinator",
-    subcommands: [
-        Command(
-            "token", "Make a token with which an operator logs in",
-            discussion: "For root on the coordinator's host: an operator who could make others could be two people.",
-            arguments: [.init("NAME", "the operator's name, as the audit log will show it")],
-            options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
-            examples: [
-                .init("fleetctl operator token alice", "alice then runs 'fleetctl login -' on her own machine")
-            ]
-        ) { call in
-            let control = try await Coordinator.control(call)
-            let valid = try call.duration("valid", default: .seconds(3600))
-            let reply: TokenReply = try await control.call(
-                ControlMethod.operatorToken,
-                TokenRequest(name: call.argument("NAME")!, validSeconds: Int(valid.seconds)))
-            try printToken(reply, call, next: "on the operator's machine: fleetctl login -")
-            return .success
-        },
-        Command(
-            "list", "List operators", options: [Output.option],
-            examples: [.init("fleetctl operator list", "who may use this coordinator")]
-        ) { call in
-            let control = try await Coordinator.control(call)
-            let operators: [OperatorRecord] = try await control.ask(ControlMethod.listOperators, ListRequest())
-            if Output.isJSON(call) {
-                try Output.json(operators, call)
-                return .success
-            }
-            var table = Table(["OPERATOR", "SINCE", "CERTIFICATE UNTIL"])
-            for one in operators {
-                let revoked = one.certificate?.revoked.map { "revoked at \($0.short)" }
-                table.add(
-                    [one.name, one.created.short, revoked ?? one.certificate?.notAfter.short ?? "not logged in yet"])
-            }
-            if table.isEmpty {
-                call.terminal.note("there are none; root on the coordinator's host needs no name")
-            } else {
-                table.print(call.terminal)
-            }
-            return .success
-        },
-        Command(
-            "revoke", "Take an operator's right to use this coordinator, at once",
-            arguments: [.init("NAME", "the operator's name")],
-            examples: [
-                .init("fleetctl operator revoke alice", "all of alice's certificates count for nothing from now on")
-            ]
-        ) { call in
-            let control = try await Coordinator.control(call)
-            let name = call.argument("NAME")!
-            let reply: RevokeReply = try await control.call(
-                ControlMethod.revokeOperator, RevokeRequest(cluster: nil, name: name))
-            call.terminal.print(
-                "\(name) may not use this coordinator any more, with a token from before neither; certificates revoked: \(reply.certificates)"
-            )
-            return .success
-        },
-    ])
-
 extension AgentRecord {
     /// "yes", "no" or "revoked".
     fileprivate var standing: String { connected ? "yes" : certificate?.revoked != nil ? "revoked" : "no" }

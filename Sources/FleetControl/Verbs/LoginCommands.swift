@@ -7,7 +7,7 @@ let loginCommand = Command(
     "login", "Log in to a coordinator with a token",
     discussion: """
         Makes a key on this machine, has it certified, and remembers the coordinator as a context. The token comes from
-        'fleetctl operator token NAME'; with '-' it is read from standard input.
+        'fleetctl operator add NAME'; with '-' it is read from standard input.
         """,
     arguments: [.init("TOKEN", "the token, or '-'")],
     options: [.init("name", value: "NAME", "what to call the context (default: the coordinator's address)")],
@@ -36,6 +36,7 @@ let loginCommand = Command(
     file.current = name
     try file.save(path)
     call.terminal.print("logged in to \(token.address) as \(result.reply.name); the context is called \(name)")
+    call.terminal.note("what you may: fleetctl whoami")
     return .success
 }
 

@@ -1,0 +1,207 @@
+import FleetProtocol
+import FleetReactor
+import FleetSQLite
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+/// What each role may, and of which clusters, asked over real connections.
+@Suite("Roles", .timeLimit(.minutes(2))) struct RoleTests {
+    /// Clusters a (production) and b, with a snapshot each.
+    private func fleet() async throws -> TestServer {
+        let server = try await TestServer()
+        for cluster in ["a", "b"] {
+            _ = try await server.catalogue.addCluster(cluster, by: "root")
+            try await Fixture.enrol(server.catalogue, cluster: cluster, node: "n1")
+            let record = Fixture.record("s-\(cluster)", cluster: cluster, etcdID: cluster == "a" ? "aa" : "bb")
+            try await server.catalogue.add(record, by: "root")
+        }
+        _ = try await server.catalogue.label(
+            LabelRequest(cluster: "a", set: ["env": "production"], remove: []), by: "root")
+        return server
+    }
+
+    private func refusal(
+        _ connection: Connection, _ method: String, _ request: some Encodable & Sendable
+    ) async -> FleetError? {
+        do { let _: Acknowledgement = try await connection.call(method, request) } catch { return error }
+        return nil
+    }
+
+    private func restore(_ cluster: String, _ at: String = "latest") -> RestoreRequest {
+        RestoreRequest(cluster: cluster, at: at, dryRun: true, fromOtherCluster: true, waitSeconds: 60)
+    }
+
+    /// By what the least role is that is not refused.
+    @Test func eachRoleMayWhatTheLesserMayAndMore() async throws {
+        let server = try await fleet()
+        let cases: [(String, any Encodable & Sendable, OperatorRole)] = [
+            (ControlMethod.status, ListRequest(), .viewer),
+            (ControlMethod.showSnapshot, NameRequest(name: "s-a"), .viewer),
+            (ControlMethod.verifyAudit, ListRequest(), .viewer),
+            (ControlMethod.listOperators, ListRequest(), .viewer),
+            (ControlMethod.startBackup, BackupRequest(cluster: "a"), .operator),
+            (ControlMethod.listKeys, KeysRequest(snapshot: "s-a", prefix: ""), .operator),
+            (ControlMethod.pinSnapshot, PinRequest(name: "s-a", pinned: true), .operator),
+            (ControlMethod.startRestore, restore("a"), .restorer),
+            (ControlMethod.exportSnapshot, NameRequest(name: "s-a"), .restorer),
+            (ControlMethod.showValue, ValueRequest(snapshot: "s-a", key: "k", showSecrets: false), .restorer),
+            (ControlMethod.deleteSnapshot, NameRequest(name: "none"), .admin),
+            (ControlMethod.addCluster, NameRequest(name: "a"), .admin),
+            (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 60), .admin),
+            (ControlMethod.collectStore, StoreCollectRequest(dryRun: true), .admin),
+        ]
+        for role in OperatorRole.allCases {
+            let one = try await server.dial(.operator(name: role.rawValue), as: OperatorAccess(role: role))
+            for (method, request, least) in cases {
+                let before = try await server.events(method).count
+                let error = await refusal(one, method, request)
+                #expect((error?.code == .permissionDenied) == (role < least), "\(role) \(method)")
+                guard role < least else { continue }
+                #expect(error?.message.contains("needs the role \(least.rawValue)") == true)
+                let events = try await server.events(method)
+                #expect(events.count == before + 1, "\(role) \(method)")
+                #expect(events.last?.outcome == .refused && events.last?.actor == "operator:\(role.rawValue)")
+            }
+            for method in [ControlMethod.addOperator, ControlMethod.setOperator, ControlMethod.operatorToken] {
+                let change = OperatorChange(name: "eve", role: .admin, clusters: nil)
+                #expect(await refusal(one, method, change)?.code == .permissionDenied, "\(role) \(method)")
+            }
+        }
+        #expect(try await server.catalogue.operators().map(\.name) == OperatorRole.allCases.map(\.rawValue).sorted())
+        await server.stop()
+    }
+
+    @Test func whoHasSomeClustersSeesNoOthers() async throws {
+        let server = try await fleet()
+        let catalogue = server.catalogue
+        let selector = try ClusterSelector("env=production")
+        let alice = try await server.dial(
+            .operator(name: "alice"), as: OperatorAccess(role: .admin, clusters: selector))
+        let who: WhoAmIReply = try await alice.call(ControlMethod.whoAmI, ListRequest())
+        #expect(who.actor == "operator:alice" && who.clusters == ["a"] && who.access?.text == "admin on env=production")
+
+        let clusters: [ClusterRecord] = try await alice.call(ControlMethod.listClusters, ListRequest())
+        #expect(clusters.map(\.name) == ["a"])
+        let status: FleetStatus = try await alice.call(ControlMethod.status, ListRequest())
+        #expect(status.clusters.map(\.name) == ["a"] && status.agents.map(\.cluster) == ["a"])
+        let snapshots: [SnapshotEntry] = try await alice.call(ControlMethod.listSnapshots, ListRequest())
+        #expect(snapshots.map(\.record.id) == ["s-a"])
+        let audit: [AuditRecord] = try await alice.call(ControlMethod.auditLog, ListRequest())
+        #expect(!audit.isEmpty && audit.allSatisfy { $0.event.cluster == "a" })
+        let kept: [RetentionRecord] = try await alice.call(ControlMethod.listRetention, ListRequest())
+        #expect(kept.map(\.cluster) == ["a"])
+
+        let theirs: [(String, any Encodable & Sendable)] = [
+            (ControlMethod.showCluster, NameRequest(name: "b")),
+            (ControlMethod.showCluster, NameRequest(name: "none")),
+            (ControlMethod.listJobs, ListRequest(cluster: "b")),
+            (ControlMethod.showSnapshot, NameRequest(name: "s-b")),
+            (ControlMethod.exportSnapshot, NameRequest(name: "s-b")),
+            (ControlMethod.compareSnapshots, DiffRequest(from: "s-a", to: "s-b", prefix: "", wantsKeys: false)),
+            (ControlMethod.startBackup, BackupRequest(cluster: "b")),
+            (ControlMethod.startDrill, DrillRequest(name: "b")),
+            (ControlMethod.startDrill, DrillRequest(name: "s-b")),
+            (ControlMethod.startRestore, restore("b")),
+            // All that is in b would be in a then.
+            (ControlMethod.startRestore, restore("a", "s-b")),
+            (ControlMethod.previewRestore, restore("a", "s-b")),
+            (ControlMethod.agentToken, TokenRequest(name: "b", validSeconds: 60)),
+            (ControlMethod.labelCluster, LabelRequest(cluster: "b", set: ["env": "production"], remove: [])),
+            (ControlMethod.addCluster, NameRequest(name: "c")),
+            (ControlMethod.collectStore, StoreCollectRequest(dryRun: true)),
+            (ControlMethod.revokeOperator, RevokeRequest(name: "bob")),
+        ]
+        for (method, request) in theirs {
+            #expect(await refusal(alice, method, request)?.code == .permissionDenied, "\(method)")
+        }
+        #expect(await refusal(alice, ControlMethod.startBackup, BackupRequest(cluster: "a"))?.code == .noAgent)
+
+        // From the next request on, whatever is changed.
+        _ = try await catalogue.label(LabelRequest(cluster: "b", set: ["env": "production"], remove: []), by: "root")
+        let more: [ClusterRecord] = try await alice.call(ControlMethod.listClusters, ListRequest())
+        #expect(more.map(\.name) == ["a", "b"])
+        let narrow = OperatorChange(name: "alice", role: .viewer, clusters: ClusterSelector(clusters: ["b"]))
+        _ = try await catalogue.setOperator(narrow, by: "root")
+        let fewer: [ClusterRecord] = try await alice.call(ControlMethod.listClusters, ListRequest())
+        #expect(fewer.map(\.name) == ["b"])
+        #expect(
+            await refusal(alice, ControlMethod.startBackup, BackupRequest(cluster: "b"))?.message.contains("viewer")
+                == true)
+        await server.stop()
+    }
+
+    /// It is a job of the verifier's cluster, and their snapshot is what it proves.
+    @Test func aDrillIsSeenByThoseWhoseSnapshotItProves() async throws {
+        let server = try await fleet()
+        var record = Fixture.record("s-a", etcdID: "aa")
+        record.verification = SnapshotVerification(
+            status: .init(hash: 1, revision: 42, totalKey: 9, totalSize: 512), liveKeys: 7, hashKV: 77,
+            hashRevision: 42, compactRevision: 30, findings: [], totalFindings: 0)
+        let job = try await server.catalogue.createDrill(
+            record, expecting: try DrillExpectation(record, sample: DrillSample(keys: 2, sha256: "ab")),
+            on: try await server.catalogue.agents(cluster: "b")[0], lifetime: .seconds(60), by: "root")
+        for (cluster, sees) in [("a", true), ("b", true)] {
+            let one = try await server.dial(
+                .operator(name: "of-\(cluster)"),
+                as: OperatorAccess(role: .viewer, clusters: ClusterSelector(clusters: [cluster])))
+            let jobs: [JobRecord] = try await one.call(ControlMethod.listJobs, ListRequest())
+            #expect(jobs.map(\.id) == (sees ? [job.id] : []), "\(cluster)")
+            let shown: JobRecord = try await one.call(ControlMethod.showJob, NameRequest(name: job.id))
+            #expect(shown.id == job.id)
+        }
+        await server.stop()
+    }
+
+    @Test func selectorsAreNamesAndLabels() throws {
+        #expect(try ClusterSelector("a,b").clusters == ["a", "b"])
+        let both = try ClusterSelector("a,env=prod,tier=gold")
+        #expect(both.text == "a,env=prod,tier=gold")
+        #expect(both.selects("a", labels: [:]))
+        #expect(both.selects("z", labels: ["env": "prod", "tier": "gold", "x": "y"]))
+        #expect(!both.selects("z", labels: ["env": "prod"]))
+        for text in ["", "a,", "=", "env=", "=prod", "env=a,env=b", "Not A Name"] {
+            #expect(throws: FleetError.self, "\(text)") { try ClusterSelector(text) }
+        }
+    }
+
+    @Test func anOperatorIsMadeOnceAndForClustersThatAreThere() async throws {
+        let catalogue = try Fixture.catalogue()
+        _ = try await catalogue.addCluster("a", by: "root")
+        let access = OperatorAccess(role: .viewer, clusters: ClusterSelector(clusters: ["a"]))
+        #expect(try await catalogue.addOperator("alice", access, by: "root").access == access)
+        #expect(await code { _ = try await catalogue.addOperator("alice", access, by: "root") } == .alreadyExists)
+        let other = OperatorAccess(role: .viewer, clusters: ClusterSelector(clusters: ["z"]))
+        #expect(await code { _ = try await catalogue.addOperator("bob", other, by: "root") } == .notFound)
+        #expect(
+            await code {
+                _ = try await catalogue.setOperator(.init(name: "bob", role: .admin, clusters: nil), by: "root")
+            }
+                == .notFound)
+        #expect(
+            await code {
+                _ = try await catalogue.createToken(
+                    secret: "s", role: .operator, name: "bob", lifetime: .seconds(60), by: "root")
+            } == .notFound)
+        let events = try await catalogue.auditLog().map(\.event).filter { $0.action == "operator.add" }
+        #expect(events.first?.detail == ["role": "viewer", "clusters": "a"])
+    }
+
+    @Test func whoGuessesAtTokensIsNotListenedToForAWhile() {
+        var attempts = FailedAttempts()
+        let start = Timestamp("2026-11-24T06:00:00Z")!
+        for second in 0..<FailedAttempts.limit {
+            #expect(attempts.wait("192.0.2.1", at: start.adding(.seconds(second))) == nil)
+            attempts.failed("192.0.2.1", at: start.adding(.seconds(second)))
+        }
+        let last = start.adding(.seconds(FailedAttempts.limit - 1))
+        #expect(attempts.wait("192.0.2.1", at: last) == 300)
+        #expect(attempts.wait("192.0.2.2", at: last) == nil)
+        #expect(attempts.wait("192.0.2.1", at: last.adding(.seconds(299))) == 1)
+        #expect(attempts.wait("192.0.2.1", at: last.adding(FailedAttempts.window)) == nil)
+        #expect(attempts.wait("192.0.2.1", at: start.adding(.seconds(-3600))) == nil, "the clock was set back")
+        attempts.succeeded("192.0.2.1")
+        #expect(attempts.wait("192.0.2.1", at: last) == nil)
+    }
+}
