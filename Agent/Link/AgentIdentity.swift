@@ -14,6 +14,10 @@ struct AgentIdentity: Sendable {
         var coordinator: String
         /// Base64 of the Ed25519 public key that signs jobs.
         var jobKey: String
+        /// The files of key and certificate: each renewal has its own, so that this file alone says which belong together.
+        /// nil: those of an enrolment.
+        var key: String?
+        var certificate: String?
     }
 
     let cluster: String
@@ -21,7 +25,9 @@ struct AgentIdentity: Sendable {
     let coordinator: Address
     let jobKey: VerifyingKey
     let tls: TLSContext
-    /// When the coordinator stops accepting this agent.
+    let authority: X509Certificate
+    /// Between which times the coordinator accepts this agent.
+    let notBefore: Timestamp
     let notAfter: Timestamp
 
     private enum File {
@@ -50,6 +56,34 @@ struct AgentIdentity: Sendable {
         let description = Description(
             cluster: cluster, node: result.reply.name, coordinator: "\(coordinator)", jobKey: result.reply.jobKey)
         try FileSystem.writeDurably("\(directory)/\(File.description)", try JSON.encode(description, pretty: true))
+        removeOthers(than: [File.key, File.certificate], in: directory)
+    }
+
+    /// Puts a renewed certificate in force. The description is the last that is written: whatever happens before, the
+    /// identity is the one from before, and behind it the new one, never a key with another's certificate.
+    ///
+    /// - Returns: what is in force now.
+    static func renew(_ key: PrivateKey, _ certificate: String, in directory: String) throws(FleetError)
+        -> AgentIdentity
+    {
+        let path = "\(directory)/\(File.description)"
+        var description = try JSON.decode(Description.self, from: try FileSystem.read(path))
+        let name = "agent-\(try X509Certificate(pem: certificate).serial)"
+        description.key = name + ".key"
+        description.certificate = name + ".crt"
+        try FileSystem.writeDurably("\(directory)/\(name).key", try key.pem().utf8)
+        try FileSystem.writeDurably("\(directory)/\(name).crt", certificate.utf8)
+        try FileSystem.writeDurably(path, try JSON.encode(description, pretty: true))
+        removeOthers(than: [name + ".key", name + ".crt"], in: directory)
+        return try AgentIdentity(directory: directory)
+    }
+
+    /// Keys and certificates of before, or of a renewal that was cut off. One that stays harms nothing.
+    private static func removeOthers(than used: [String], in directory: String) {
+        for file in (try? FileSystem.list(directory)) ?? []
+        where file.hasPrefix("agent") && (file.hasSuffix(".key") || file.hasSuffix(".crt")) && !used.contains(file) {
+            try? FileSystem.remove("\(directory)/\(file)")
+        }
     }
 
     /// - Throws: `not-enrolled`, or what is wrong with the files.
@@ -61,15 +95,19 @@ struct AgentIdentity: Sendable {
         }
         let description = try JSON.decode(
             Description.self, from: try FileSystem.read("\(directory)/\(File.description)"))
-        let certificate = try X509Certificate(pem: try FileSystem.readText("\(directory)/\(File.certificate)"))
+        let files = (key: description.key ?? File.key, certificate: description.certificate ?? File.certificate)
+        let certificate = try X509Certificate(pem: try FileSystem.readText("\(directory)/\(files.certificate)"))
         cluster = description.cluster
         node = description.node
         coordinator = try Address(description.coordinator)
         jobKey = try VerifyingKey(raw: [UInt8](base64: description.jobKey) ?? [])
+        authority = try X509Certificate(pem: try FileSystem.readText("\(directory)/\(File.authority)"))
         tls = try TLSContext.client(
             identity: TLSContext.Identity(
-                certificate: certificate, key: try PrivateKey(pem: try FileSystem.readText("\(directory)/\(File.key)"))),
-            authority: try X509Certificate(pem: try FileSystem.readText("\(directory)/\(File.authority)")))
+                certificate: certificate, key: try PrivateKey(pem: try FileSystem.readText("\(directory)/\(files.key)"))
+            ),
+            authority: authority)
+        notBefore = certificate.notBefore
         notAfter = certificate.notAfter
     }
 }

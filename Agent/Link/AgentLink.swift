@@ -6,8 +6,9 @@ import FleetSystem
 /// The agent's connection to its coordinator: dialled out, kept, dialled again. Jobs come in through it, events and
 /// snapshots go out; a job does not depend on it but where bytes have to travel.
 actor AgentLink: CoordinatorPort {
-    private let identity: AgentIdentity
-    private let log: Log
+    /// With which the next connection is made.
+    private(set) var identity: AgentIdentity
+    let log: Log
     private var connection: Connection?
     private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
     private var lastWaiter = 0
@@ -16,6 +17,8 @@ actor AgentLink: CoordinatorPort {
         self.identity = identity
         self.log = log
     }
+
+    func adopt(_ renewed: AgentIdentity) { identity = renewed }
 
     // MARK: staying connected
 

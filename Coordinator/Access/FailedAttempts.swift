@@ -1,7 +1,7 @@
 import FleetSystem
 
-/// Who guesses at tokens: after some failures, an address is not listened to for a while. A token can't be guessed; what this
-/// spares is the catalogue, and whoever reads the log. Pure.
+/// Who guesses at tokens: behind some failures of an address, each further one ends its connection, so that it pays for a TLS
+/// handshake with every guess. A token that is good is let in all the same: behind one address may be many nodes. Pure.
 struct FailedAttempts: Sendable {
     static let limit = 10
     static let window = Duration.seconds(300)
@@ -14,24 +14,23 @@ struct FailedAttempts: Sendable {
     }
     private var failures: [String: Failures] = [:]
 
-    /// Seconds until the address is listened to again; nil: it is now.
-    func wait(_ address: String, at now: Timestamp) -> Int? {
-        guard let known = failures[address], known.count >= Self.limit else { return nil }
-        let left = Self.window - now.since(known.last)
-        // A clock that was set back keeps nobody out for longer.
-        guard left > .zero, left <= Self.window else { return nil }
-        return max(1, Int(left.seconds.rounded(.up)))
+    func isTooMany(_ address: String, at now: Timestamp) -> Bool {
+        failures[address].map { $0.count > Self.limit && isRecent($0, now) } ?? false
     }
 
     mutating func failed(_ address: String, at now: Timestamp) {
-        let known = failures[address]
-        let isRecent = known.map { now.since($0.last) < Self.window } ?? false
-        failures[address] = Failures(count: isRecent ? known!.count + 1 : 1, last: now)
+        var known = failures[address] ?? Failures(count: 0, last: now)
+        known.count = isRecent(known, now) ? known.count + 1 : 1
+        known.last = now
+        failures[address] = known
         if failures.count > Self.memory, let oldest = failures.min(by: { $0.value.last < $1.value.last }) {
             failures[oldest.key] = nil
         }
     }
 
-    /// It knew a token: what it did not know before is forgiven.
-    mutating func succeeded(_ address: String) { failures[address] = nil }
+    /// A clock that was set back counts as well.
+    private func isRecent(_ known: Failures, _ now: Timestamp) -> Bool {
+        let age = now.since(known.last)
+        return age < Self.window && age > .zero - Self.window
+    }
 }

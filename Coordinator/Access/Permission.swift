@@ -13,6 +13,8 @@ struct Permission: Sendable {
         case cluster(Field)
         case snapshots([Field])
         case job(Field)
+        /// A job that plans to put a snapshot, which may be another cluster's, in place of a cluster's data.
+        case plan(Field)
         /// A cluster and a snapshot, which may be another cluster's.
         case restore
         /// A name that is a cluster's or a snapshot's.
@@ -51,7 +53,6 @@ struct Permission: Sendable {
 
         ControlMethod.startBackup: .init(role: .operator, concern: .cluster(.cluster)),
         ControlMethod.startDrill: .init(role: .operator, concern: .clusterOrSnapshot(.name)),
-        ControlMethod.importSnapshot: .init(role: .operator, concern: .cluster(.cluster)),
         ControlMethod.pinSnapshot: .init(role: .operator, concern: .snapshots([.name])),
         ControlMethod.listKeys: .init(role: .operator, concern: .snapshots([.snapshot])),
         ControlMethod.compareSnapshots: .init(role: .operator, concern: .snapshots([.from, .to])),
@@ -63,15 +64,18 @@ struct Permission: Sendable {
         ControlMethod.undoRestore: .init(role: .restorer, concern: .job(.job)),
         ControlMethod.previewCleanup: .init(role: .restorer, concern: .job(.job)),
         ControlMethod.cleanUpRestore: .init(role: .restorer, concern: .job(.job)),
-        ControlMethod.previewApproval: .init(role: .restorer, concern: .job(.name)),
-        ControlMethod.approveRestore: .init(role: .restorer, concern: .job(.job)),
+        ControlMethod.previewApproval: .init(role: .restorer, concern: .plan(.name)),
+        ControlMethod.approveRestore: .init(role: .restorer, concern: .plan(.job)),
         ControlMethod.replaceMember: .init(role: .restorer, concern: .cluster(.cluster)),
+        // It may become the latest, which is what is restored.
+        ControlMethod.importSnapshot: .init(role: .restorer, concern: .cluster(.cluster)),
         ControlMethod.acceptCluster: .init(role: .restorer, concern: .cluster(.cluster)),
         // Whoever has these has all that is in the cluster, its Secrets included.
         ControlMethod.showValue: .init(role: .restorer, concern: .snapshots([.snapshot])),
         ControlMethod.exportSnapshot: .init(role: .restorer, concern: .snapshots([.name])),
 
-        ControlMethod.agentToken: .init(role: .admin, concern: .cluster(.name)),
+        // Whoever has an agent may have a verifier, to which all clusters' snapshots go.
+        ControlMethod.agentToken: .init(role: .admin, concern: .fleet),
         ControlMethod.revokeAgent: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.protectCluster: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.setRetention: .init(role: .admin, concern: .cluster(.cluster)),
@@ -85,6 +89,8 @@ struct Permission: Sendable {
         ControlMethod.applyPolicies: .init(role: .admin, concern: .fleet),
         ControlMethod.collectStore: .init(role: .admin, concern: .fleet),
         ControlMethod.revokeOperator: .init(role: .admin, concern: .fleet),
+        ControlMethod.listCoordinatorCopies: .init(role: .viewer, concern: .fleet),
+        ControlMethod.backUpCoordinator: .init(role: .admin, concern: .fleet),
 
         ControlMethod.addOperator: .init(role: .admin, concern: .host),
         ControlMethod.setOperator: .init(role: .admin, concern: .host),
@@ -93,7 +99,8 @@ struct Permission: Sendable {
 }
 
 extension Catalogue {
-    /// The one place where is decided whether a request is served.
+    /// The one place where it is decided whether a request is served. What it names is looked for among the clusters of who
+    /// asks: those of others are not there.
     ///
     /// - Throws: `permission-denied`; `not-found`, `ambiguous`, `malformed` of what the request names; `unknown-method`.
     func permit(_ method: String, _ request: [UInt8], to who: Principal) throws(FleetError) {
@@ -101,7 +108,7 @@ extension Catalogue {
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(method))", hint: "upgrade the older side")
         }
-        // The host may all, and is told by the method itself what is wrong with its request.
+        // The host may everything, and is told by the method itself what is wrong with its request.
         guard who.access != nil else { return }
         if case .host = permission.concern { try who.needsHost(method) }
         try who.need(permission.role, method)
@@ -128,19 +135,24 @@ extension Catalogue {
         case .listingOf(let field): return try optional(field).map { [$0] } ?? []
         case .cluster(let field): return [try value(field)]
         case .job(let field):
-            let job = try job(try value(field))
-            // A drill is its agent's cluster's job, and the business of those whose snapshot it proves.
-            if job.kind == "drill", let drilled = try drilledCluster(job.id), who.scope.contains(drilled) { return [] }
-            return [job.cluster]
+            _ = try job(try value(field), in: who.scope)
+            return []
+        case .plan(let field):
+            let job = try job(try value(field), in: who.scope)
+            return [job.cluster] + (try entry(job.snapshot).map { [$0.record.cluster] } ?? [])
         case .snapshots(let fields):
-            return try fields.map { field throws(FleetError) in try findSnapshot(try value(field)).record.cluster }
+            for field in fields { _ = try findSnapshot(try value(field), in: who.scope) }
+            return []
         case .clusterOrSnapshot(let field):
             let name = try value(field)
-            return [try clusterExists(name) ? name : try findSnapshot(name).record.cluster]
+            if who.scope.contains(name) { return [] }
+            _ = try findSnapshot(name, in: who.scope)
+            return []
         case .restore:
             let cluster = try value(.cluster)
             try who.need(cluster: cluster)
-            return [try snapshotToRestore(try value(.at), to: cluster).record.cluster]
+            _ = try snapshotToRestore(try value(.at), to: cluster, in: who.scope)
+            return []
         }
     }
 }

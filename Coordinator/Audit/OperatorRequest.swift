@@ -52,7 +52,7 @@ extension OperatorRequest {
         case ControlMethod.replaceMember:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.node)
         case ControlMethod.setPolicy, ControlMethod.removePolicy: return Act(method, by: actor, subject: target?.name)
-        case ControlMethod.applyPolicies: return Act(method, by: actor)
+        case ControlMethod.applyPolicies, ControlMethod.backUpCoordinator: return Act(method, by: actor)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,
             ControlMethod.cleanUpRestore, ControlMethod.approveRestore:
@@ -80,10 +80,12 @@ extension Catalogue {
         return try result.get()
     }
 
-    /// Somebody who was not let in: on record as far as the budget for refusals of strangers goes.
-    func turnedAway(_ act: Act, _ error: FleetError) {
+    /// Somebody who was not let in, or to something: on record as far as a budget for refusals goes.
+    ///
+    /// - Parameter actor: whose budget; nil is that of all whom nobody vouches for.
+    func turnedAway(_ act: Act, _ error: FleetError, budget actor: String? = nil) {
         var act = act
-        guard let leftOut = strangers.admit(at: now) else { return }
+        guard let leftOut = refusals[actor ?? "", default: RefusalBudget()].admit(at: now) else { return }
         if leftOut > 0 { act.detail["leftOut"] = String(leftOut) }
         try? audit(act, error: error)
     }

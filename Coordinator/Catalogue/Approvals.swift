@@ -114,7 +114,7 @@ extension Catalogue {
     func approvals(of plan: String) throws(FleetError) -> [ApprovalRecord] {
         try approvalRows("plan = ? ORDER BY id", plan).map { id, record, certificate throws(FleetError) in
             var record = record
-            let counts = hasRole(certificate, record.statement.cluster)
+            let counts = hasRole(certificate, record.statement)
             record.isVoid = try isRevoked(certificate) || !counts ? true : nil
             record.isUnused = try db.first(
                 "SELECT \(Self.isUnused) AS unused FROM approvals WHERE id = ?", id
@@ -146,7 +146,7 @@ extension Catalogue {
         let same = given.filter { need.isMet(by: $0.record.statement) }
         let here = same.filter { $0.record.statement.replaces == present }
         for (id, record, certificate) in here where record.by != actor {
-            if mayApprove(certificate, need.cluster) { return (id, record) }
+            if mayApprove(certificate, record.statement) { return (id, record) }
         }
         let why =
             if !here.isEmpty {
@@ -182,16 +182,17 @@ extension Catalogue {
     }
 
     /// Who gave an approval may have lost the right to since.
-    private func mayApprove(_ certificate: X509Certificate, _ cluster: String) -> Bool {
+    private func mayApprove(_ certificate: X509Certificate, _ statement: ApprovalStatement) -> Bool {
         guard (try? identify(fingerprint: certificate.fingerprint)) != nil else { return false }
-        return hasRole(certificate, cluster)
+        return hasRole(certificate, statement)
     }
 
-    private func hasRole(_ certificate: X509Certificate, _ cluster: String) -> Bool {
+    private func hasRole(_ certificate: X509Certificate, _ statement: ApprovalStatement) -> Bool {
         guard case .operator(let name) = try? holder(fingerprint: certificate.fingerprint),
             let who = try? principal(operator: name), let access = who.access
         else { return false }
-        return access.role >= .restorer && who.scope.contains(cluster)
+        let source = (try? entry(statement.snapshot))??.record.cluster ?? statement.cluster
+        return access.role >= .restorer && who.scope.contains(statement.cluster) && who.scope.contains(source)
     }
 
     /// Of the members as they are now.

@@ -109,6 +109,9 @@ extension Catalogue {
         return records
     }
 
+    /// How many events there are.
+    func auditSequence() throws(FleetError) -> Int64 { try auditHead()?.sequence ?? 0 }
+
     /// Up to `count` links above `sequence`, and the head as it is recorded now.
     func auditPage(after sequence: Int64, count: Int) throws(FleetError) -> (
         links: [AuditChain.Link], head: AuditChain.Head?

@@ -15,7 +15,8 @@ actor Catalogue {
     let log: Log
     /// The chain as far as `auditSummary` has walked it.
     var summary = AuditWalk()
-    var strangers = RefusalBudget()
+    /// By the operator; "" is that of strangers.
+    var refusals: [String: RefusalBudget] = [:]
     /// When this process began: what nobody could tell it before counts from here.
     let opened: Timestamp
     private let clock: @Sendable () -> Timestamp

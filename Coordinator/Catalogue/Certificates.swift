@@ -85,6 +85,49 @@ extension Catalogue {
         }
     }
 
+    /// Another certificate for a node whose present one stands. That stays good until the new one is used: the answer may
+    /// never arrive. What was asked for before, and was not used either, did not arrive.
+    ///
+    /// - Parameter fingerprint: of the certificate that asks.
+    func renew<Issued: Sendable>(
+        _ node: NodeName, holding fingerprint: String,
+        issue: @Sendable (Grant) throws(FleetError) -> (CertificateRecord, Issued)
+    ) throws(FleetError) -> Issued {
+        try act(Act("certificate.renew", by: "agent:\(node)", cluster: node.cluster, subject: node.node)) {
+            event throws(FleetError) in
+            try db.run(
+                """
+                UPDATE certificates SET revoked = ?1 WHERE revoked IS NULL AND cluster = ?2 AND node = ?3
+                    AND rowid > (SELECT rowid FROM certificates WHERE fingerprint = ?4)
+                """, now, node.cluster, node.node, fingerprint)
+            let grant = Grant.agent(cluster: node.cluster, node: node.node)
+            let (certificate, issued) = try issue(grant)
+            try insert(certificate, for: grant)
+            event.detail["fingerprint"] = certificate.fingerprint
+            event.detail["notAfter"] = certificate.notAfter.description
+            return issued
+        }
+    }
+
+    /// A node has come with this certificate: those before it are not needed any more.
+    func retireCertificates(of node: NodeName, before fingerprint: String) throws(FleetError) {
+        let older = """
+            revoked IS NULL AND cluster = ?1 AND node = ?2
+                AND rowid < (SELECT rowid FROM certificates WHERE fingerprint = ?3)
+            """
+        let count: Int? = try db.first(
+            "SELECT count(*) AS count FROM certificates WHERE \(older)", node.cluster, node.node, fingerprint
+        ) { row throws(FleetError) in try row["count"] }
+        guard count ?? 0 > 0 else { return }
+        var event = Act("certificate.retire", by: "coordinator", cluster: node.cluster, subject: node.node)
+        event.detail["inUse"] = fingerprint
+        try act(event) { event throws(FleetError) in
+            let retired = try db.run(
+                "UPDATE certificates SET revoked = ?4 WHERE \(older)", node.cluster, node.node, fingerprint, now)
+            event.detail["count"] = String(retired)
+        }
+    }
+
     /// Inside a transaction.
     func insert(_ certificate: CertificateRecord, for grant: Grant) throws(FleetError) {
         let role: Role

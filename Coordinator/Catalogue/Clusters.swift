@@ -7,6 +7,9 @@ extension Catalogue {
     func addCluster(_ name: String, by actor: String) throws(FleetError) -> ClusterRecord {
         try act(Act("cluster.add", by: actor, cluster: name)) { _ throws(FleetError) in
             try Names.check(name, "cluster")
+            guard name != "all" else {
+                throw FleetError(.malformed, "'all' means all clusters", hint: "choose another name")
+            }
             guard try !clusterExists(name) else {
                 throw FleetError(
                     .alreadyExists, "cluster \(name) exists already",
@@ -60,8 +63,9 @@ extension Catalogue {
                     AND s.condition IN ('damaged', 'missing')) AS unusable,
                 l.id AS latest, l.saved AS latest_saved, json_extract(l.record, '$.facts.members') AS members,
                 (SELECT s.id FROM snapshots s
-                    JOIN certificates k ON k.cluster = s.cluster AND k.node = s.node AND k.revoked IS NULL
-                        AND k.issued < s.stored
+                    JOIN agents k ON k.cluster = s.cluster AND k.node = s.node AND k.enrolled < s.stored
+                        AND EXISTS (SELECT 1 FROM certificates e WHERE e.cluster = k.cluster AND e.node = k.node
+                            AND e.revoked IS NULL)
                     WHERE s.cluster = c.name AND s.condition = 'foreign' AND json_extract(s.record, '$.imported') IS NULL
                         AND json_extract(s.record, '$.facts.clusterID') NOT IN
                             (SELECT i.id FROM etcd_identities i WHERE i.cluster = c.name)

@@ -88,11 +88,6 @@ extension Catalogue {
         try append(event, state == .succeeded ? .ok : .failed)
     }
 
-    /// The cluster whose snapshot a drill proves.
-    func drilledCluster(_ job: String) throws(FleetError) -> String? {
-        try db.first("SELECT cluster FROM drills WHERE job = ?", job) { row throws(FleetError) in try row["cluster"] }
-    }
-
     /// The last that said anything of the snapshot.
     func lastDrill(snapshot: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.snapshot = ?", snapshot) }
 

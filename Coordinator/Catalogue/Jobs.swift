@@ -13,27 +13,35 @@ struct JobFilter: Sendable {
 extension Catalogue {
     /// With its attempts and events.
     ///
-    /// - Parameter prefix: the id, or a beginning of it that no other job has.
+    /// - Parameters:
+    ///   - prefix: the id, or a beginning of it that no other job has.
+    ///   - scope: jobs of other clusters are not there.
     /// - Throws: `not-found`, `ambiguous`.
-    func job(_ prefix: String) throws(FleetError) -> JobRecord {
+    func job(_ prefix: String, in scope: Scope = .all) throws(FleetError) -> JobRecord {
         // '~' sorts behind every character of an id. A restore of several members stands for its members' jobs.
-        let ids: [String] = try db.all(
+        var ids: [String] = try db.all(
             """
             SELECT id FROM member_restores WHERE id >= ?1 AND id < ?2
             UNION ALL SELECT id FROM replacements WHERE id >= ?1 AND id < ?2
             UNION ALL SELECT id FROM jobs WHERE id >= ?1 AND id < ?2
                 AND (restore IS NULL OR NOT (restore >= ?1 AND restore < ?2))
                 AND (replacement IS NULL OR NOT (replacement >= ?1 AND replacement < ?2))
-            ORDER BY id LIMIT 6
-            """, prefix, prefix + "~"
+            ORDER BY id LIMIT ?3
+            """, prefix, prefix + "~", scope == .all ? 6 : 1000
         ) { row throws(FleetError) in try row["id"] }
+        if scope != .all {
+            var own: [String] = []
+            for id in ids where try isJob(id, in: scope) { own.append(id) }
+            ids = own
+        }
         guard Identifier.isValid(prefix), let first = ids.first else {
             throw FleetError(
                 .notFound, "there is no job \(Names.quote(prefix))", hint: "list them with: fleetctl job list")
         }
         guard ids.count == 1 || first == prefix else {
             throw FleetError(
-                .ambiguous, "several jobs begin with \(prefix)", hint: "give more of it: \(ids.joined(separator: ", "))"
+                .ambiguous, "several jobs begin with \(prefix)",
+                hint: "give more of it: \(ids.prefix(6).joined(separator: ", "))"
             )
         }
         if var restore = try memberRestores("id = ?", first).first {
@@ -65,11 +73,12 @@ extension Catalogue {
     func jobs(_ filter: JobFilter = JobFilter()) throws(FleetError) -> [JobRecord] {
         let found = try db.all(
             """
-            SELECT id, has_members FROM whole_jobs w WHERE (?1 IS NULL OR cluster = ?1) AND (NOT ?2 OR finished IS NULL)
-                AND (?4 IS NULL OR cluster IN (SELECT value FROM json_each(?4)) OR EXISTS (SELECT 1 FROM drills d
-                    WHERE d.job = w.id AND d.cluster IN (SELECT value FROM json_each(?4))))
-            ORDER BY created DESC, id DESC LIMIT ?3
-            """, filter.cluster, filter.openOnly, filter.limit, try filter.scope.json()
+            SELECT id, has_members FROM whole_jobs w WHERE (?1 IS NULL OR cluster = ?1)
+                \(filter.openOnly ? "AND finished IS NULL" : "")
+                AND (?3 IS NULL OR cluster IN (SELECT value FROM json_each(?3)) OR EXISTS (SELECT 1 FROM drills d
+                    WHERE d.job = w.id AND d.cluster IN (SELECT value FROM json_each(?3))))
+            ORDER BY created DESC, id DESC LIMIT ?2
+            """, filter.cluster, filter.limit, try filter.scope.json()
         ) { row throws(FleetError) in
             let id: String = try row["id"]
             let hasMembers: Bool = try row["has_members"]
@@ -86,6 +95,17 @@ extension Catalogue {
             } catch { log.with("job", id).error("a job's rows can't be read, and it is left out of a listing", error) }
         }
         return all
+    }
+
+    /// A drill is its agent's cluster's job, and the business of those whose snapshot it proves.
+    private func isJob(_ id: String, in scope: Scope) throws(FleetError) -> Bool {
+        let clusters: [String] = try db.all(
+            """
+            SELECT cluster FROM jobs WHERE id = ?1 UNION ALL SELECT cluster FROM member_restores WHERE id = ?1
+            UNION ALL SELECT cluster FROM replacements WHERE id = ?1 UNION ALL SELECT cluster FROM drills WHERE job = ?1
+            """, id
+        ) { row throws(FleetError) in try row["cluster"] }
+        return clusters.contains(where: scope.contains)
     }
 
     /// What is signed: the job with the counter and the times of its present attempt.

@@ -32,12 +32,18 @@ extension Catalogue {
         let event = Act("operator.set", by: actor, subject: Names.isValid(change.name) ? change.name : nil)
         return try act(event) { event throws(FleetError) in
             let known = try knownOperator(change.name)
-            let before = known.access ?? OperatorAccess(role: .viewer)
-            let access = OperatorAccess(
-                role: change.role ?? before.role, clusters: change.clusters ?? before.clusters)
+            // Where the row says nothing that can be read, nothing of it is guessed.
+            guard let role = change.role ?? known.access?.role,
+                let clusters = change.clusters ?? known.access?.clusters
+            else {
+                throw FleetError(
+                    .usage, "the catalogue does not say what the operator \(change.name) may",
+                    hint: "give both --role and --clusters")
+            }
+            let access = OperatorAccess(role: role, clusters: clusters)
             try check(access.clusters)
             event.note(access)
-            event.detail["before"] = before.text
+            event.detail["before"] = known.access?.text ?? "unknown"
             try db.run(
                 "UPDATE operators SET role = ?, clusters = ? WHERE name = ?", access.role.rawValue,
                 try JSON.text(access.clusters), change.name)

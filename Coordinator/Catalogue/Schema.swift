@@ -414,14 +414,15 @@ enum Schema {
             CHECK (role IN ('viewer', 'operator', 'restorer', 'admin'));
         ALTER TABLE operators ADD COLUMN clusters TEXT NOT NULL DEFAULT '{"clusters":[],"labels":{}}';
         INSERT INTO operators (name, created) SELECT name, min(created) FROM join_tokens
-            WHERE role = 'operator' AND used IS NULL AND name NOT IN (SELECT name FROM operators) GROUP BY name;
+            WHERE role = 'operator' AND used IS NULL AND name NOT IN (SELECT name FROM operators)
+                AND expires > CAST(strftime('%s', 'now') AS INTEGER) * 1000 GROUP BY name;
         """
 
     // What is asked of every cluster, or of every snapshot, every few seconds, must not walk through years of jobs.
     private static let history = """
         CREATE INDEX jobs_restores ON jobs (cluster, created) WHERE kind = 'restore';
         CREATE INDEX jobs_snapshot ON jobs (snapshot);
-        CREATE INDEX jobs_ends ON jobs (kind, undoes, cleans, state)
+        CREATE INDEX jobs_ends ON jobs (kind, undoes, cleans, state, finished, restore, replacement)
             WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL;
         CREATE INDEX snapshots_condition ON snapshots (cluster, condition, saved);
         """

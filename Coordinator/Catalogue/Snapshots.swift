@@ -106,14 +106,17 @@ extension Catalogue {
     ///
     /// - Parameter cluster: where it is looked for. nil: everywhere, which suits an id only.
     /// - Throws: `usage`, `not-found`, `ambiguous`.
-    func findSnapshot(_ text: String, cluster: String? = nil) throws(FleetError) -> SnapshotEntry {
+    func findSnapshot(
+        _ text: String, cluster: String? = nil, in scope: Scope = .all
+    ) throws(FleetError) -> SnapshotEntry {
         let choice = try SnapshotChoice(text)
         if case .id(let prefix) = choice {
             let found = try db.all(
                 """
                 SELECT record, condition, problem, pinned FROM snapshots WHERE id >= ?1 AND id < ?2
-                    AND (?3 IS NULL OR cluster = ?3) ORDER BY id LIMIT 1000
-                """, prefix, prefix + "~", cluster, read: entry)
+                    AND (?3 IS NULL OR cluster = ?3)
+                    AND (?4 IS NULL OR cluster IN (SELECT value FROM json_each(?4))) ORDER BY id LIMIT 1000
+                """, prefix, prefix + "~", cluster, try scope.json(), read: entry)
             return try choice.choose(from: found, scope: cluster.map { " of \($0)" } ?? "")
         }
         guard let cluster else {
@@ -140,11 +143,13 @@ extension Catalogue {
     /// so; otherwise an id names any, and the guard has its say.
     ///
     /// - Throws: as `findSnapshot`.
-    func snapshotToRestore(_ text: String, to cluster: String) throws(FleetError) -> SnapshotEntry {
+    func snapshotToRestore(
+        _ text: String, to cluster: String, in scope: Scope = .all
+    ) throws(FleetError) -> SnapshotEntry {
         guard case .id = try SnapshotChoice(text) else { return try findSnapshot(text, cluster: cluster) }
         do throws(FleetError) { return try findSnapshot(text, cluster: cluster) } catch {
             guard error.code == .notFound else { throw error }
-            return try findSnapshot(text)
+            return try findSnapshot(text, in: scope)
         }
     }
 

@@ -18,6 +18,9 @@ let initCommand = Command(
         .init(
             "metrics", value: "ADDRESS",
             "where metrics are read, without a certificate (default 127.0.0.1:7401, 'none' for nowhere)"),
+        .init(
+            "certificates", value: "DURATION",
+            "how long certificates are good (default 365d, at least 1h); agents renew theirs after two thirds of it"),
         CoordinatorProgram.dataOption,
     ],
     examples: [
@@ -39,9 +42,16 @@ let initCommand = Command(
     let directory = CoordinatorProgram.directory(call)
     let metrics = call.value("metrics") ?? "127.0.0.1:7401"
     if metrics != "none" { _ = try Address(metrics) }
+    let lifetime = try call.duration("certificates", default: KeyRing.clientValidity)
+    guard lifetime >= .seconds(3600), lifetime <= .seconds(3650 * 86_400) else {
+        throw FleetError(
+            .usage, "certificates that are good for \(Int(lifetime.seconds)) s are not possible",
+            hint: "give --certificates between 1h and 3650d")
+    }
     let made = try directory.create(
         DataDirectory.Settings(
-            advertise: "\(advertise)", listen: "\(listen)", metrics: metrics == "none" ? nil : metrics))
+            advertise: "\(advertise)", listen: "\(listen)", metrics: metrics == "none" ? nil : metrics,
+            certificateLifetime: Int(lifetime.seconds)))
     call.terminal.print("\(directory.path) is set up; agents and operators will connect to \(advertise)")
     if made.hadKeys {
         call.terminal.print("its keys were there already and are kept: agents of that fleet will obey it")

@@ -47,8 +47,12 @@ let serveCommand = Command(
         CoordinatorServer.Configuration(
             listen: try Address(settings.listen), advertise: try Address(settings.advertise),
             controlSocket: call.value("socket") ?? "/run/fleet-coordinator/control.sock", metrics: metrics,
+            clientValidity: settings.certificateLifetime.map { .seconds($0) } ?? KeyRing.clientValidity,
             user: geteuid()),
-        catalogue: vault.catalogue, vault: vault, keys: keys, log: log)
+        catalogue: vault.catalogue, vault: vault, keys: keys,
+        copies: (vault.store as? RepositoryStore).map {
+            CoordinatorCopies(directory: directory, repository: $0.repository)
+        }, log: log)
     let running = try await server.start()
     log.info("serving on \(settings.listen)", ["version": FleetVersion.current])
     Service.notify("READY=1\nSTATUS=serving on \(settings.listen)")

@@ -1,3 +1,4 @@
+import FleetCrypto
 import FleetProtocol
 import FleetSystem
 
@@ -9,6 +10,7 @@ extension CoordinatorServer {
         case Method.event: try await receiveEvent(stream, node)
         case Method.upload: try await receiveUpload(stream, node)
         case Method.fetch: try await sendSnapshot(stream, node)
+        case Method.renew: try await renew(stream, node)
         default:
             throw FleetError(
                 .unknownMethod, "an agent can't ask for \(Names.quote(stream.method))",
@@ -22,6 +24,9 @@ extension CoordinatorServer {
         let isNew = try await sessions.meet(node, connection)
         if isNew { watchEnd(of: connection, node) }
         let effects = try await catalogue.registered(node, request, hasJustConnected: isNew)
+        if isNew, case .certificate(let certificate) = await connection.peer {
+            try await catalogue.retireCertificates(of: node, before: certificate.fingerprint)
+        }
         await sessions.registered(node, connection)
         // All of it is durable: whoever waits for it is told, also where this connection has just gone.
         await carryOut(effects)
@@ -33,6 +38,23 @@ extension CoordinatorServer {
                     + "for a decision then: see RECOVERY.md, 'A restore was under way'")
         }
         log.info("agent \(node) is connected", ["software": await connection.peerSoftware])
+    }
+
+    private func renew(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
+        guard case .certificate(let present) = await stream.connection.peer else {
+            throw FleetError(.permissionDenied, "only who has a certificate can renew it")
+        }
+        let request = try JSON.decode(RenewRequest.self, from: stream.request).request
+        let (keys, validity) = (self.keys, configuration.clientValidity)
+        let pem = try await catalogue.renew(node, holding: present.fingerprint) { grant throws(FleetError) in
+            let certificate = try keys.issue(grant, request: request, validity: validity)
+            return (CertificateRecord(certificate), try certificate.pem())
+        }
+        log.info("agent \(node) has renewed its certificate")
+        try await stream.finish(
+            EnrollReply(
+                name: node.node, cluster: node.cluster, certificate: pem,
+                authority: try keys.authority.certificate.pem(), jobKey: keys.jobKey))
     }
 
     /// Begun before anything can fail: whoever is gone counts as connected no longer.

@@ -6,27 +6,29 @@ import FleetSystem
 /// What an operator may ask of what is in a snapshot.
 extension CoordinatorServer {
     /// - Returns: false for a method that is none of these.
-    func serveContent(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) -> Bool {
+    func serveContent(_ stream: FleetProtocol.Stream, _ who: Principal) async throws(FleetError) -> Bool {
         func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
             try JSON.decode(type, from: stream.request)
         }
         switch stream.method {
-        case ControlMethod.listKeys: try await listKeys(stream, try request(KeysRequest.self))
-        case ControlMethod.compareSnapshots: try await compare(stream, try request(DiffRequest.self))
-        case ControlMethod.importSnapshot: try await takeImport(stream, try request(ImportRequest.self), actor)
-        case ControlMethod.showValue: try await showValue(stream, try request(ValueRequest.self), actor)
+        case ControlMethod.listKeys: try await listKeys(stream, try request(KeysRequest.self), who.scope)
+        case ControlMethod.compareSnapshots: try await compare(stream, try request(DiffRequest.self), who.scope)
+        case ControlMethod.importSnapshot: try await takeImport(stream, try request(ImportRequest.self), who.actor)
+        case ControlMethod.showValue: try await showValue(stream, try request(ValueRequest.self), who)
         default: return false
         }
         return true
     }
 
-    private func look(_ snapshot: String) async throws(FleetError) -> SnapshotLook {
-        try await SnapshotLook(try await catalogue.findSnapshot(snapshot), vault)
+    private func look(_ snapshot: String, _ scope: Scope) async throws(FleetError) -> SnapshotLook {
+        try await SnapshotLook(try await catalogue.findSnapshot(snapshot, in: scope), vault)
     }
 
-    private func listKeys(_ stream: FleetProtocol.Stream, _ request: KeysRequest) async throws(FleetError) {
+    private func listKeys(
+        _ stream: FleetProtocol.Stream, _ request: KeysRequest, _ scope: Scope
+    ) async throws(FleetError) {
         try await desk.seat { () async throws(FleetError) in
-            let look = try await look(request.snapshot)
+            let look = try await look(request.snapshot, scope)
             try await ContentListing.keys(look, prefix: Array(request.prefix.utf8)) { keys throws(FleetError) in
                 try await stream.send(message: KeysPart(keys: keys))
             }
@@ -34,9 +36,11 @@ extension CoordinatorServer {
         }
     }
 
-    private func compare(_ stream: FleetProtocol.Stream, _ request: DiffRequest) async throws(FleetError) {
+    private func compare(
+        _ stream: FleetProtocol.Stream, _ request: DiffRequest, _ scope: Scope
+    ) async throws(FleetError) {
         try await desk.seat { () async throws(FleetError) in
-            let (old, new) = (try await look(request.from), try await look(request.to))
+            let (old, new) = (try await look(request.from, scope), try await look(request.to, scope))
             let prefix = Array(request.prefix.utf8)
             try await ContentListing.differences(old, new, prefix: prefix, wantsKeys: request.wantsKeys) {
                 part throws(FleetError) in try await stream.send(message: part)
@@ -67,11 +71,11 @@ extension CoordinatorServer {
     }
 
     private func showValue(
-        _ stream: FleetProtocol.Stream, _ request: ValueRequest, _ actor: String
+        _ stream: FleetProtocol.Stream, _ request: ValueRequest, _ who: Principal
     ) async throws(FleetError) {
         try await desk.seat { () async throws(FleetError) in
             let name = Array(request.key.utf8)
-            let entry = try await catalogue.findSnapshot(request.snapshot)
+            let entry = try await catalogue.findSnapshot(request.snapshot, in: who.scope)
             let isSecret = KubernetesName.isSecret(key: name)
             guard request.showSecrets || !isSecret else {
                 throw FleetError(
@@ -88,7 +92,7 @@ extension CoordinatorServer {
                     hint: "list its keys with: fleetctl snapshot ls \(entry.record.id) --prefix PREFIX")
             }
             // On record before the first byte leaves.
-            var act = Act("snapshot.value", by: actor, cluster: entry.record.cluster, subject: entry.record.id)
+            var act = Act("snapshot.value", by: who.actor, cluster: entry.record.cluster, subject: entry.record.id)
             act.detail = ["key": request.key]
             if isSecret { act.detail["secret"] = "true" }
             try await catalogue.audit(act)

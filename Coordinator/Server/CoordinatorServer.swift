@@ -15,6 +15,8 @@ final class CoordinatorServer: Sendable {
         var controlSocket: String?
         /// Where metrics are read; nil: nowhere.
         var metrics: Address?
+        /// How long the certificates of agents and operators are good.
+        var clientValidity = KeyRing.clientValidity
         /// How long an agent may take to begin a job.
         var jobLifetime = Duration.seconds(3600)
         /// How often jobs that nobody speaks of are looked at.
@@ -34,6 +36,13 @@ final class CoordinatorServer: Sendable {
     let feed = JobFeed()
     let desk = ReadingDesk()
     let board = MetricsBoard()
+    /// nil where it has no directory of its own, as in tests.
+    let copies: CoordinatorCopies?
+    /// One is made at a time.
+    let copying = Monitor<Void>(())
+    let lastCopy = Monitor<Timestamp?>(nil)
+    /// The audit log's length when the last one was made by itself.
+    let copiedHead = Monitor<Int64?>(nil)
     private let strangers = Strangers()
     private let attempts = Monitor(FailedAttempts())
     let postponed = Monitor<[ScheduledTask: Postponed]>([:])
@@ -42,7 +51,11 @@ final class CoordinatorServer: Sendable {
     /// By a member's job: on which connection its agent has answered to a decision.
     let heard = Monitor<[String: Connection]>([:])
 
-    init(_ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing, log: Log) {
+    init(
+        _ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing,
+        copies: CoordinatorCopies? = nil, log: Log
+    ) {
+        self.copies = copies
         self.configuration = configuration
         self.catalogue = catalogue
         self.vault = vault
@@ -68,7 +81,7 @@ final class CoordinatorServer: Sendable {
         let metrics = serveMetrics()
         var ticking = [
             Task { await self.tickForever() }, Task { await self.watchDeadlines() },
-            Task { await self.followPolicies() },
+            Task { await self.followPolicies() }, Task { await self.keepCopies() },
         ]
         if metrics != nil { ticking.append(Task { await self.keepFigures() }) }
         return Running(
@@ -186,24 +199,22 @@ final class CoordinatorServer: Sendable {
     private func enroll(_ stream: FleetProtocol.Stream) async throws(FleetError) {
         let request = try JSON.decode(EnrollRequest.self, from: stream.request)
         let address = await stream.connection.peerAddress ?? "unknown"
-        if let wait = attempts.withLock({ $0.wait(address, at: .now()) }) {
-            throw FleetError(
-                .busy, "\(address) has offered \(FailedAttempts.limit) tokens that are not good",
-                hint: "try again in \(wait) s", retryable: true)
-        }
         do throws(FleetError) { try await enroll(stream, request, from: address) } catch {
-            if [.tokenUnknown, .tokenUsed, .tokenExpired].contains(error.code) {
-                attempts.withLock { $0.failed(address, at: .now()) }
+            guard [.tokenUnknown, .tokenUsed, .tokenExpired].contains(error.code) else { throw error }
+            // Many nodes may come from one address: a token that is good was let in before this.
+            let isKept = attempts.withLock { attempts in
+                attempts.failed(address, at: .now())
+                return attempts.isTooMany(address, at: .now())
             }
+            if isKept { await stream.connection.close(error) }
             throw error
         }
-        attempts.withLock { $0.succeeded(address) }
     }
 
     private func enroll(
         _ stream: FleetProtocol.Stream, _ request: EnrollRequest, from address: String
     ) async throws(FleetError) {
-        let keys = self.keys
+        let (keys, validity) = (self.keys, configuration.clientValidity)
         let enrolment = try await catalogue.enrol(secret: request.token, name: request.name, from: address) {
             grant throws(FleetError) in
             // Thrown here, it leaves the token as good as it was.
@@ -214,11 +225,8 @@ final class CoordinatorServer: Sendable {
                         ? "run 'fleet-agent enroll -' with it on the node; people get theirs from 'fleetctl operator add NAME'"
                         : "use it with 'fleetctl login -'; a node gets its own from 'fleetctl agent token CLUSTER'")
             }
-            let certificate = try keys.issue(grant, request: request.request)
-            let record = CertificateRecord(
-                fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),
-                notAfter: certificate.notAfter)
-            return (record, try certificate.pem())
+            let certificate = try keys.issue(grant, request: request.request, validity: validity)
+            return (CertificateRecord(certificate), try certificate.pem())
         }
         let (name, cluster): (String, String?) =
             switch enrolment.grant {

@@ -4,16 +4,21 @@ import FleetSystem
 
 /// A drill, as an operator asks for it.
 extension CoordinatorServer {
-    func startDrill(_ stream: FleetProtocol.Stream, _ request: DrillRequest, _ actor: String) async throws(FleetError) {
-        let job = try await makeDrill(try await drilled(request.name), on: request.node, actor)
+    func startDrill(
+        _ stream: FleetProtocol.Stream, _ request: DrillRequest, _ who: Principal
+    ) async throws(FleetError) {
+        let entry = try await drilled(request.name, who.scope)
+        let job = try await makeDrill(entry, on: request.node, who.actor, in: who.scope)
         try await stream.finish(job)
         await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
     }
 
-    /// - Parameter run: what was due, where a policy demands it.
-    func makeDrill(_ entry: SnapshotEntry, on node: String?, _ actor: String, run: Planner.Start? = nil)
-        async throws(FleetError) -> JobRecord
-    {
+    /// - Parameters:
+    ///   - scope: on whose nodes, and on any verifier.
+    ///   - run: what was due, where a policy demands it.
+    func makeDrill(
+        _ entry: SnapshotEntry, on node: String?, _ actor: String, in scope: Scope = .all, run: Planner.Start? = nil
+    ) async throws(FleetError) -> JobRecord {
         let record = entry.record
         let usable = entry.condition == .verified || entry.condition == .foreign
         guard usable, record.imported?.isRawDatabase != true else {
@@ -23,7 +28,8 @@ extension CoordinatorServer {
                 hint: "choose another one: fleetctl snapshot list \(record.cluster)")
         }
         let agent = try DrillChoice.choose(
-            try await agents(), for: record, on: node, busy: try await catalogue.busyClusters())
+            try await agents().filter { $0.isVerifier || scope.contains($0.cluster) }, for: record, on: node,
+            busy: try await catalogue.busyClusters())
         // Before the work of reading it, and again when the job is made.
         do throws(FleetError) { try await catalogue.checkIdle(agent.cluster) } catch {
             // Who waits for an agent asks every few seconds: that is no refusal to keep for ever.
@@ -38,8 +44,8 @@ extension CoordinatorServer {
     }
 
     /// A cluster's name means its newest verified snapshot.
-    private func drilled(_ name: String) async throws(FleetError) -> SnapshotEntry {
-        if try await catalogue.clusterExists(name) {
+    private func drilled(_ name: String, _ scope: Scope) async throws(FleetError) -> SnapshotEntry {
+        if scope.contains(name), try await catalogue.clusterExists(name) {
             return try await catalogue.findSnapshot("latest", cluster: name)
         }
         guard case .id = try SnapshotChoice(name) else {
@@ -47,7 +53,7 @@ extension CoordinatorServer {
                 .usage, "\(Names.quote(name)) names no cluster and no snapshot",
                 hint: "give a cluster, or a snapshot's id or its beginning")
         }
-        do throws(FleetError) { return try await catalogue.findSnapshot(name) } catch {
+        do throws(FleetError) { return try await catalogue.findSnapshot(name, in: scope) } catch {
             guard error.code == .notFound else { throw error }
             throw FleetError(
                 .notFound, "there is no cluster and no snapshot \(Names.quote(name))",

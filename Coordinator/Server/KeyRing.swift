@@ -21,7 +21,7 @@ struct KeyRing: Sendable {
     private static let authorityValidity = Duration.seconds(3650 * 86_400)
     /// The server's own certificate is made anew at each start.
     private static let serverValidity = Duration.seconds(730 * 86_400)
-    /// Agents and operators enroll again after this.
+    /// Agents renew theirs after two thirds of it; operators log in again when it is over.
     static let clientValidity = Duration.seconds(365 * 86_400)
 
     /// Makes new keys, or keeps the ones that are there: a coordinator that is set up again from a copy of its keys is
@@ -86,13 +86,24 @@ struct KeyRing: Sendable {
     }
 
     /// A client certificate for whoever a token lets in.
-    func issue(_ grant: Grant, request: String) throws(FleetError) -> X509Certificate {
+    func issue(
+        _ grant: Grant, request: String, validity: Duration = KeyRing.clientValidity
+    ) throws(FleetError) -> X509Certificate {
         let subject: CertificateAuthority.Subject =
             switch grant {
             case .agent(let cluster, let node): .agent(cluster: cluster, node: node)
             case .operator(let name): .person(name: name)
             }
-        return try authority.issue(subject, for: CertificateRequest(pem: request), validity: Self.clientValidity)
+        return try authority.issue(subject, for: CertificateRequest(pem: request), validity: validity)
+    }
+}
+
+extension CertificateRecord {
+    /// Of one that was made just now.
+    init(_ certificate: X509Certificate) {
+        self.init(
+            fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),
+            notAfter: certificate.notAfter)
     }
 }
 

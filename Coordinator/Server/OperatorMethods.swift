@@ -7,18 +7,23 @@ import FleetSystem
 extension CoordinatorServer {
     func serve(_ stream: FleetProtocol.Stream, operator who: Principal) async throws(FleetError) {
         guard let act = OperatorRequest.act(stream.method, stream.request, by: who.actor) else {
-            do throws(FleetError) { try await catalogue.permit(stream.method, stream.request, to: who) } catch {
-                // Reading is not on record; that somebody was refused it is.
-                if error.code == .permissionDenied {
-                    await catalogue.turnedAway(Act(stream.method, by: who.actor), error)
-                }
-                throw error
-            }
+            // Reading is not on record; that somebody was refused it is.
+            try await permit(stream, who, Act(stream.method, by: who.actor))
             return try await answer(stream, who)
         }
         try await catalogue.recording(act) { () throws(FleetError) in
-            try await catalogue.permit(stream.method, stream.request, to: who)
+            try await permit(stream, who, act)
             try await answer(stream, who)
+        }
+    }
+
+    private func permit(_ stream: FleetProtocol.Stream, _ who: Principal, _ act: Act) async throws(FleetError) {
+        do throws(FleetError) { try await catalogue.permit(stream.method, stream.request, to: who) } catch {
+            if error.code == .permissionDenied {
+                OperatorRequest.current?.note()
+                await catalogue.turnedAway(act, error, budget: who.actor)
+            }
+            throw error
         }
     }
 
@@ -71,39 +76,41 @@ extension CoordinatorServer {
             try await stream.finish(try await revoke(.operator(name: name), actor))
         case ControlMethod.startBackup: try await startBackup(stream, try request(BackupRequest.self), actor)
         case ControlMethod.previewRestore:
-            try await stream.finish(try await preview(try request(RestoreRequest.self), actor))
-        case ControlMethod.startRestore: try await startRestore(stream, try request(RestoreRequest.self), actor)
-        case ControlMethod.startDrill: try await startDrill(stream, try request(DrillRequest.self), actor)
+            try await stream.finish(try await preview(try request(RestoreRequest.self), who))
+        case ControlMethod.startRestore: try await startRestore(stream, try request(RestoreRequest.self), who)
+        case ControlMethod.startDrill: try await startDrill(stream, try request(DrillRequest.self), who)
         case ControlMethod.listJobs:
             let list = try request(ListRequest.self)
             if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
             try await stream.finish(
                 try await catalogue.jobs(JobFilter(cluster: list.cluster, scope: scope, limit: list.limit ?? 50)))
-        case ControlMethod.showJob: try await stream.finish(try await catalogue.job(try request(NameRequest.self).name))
-        case ControlMethod.watchJob: try await watch(stream, try request(NameRequest.self).name)
+        case ControlMethod.showJob:
+            try await stream.finish(try await catalogue.job(try request(NameRequest.self).name, in: scope))
+        case ControlMethod.watchJob: try await watch(stream, try request(NameRequest.self).name, scope)
         case ControlMethod.listSnapshots:
             let list = try request(ListRequest.self)
             if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
             try await stream.finish(
                 try await catalogue.snapshots(cluster: list.cluster, scope: scope, limit: list.limit ?? 100))
         case ControlMethod.showSnapshot:
-            try await stream.finish(try await catalogue.findSnapshot(try request(NameRequest.self).name))
-        case ControlMethod.exportSnapshot: try await export(stream, try request(NameRequest.self).name, actor)
+            try await stream.finish(try await catalogue.findSnapshot(try request(NameRequest.self).name, in: scope))
+        case ControlMethod.exportSnapshot: try await export(stream, try request(NameRequest.self).name, who)
         case ControlMethod.auditLog:
             let list = try request(ListRequest.self)
             try await stream.finish(
                 try await catalogue.auditLog(
                     AuditFilter(cluster: list.cluster, scope: scope, limit: list.limit ?? 200)))
         case ControlMethod.verifyAudit: try await stream.finish(try await catalogue.verifyAudit())
-        case ControlMethod.status: try await stream.finish(try await status().cut(to: scope))
+        case ControlMethod.status: try await stream.finish(try await status(scope).cut(to: scope))
         default:
             if try await serveStore(stream, actor) { return }
+            if try await serveCopies(stream, actor) { return }
             if try await serveUndo(stream, actor) { return }
             if try await serveApproval(stream, actor) { return }
             if try await serveReplacement(stream, actor) { return }
             if try await serveRetention(stream, who) { return }
-            if try await servePolicy(stream, actor) { return }
-            if try await serveContent(stream, actor) { return }
+            if try await servePolicy(stream, who) { return }
+            if try await serveContent(stream, who) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")
@@ -122,11 +129,7 @@ extension CoordinatorServer {
     }
 
     private func token(_ role: Role, _ request: TokenRequest, _ actor: String) async throws(FleetError) -> TokenReply {
-        guard (60...(30 * 86_400)).contains(request.validSeconds) else {
-            throw FleetError(
-                .usage, "a token is valid for a minute at least and 30 days at most",
-                hint: "give --valid, for instance --valid 2h")
-        }
+        try request.check()
         if role == .agent, actor.hasPrefix("operator:"), try await catalogue.isProtected(request.name) {
             throw FleetError(
                 .permissionDenied,
@@ -167,27 +170,28 @@ extension CoordinatorServer {
         await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
     }
 
-    private func preview(_ request: RestoreRequest, _ actor: String) async throws(FleetError) -> RestorePreview {
+    private func preview(_ request: RestoreRequest, _ who: Principal) async throws(FleetError) -> RestorePreview {
         let cluster = try await catalogue.cluster(request.cluster)
         let agents = try await agents(request.cluster)
         // Before a member is missed that takes part in what goes on.
         try await catalogue.checkIdle(request.cluster)
-        let entry = try await catalogue.snapshotToRestore(request.at, to: request.cluster)
+        let entry = try await catalogue.snapshotToRestore(request.at, to: request.cluster, in: who.scope)
         try RestoreGuard.check(
             entry, target: cluster, agents: agents, RestoreGuard.Options(allowOtherCluster: request.fromOtherCluster))
         if !request.dryRun {
             // Which node saves first plays no part in it.
             let order = RestoreOrder(request, snapshot: entry.record.id, safetyNode: "")
-            try await catalogue.approval(of: order.need(request.cluster), by: actor)
+            try await catalogue.approval(of: order.need(request.cluster), by: who.actor)
         }
         return RestorePreview(
             snapshot: entry, cluster: cluster,
             agents: try RestoreMembers.find(agents, entry.record, cluster: request.cluster))
     }
 
-    private func startRestore(_ stream: FleetProtocol.Stream, _ request: RestoreRequest, _ actor: String)
+    private func startRestore(_ stream: FleetProtocol.Stream, _ request: RestoreRequest, _ who: Principal)
         async throws(FleetError)
     {
+        let actor = who.actor
         guard Operation.Restore.waitRange.contains(request.waitSeconds) else {
             throw FleetError(
                 .usage, "a wait of \(request.waitSeconds) s is not possible", hint: "give --wait between 10s and 1h")
@@ -195,7 +199,7 @@ extension CoordinatorServer {
         let agents = try await agents(request.cluster)
         try await catalogue.checkIdle(request.cluster)
         let able = try AgentChoice.choose(agents, cluster: request.cluster)
-        let record = try await catalogue.snapshotToRestore(request.at, to: request.cluster).record
+        let record = try await catalogue.snapshotToRestore(request.at, to: request.cluster, in: who.scope).record
         let members = try RestoreMembers.find(agents, record, cluster: request.cluster)
         let order = RestoreOrder(request, snapshot: record.id, safetyNode: able.node)
         let lifetime = configuration.jobLifetime
@@ -211,8 +215,8 @@ extension CoordinatorServer {
         }
     }
 
-    private func watch(_ stream: FleetProtocol.Stream, _ name: String) async throws(FleetError) {
-        let named = try await catalogue.job(name)
+    private func watch(_ stream: FleetProtocol.Stream, _ name: String, _ scope: Scope) async throws(FleetError) {
+        let named = try await catalogue.job(name, in: scope)
         let news = await feed.subscribe(named.id, members: named.members?.map(\.id) ?? [])
         let job = try await catalogue.job(named.id)
         var seen: [String: Int] = [:]
@@ -234,25 +238,26 @@ extension CoordinatorServer {
         try await stream.finish(try await catalogue.job(named.id))
     }
 
-    private func export(_ stream: FleetProtocol.Stream, _ name: String, _ actor: String) async throws(FleetError) {
-        let entry = try await catalogue.findSnapshot(name)
+    private func export(_ stream: FleetProtocol.Stream, _ name: String, _ who: Principal) async throws(FleetError) {
+        let entry = try await catalogue.findSnapshot(name, in: who.scope)
         // Whoever has a snapshot has every Secret of the cluster: that it was handed out is on record first.
         try await catalogue.audit(
-            Act("snapshot.export", by: actor, cluster: entry.record.cluster, subject: entry.record.id))
+            Act("snapshot.export", by: who.actor, cluster: entry.record.cluster, subject: entry.record.id))
         try await send(try await vault.export(entry.record.id), from: 0, on: stream)
     }
 
-    func status() async throws(FleetError) -> FleetStatus {
+    func status(_ scope: Scope = .all) async throws(FleetError) -> FleetStatus {
         let store = vault.store
         let (free, used) = try await blocking { () throws(FleetError) in (try store.freeSpace(), try store.usedSpace())
         }
         // Jobs first: one that ends meanwhile is still among them when its agent is not looked at.
-        let openJobs = try await catalogue.jobs(JobFilter(openOnly: true, limit: .max))
+        let openJobs = try await catalogue.jobs(JobFilter(scope: scope, openOnly: true, limit: .max))
         var status = FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
             agents: try await agents(), openJobs: openJobs, storeFree: free, storeUsed: used,
             audit: try await catalogue.auditSummary())
         status.waiting = waitingTasks()
+        status.coordinatorCopy = lastCopy.withLock(\.self)
         status.policyProblems = try await catalogue.policies().compactMap(\.problem)
         return status
     }
@@ -265,8 +270,9 @@ extension FleetStatus {
         var status = self
         status.clusters = clusters.filter { scope.contains($0.name) }
         status.agents = agents.filter { scope.contains($0.cluster) }
-        status.openJobs = openJobs.filter { scope.contains($0.cluster) }
         status.waiting = waiting?.filter { scope.contains($0.cluster) }
+        // They are the fleet's.
+        status.policyProblems = nil
         return status
     }
 }

@@ -4,14 +4,16 @@ import FleetSystem
 /// What an operator may ask about what happens by itself.
 extension CoordinatorServer {
     /// - Returns: false for a method that is none of these.
-    func servePolicy(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) -> Bool {
+    func servePolicy(_ stream: FleetProtocol.Stream, _ who: Principal) async throws(FleetError) -> Bool {
+        let actor = who.actor
         func request<Request: Decodable>(_ type: Request.Type) throws(FleetError) -> Request {
             try JSON.decode(type, from: stream.request)
         }
         switch stream.method {
         case ControlMethod.labelCluster:
             try await stream.finish(try await catalogue.label(try request(LabelRequest.self), by: actor))
-        case ControlMethod.listPolicies: try await stream.finish(try await catalogue.policies())
+        case ControlMethod.listPolicies:
+            try await stream.finish(try await catalogue.policies().compactMap { $0.cut(to: who.scope) })
         case ControlMethod.setPolicy:
             try await stream.finish(try await catalogue.setPolicy(try request(FleetPolicy.self), by: actor))
         case ControlMethod.removePolicy:
@@ -21,5 +23,16 @@ extension CoordinatorServer {
         default: return false
         }
         return true
+    }
+}
+
+extension PolicyRecord {
+    /// What whoever may see only some clusters is shown of it; nil where none of theirs follows it.
+    fileprivate func cut(to scope: Scope) -> PolicyRecord? {
+        guard scope != .all else { return self }
+        var record = self
+        record.clusters = clusters.filter(scope.contains)
+        record.policy.clusters = policy.clusters.filter(scope.contains)
+        return record.clusters.isEmpty ? nil : record
     }
 }

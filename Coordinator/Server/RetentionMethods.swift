@@ -23,10 +23,12 @@ extension CoordinatorServer {
             try await stream.finish(try await vault.applyRetention(run.cluster, confirmed: run.confirmed, by: actor))
         case ControlMethod.pinSnapshot:
             let pin = try request(PinRequest.self)
-            let id = try await catalogue.findSnapshot(pin.name).record.id
+            // What nobody holds any more is deleted by the next backup.
+            if !pin.pinned { try who.need(.admin, "unpinning a snapshot") }
+            let id = try await catalogue.findSnapshot(pin.name, in: who.scope).record.id
             try await stream.finish(try await catalogue.pin(id, pin.pinned, by: actor))
         case ControlMethod.deleteSnapshot:
-            let entry = try await catalogue.findSnapshot(try request(NameRequest.self).name)
+            let entry = try await catalogue.findSnapshot(try request(NameRequest.self).name, in: who.scope)
             try await vault.delete(entry.record.id, because: "by request", by: actor)
             try await stream.finish(entry)
         default: return false

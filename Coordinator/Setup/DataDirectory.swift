@@ -24,6 +24,8 @@ struct DataDirectory: Sendable {
         var listen: String
         /// "host:port" where metrics are read, without a certificate; nil: nowhere.
         var metrics: String?
+        /// Seconds that a certificate of an agent or operator is good; nil: a year.
+        var certificateLifetime: Int?
     }
 
     /// Makes the directory, with keys and settings; the settings come last, so a directory that has them is complete.
@@ -47,7 +49,7 @@ struct DataDirectory: Sendable {
         try FileSystem.makeDirectories(keys)
         let recovery = try createRepository()
         let hadKeys = try KeyRing.create(in: keys)
-        try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
+        try write(settings)
         _ = consume lock
         return (hadKeys, recovery)
     }
@@ -64,6 +66,10 @@ struct DataDirectory: Sendable {
         do throws(FleetError) { return try JSON.decode(Settings.self, from: try FileSystem.read(settingsFile)) } catch {
             throw error.during(settingsFile)
         }
+    }
+
+    func write(_ settings: Settings) throws(FleetError) {
+        try FileSystem.writeDurably(settingsFile, try JSON.encode(settings, pretty: true))
     }
 
     /// What root writes here the service could not read: it runs as whom the directory belongs to.

@@ -11,6 +11,8 @@ public enum Method {
     public static let event = "job.event"
     public static let upload = "snapshot.upload"
     public static let fetch = "snapshot.fetch"
+    /// Answered as an enrolment is; the certificate that asks stays good until the new one is used.
+    public static let renew = "certificate.renew"
 }
 
 /// Exchanges a join token for a client certificate.
@@ -29,6 +31,13 @@ public struct EnrollRequest: Codable, Sendable {
         self.request = request
         self.role = role
     }
+}
+
+/// Exchanges a certificate that still stands for one that stands longer.
+public struct RenewRequest: Codable, Sendable {
+    /// PEM of a PKCS #10 request; only its public key is taken from it.
+    public var request: String
+    public init(request: String) { self.request = request }
 }
 
 public struct EnrollReply: Codable, Sendable {

@@ -63,6 +63,15 @@ public struct TokenRequest: Codable, Sendable {
         self.name = name
         self.validSeconds = validSeconds
     }
+
+    /// - Throws: `usage`.
+    public func check() throws(FleetError) {
+        guard (60...(30 * 86_400)).contains(validSeconds) else {
+            throw FleetError(
+                .usage, "a token is valid for a minute at least and 30 days at most",
+                hint: "give --valid, for instance --valid 2h")
+        }
+    }
 }
 
 public struct TokenReply: Codable, Sendable {
@@ -169,6 +178,8 @@ public struct FleetStatus: Codable, Sendable {
 
     /// What is due by a policy and can't begin.
     public var waiting: [WaitingTask]?
+    /// When the newest copy of the coordinator itself was made; nil where there is none, or an older coordinator answers.
+    public var coordinatorCopy: Timestamp?
     /// Of policies that nobody can follow.
     public var policyProblems: [FleetError]?
 

@@ -10,6 +10,12 @@ public enum Enrollment {
         public var key: PrivateKey
         /// The SHA-256 of the certificate, as the coordinator's inventory names it.
         public var fingerprint: String
+
+        public init(reply: EnrollReply, key: PrivateKey, fingerprint: String) {
+            self.reply = reply
+            self.key = key
+            self.fingerprint = fingerprint
+        }
     }
 
     /// - Parameter role: what the token must be for.

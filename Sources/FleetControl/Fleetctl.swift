@@ -15,10 +15,11 @@ public enum Fleetctl {
             .init("fleetctl status", "the whole fleet on one screen"),
         ],
         subcommands: [
-            statusCommand, backupCommand, restoreCommand, memberCommand, drillCommand, snapshotCommand, clusterCommand,
+            statusCommand, watchCommand, backupCommand, restoreCommand, memberCommand, drillCommand, snapshotCommand,
+            clusterCommand,
             agentCommand,
             jobCommand,
             storeCommand, policyCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
-            loginCommand, whoAmICommand, contextCommand,
+            coordinatorCommand, loginCommand, whoAmICommand, contextCommand,
         ])
 }

@@ -7,6 +7,7 @@ import FleetSystem
 ///     ROOT/packs/ID.pack        pages, in compressed and sealed blocks
 ///     ROOT/snapshots/ID         a snapshot: record and page map; what has no such file is not there
 ///     ROOT/incoming/KEY         log of an upload that is under way
+///     ROOT/state/NAME           copies of what the owner knows besides
 final class RepositoryCore: Sendable {
     let root: String
     let files: any RepositoryFiles

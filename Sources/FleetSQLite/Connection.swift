@@ -75,6 +75,17 @@ public final class SQLiteConnection {
         try run("PRAGMA cell_size_check = ON")
     }
 
+    /// The database as it is at one moment, in a new file of its own, mode 0600, without a log beside it; others may write
+    /// to it meanwhile. It is not synced.
+    public static func copy(_ path: String, to target: String) throws(FleetError) {
+        guard FileSystem.exists(path) else { throw FleetError(.notFound, "\(path) is not there") }
+        // "The file must be empty or not exist": SQLite alone would give it the mode that the umask leaves.
+        try Descriptor.open(target, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600).close()
+        let source = try SQLiteConnection(.file(path))
+        defer { source.close() }
+        try source.run("VACUUM INTO ?", target)
+    }
+
     deinit { close() }
     private var isClosed = false
 

@@ -110,6 +110,47 @@ struct CatalogueTests {
         #expect(try await catalogue.operators().map(\.certificate) == [nil])
     }
 
+    /// The answer to a renewal may be lost at any moment: the node always has one that is good, and never one too many.
+    @Test func aRenewedCertificateTakesOverWhenItIsUsed() async throws {
+        let catalogue = try await Fixture.fleet()
+        let node = NodeName(cluster: "a", node: "n1")
+        func standing(_ fingerprints: [String]) async throws -> [String] {
+            var standing: [String] = []
+            for one in fingerprints {
+                do {
+                    if try await catalogue.identify(fingerprint: one) == .agent(cluster: "a", node: "n1") {
+                        standing.append(one)
+                    }
+                } catch {
+                    #expect(error.code == .certificateRevoked)
+                }
+            }
+            return standing
+        }
+        func renew(_ holding: String) async throws -> String {
+            try await catalogue.renew(node, holding: holding) { _ throws(FleetError) in
+                let made = Fixture.certificate()
+                return (made, made.fingerprint)
+            }
+        }
+        let first = try #require(try await catalogue.agents(cluster: "a").first?.certificate?.fingerprint)
+        let lost = try await renew(first)
+        // It comes again with the old one before it has read the answer: that may still arrive.
+        try await catalogue.retireCertificates(of: node, before: first)
+        #expect(try await standing([first, lost]) == [first, lost])
+        let second = try await renew(first)
+        #expect(try await standing([first, lost, second]) == [first, second])
+        try await catalogue.retireCertificates(of: node, before: second)
+        #expect(try await standing([first, lost, second]) == [second])
+        try await catalogue.retireCertificates(of: node, before: second)
+        let actions = try await catalogue.auditLog().map(\.event).filter { $0.action.hasPrefix("certificate.") }
+        #expect(actions.map(\.action) == ["certificate.renew", "certificate.renew", "certificate.retire"])
+        #expect(actions.last?.detail == ["inUse": second, "count": "1"])
+        // The other cluster's node of the same name has its own.
+        let other = try #require(try await catalogue.agents(cluster: "b").first?.certificate)
+        #expect(other.revoked == nil)
+    }
+
     @Test func certificatesAreRevokedAndReplaced() async throws {
         let clock = TestClock()
         let catalogue = try await Fixture.fleet(clock)

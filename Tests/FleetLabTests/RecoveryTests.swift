@@ -136,10 +136,22 @@ struct RecoveryTests {
             try await fleet.fleetctl("backup", "one")
             try await fleet.fleetctl("audit", "verify")
 
-            // The store alone, and the paper.
+            // The store alone, and the paper, where it has a copy of what else there was.
+            try await fleet.fleetctl("coordinator", "backup", "-f", "/root/fleet.copy")
+            #expect(try await fleet.fleetctl("coordinator", "copies").output.split(separator: "\n").count >= 2)
+            try await lose(fleet, keeping: "store")
+            let same = try await follow("## The same coordinator", fleet)
+            #expect(same.contains("is the coordinator of"), "\(same)")
+            try await fleet.waitForAgent("one")
+            try await fleet.fleetctl("backup", "one")
+            #expect(try await fleet.fleetctl("audit", "log").output.contains("coordinator.restore"))
+            try await fleet.fleetctl("audit", "verify")
+
+            // The store alone, without one.
+            try await fleet.exec("hub", "sh", "-c", "rm -rf \(Self.directory)/store/state")
             try await lose(fleet, keeping: "store")
             let alone = try await follow("`keys/` is lost", fleet)
-            #expect(alone.contains("the authority is new") && alone.contains("3 snapshots are in the"), "\(alone)")
+            #expect(alone.contains("the authority is new") && alone.contains("4 snapshots are in the"), "\(alone)")
             #expect(try await fleet.attempt("hub", "ls", "\(Self.directory)/recovery.txt").status != 0)
             try await start(fleet)
             try await enrolAgain("one", fleet)

@@ -39,7 +39,7 @@ enum ApprovalWords {
     static func use(_ approval: ApprovalRecord, now: Timestamp) -> String {
         let (expires, used) = (approval.statement.expires, approval.usedBy)
         guard used == nil || approval.isUnused == true else { return "used by \(used ?? "")" }
-        if approval.isVoid == true { return "void: who gave it was revoked" }
+        if approval.isVoid == true { return "void: who gave it has lost the right to" }
         let good = expires > now ? "good until \(expires.short)" : "ran out at \(expires.short)"
         return used.map { "\(good) (\($0) ended before it touched anything)" } ?? good
     }

@@ -3,9 +3,11 @@ internal import FleetProtocol
 internal import FleetSystem
 
 private let roles = """
-    viewer    sees the fleet, its jobs, snapshots and audit log, and nothing of what is in a snapshot
-    operator  also backs up, drills, imports and pins, and sees the names of keys
-    restorer  also restores, undoes, replaces members and approves what others planned; exports snapshots and sees values
+    viewer    sees the fleet, its jobs, snapshots and audit log, and nothing of what is in a snapshot but the names of keys
+              whose values others looked at, as the audit log has them
+    operator  also backs up, drills and pins, and sees the names of keys
+    restorer  also restores, undoes, replaces members, imports, and approves what others planned; exports snapshots and
+              sees values
     admin     also clusters, labels, agents, policies, retention, and what deletes; not other operators
     """
 
@@ -37,11 +39,12 @@ private let addCommand = Command(
     let control = try await Coordinator.control(call)
     let name = call.argument("NAME")!
     let change = OperatorChange(name: name, role: role, clusters: try selector(call))
-    // Before anything is made: a wrong time would leave an operator without a token.
     let valid = try call.duration("valid", default: .seconds(3600))
+    let token = TokenRequest(name: name, validSeconds: Int(valid.seconds))
+    // Before anything is made: a wrong time would leave an operator without a token.
+    try token.check()
     let made: OperatorRecord = try await control.call(ControlMethod.addOperator, change)
-    let reply: TokenReply = try await control.call(
-        ControlMethod.operatorToken, TokenRequest(name: name, validSeconds: Int(valid.seconds)))
+    let reply: TokenReply = try await control.call(ControlMethod.operatorToken, token)
     call.terminal.note("\(name) is \(made.access?.text ?? "unknown")")
     try printToken(reply, call, next: "on the operator's machine: fleetctl login -")
     return .success

@@ -9,12 +9,12 @@ let statusCommand = Command(
 ) { call in
     let control = try await Coordinator.control(call)
     let status: FleetStatus = try await control.ask(ControlMethod.status, ListRequest())
-    let concerns = concerns(status)
-    if Output.isJSON(call) {
-        try Output.json(status, call)
-        return concerns.isEmpty ? .success : .partialFailure
-    }
-    let terminal = call.terminal
+    let isWell = concerns(status).isEmpty
+    if Output.isJSON(call) { try Output.json(status, call) } else { showStatus(status, call.terminal) }
+    return isWell ? .success : .partialFailure
+}
+
+func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
     if status.clusters.isEmpty {
         terminal.print("no clusters yet; add one with 'fleetctl cluster add NAME'")
     } else {
@@ -37,8 +37,7 @@ let statusCommand = Command(
     terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
     terminal.print(
         "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
-    for concern in concerns { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern))") }
-    return concerns.isEmpty ? .success : .partialFailure
+    for concern in concerns(status) { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern))") }
 }
 
 private func concerns(_ status: FleetStatus) -> [String] {
@@ -72,7 +71,8 @@ private func concerns(_ status: FleetStatus) -> [String] {
         if let drill = cluster.lastDrill, drill.verdict == .failed {
             all.append(
                 "the last drill of \(cluster.name) failed, with snapshot \(drill.snapshot): "
-                    + "\(drill.problem?.message ?? "no reason given")")
+                    + "\(drill.problem?.message ?? "no reason given"); see 'fleetctl job show \(drill.job)', then "
+                    + "'fleetctl drill \(cluster.name)'")
         }
         if let foreign = cluster.newerForeign {
             all.append(
@@ -146,10 +146,19 @@ private func concerns(_ status: FleetStatus) -> [String] {
         }
     }
     for agent in status.agents where agent.certificate?.revoked == nil {
-        guard let end = agent.certificate?.notAfter, end < status.time.adding(.seconds(60 * 86_400)) else { continue }
+        guard let certificate = agent.certificate else { continue }
+        // Renewed after two thirds of its life: with less than a quarter left, something keeps the agent from it.
+        let life = certificate.notAfter.since(certificate.issued)
+        guard certificate.notAfter.since(status.time) < life / 4 else { continue }
         all.append(
-            "the certificate of the agent on \(agent.node) (\(agent.cluster)) ends \(end.short); enroll it again with "
-                + "'fleet-agent enroll --force' and a new token")
+            "the certificate of the agent on \(agent.node) (\(agent.cluster)) ends \(certificate.notAfter.short) and was not "
+                + "renewed; 'journalctl -u fleet-agent' there says why; once it has ended: 'fleet-agent enroll --force -' "
+                + "with a token from 'fleetctl agent token \(agent.cluster)'")
+    }
+    if let copy = status.coordinatorCopy, status.time.since(copy) > .seconds(86_400), status.audit.events > 0 {
+        all.append(
+            "the coordinator's newest copy of itself is of \(copy.short); if anything was recorded since, 'journalctl -u "
+                + "fleet-coordinator' says why there is none: 'fleetctl coordinator backup' makes one")
     }
     if !status.audit.isIntact { all.append("the audit chain is broken; see 'fleetctl audit verify'") }
     if status.storeFree < max(status.storeUsed / 10, 1 << 30) {

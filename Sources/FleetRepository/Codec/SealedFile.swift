@@ -9,6 +9,7 @@ struct SealedFile: Sendable {
         case pack = "FLTPACK"
         case snapshot = "FLTSNAP"
         case upload = "FLTUPLD"
+        case state = "FLTSTAT"
     }
     static let headerLength = 24
     /// Nonce and tag of a record.

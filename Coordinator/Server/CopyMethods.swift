@@ -1,0 +1,61 @@
+import FleetCrypto
+import FleetProtocol
+import FleetSystem
+
+/// The coordinator's copies of itself, by request and by themselves.
+extension CoordinatorServer {
+    /// How old the newest may become while anything is recorded.
+    static let copyPeriod = Duration.seconds(6 * 3600)
+
+    /// - Returns: false for a method that is none of these.
+    func serveCopies(_ stream: FleetProtocol.Stream, _ actor: String) async throws(FleetError) -> Bool {
+        guard let copies else { return false }
+        switch stream.method {
+        case ControlMethod.listCoordinatorCopies:
+            try await stream.finish(try await blocking { () throws(FleetError) in try copies.list() })
+        case ControlMethod.backUpCoordinator:
+            // Sealed, and all keys are in it: that it was handed out is on record first, and in the copy.
+            try await catalogue.audit(Act("coordinator.backup", by: actor))
+            let copy = try await copyNow(copies)
+            var hasher = SHA256()
+            var length: Int64 = 0
+            try await copies.send(copy.name) { piece throws(FleetError) in
+                hasher.update(piece)
+                length += Int64(piece.count)
+                try await stream.send(piece)
+            }
+            try await stream.finish(StreamDigest(length: length, sha256: hasher.finalize().hex))
+        default: return false
+        }
+        return true
+    }
+
+    /// Looks every few minutes: what was recorded a moment ago may be what a lost disk takes.
+    func keepCopies() async {
+        guard let copies else { return }
+        while !Task.isCancelled {
+            do throws(FleetError) {
+                let last = try await blocking { () throws(FleetError) in try copies.list().last }
+                lastCopy.withLock { $0 = last?.made }
+                let isOld = last.map { Timestamp.now().since($0.made) >= Self.copyPeriod } ?? true
+                // Where nothing happened since, another would be the same.
+                let head = try await catalogue.auditSequence()
+                if isOld, last == nil || copiedHead.withLock({ $0 }) != head {
+                    let copy = try await copyNow(copies)
+                    copiedHead.withLock { $0 = head }
+                    log.info("made a copy of the coordinator", ["copy": copy.name, "bytes": "\(copy.size)"])
+                }
+            } catch { log.error("the coordinator could not make a copy of itself", error) }
+            try? await Task.sleep(for: .seconds(300))
+        }
+    }
+
+    private func copyNow(_ copies: CoordinatorCopies) async throws(FleetError) -> CoordinatorCopy {
+        let copying = self.copying
+        let copy = try await blocking { () throws(FleetError) in
+            try copying.attempt { _ throws(FleetError) in try copies.make() }
+        }
+        lastCopy.withLock { $0 = copy.made }
+        return copy
+    }
+}

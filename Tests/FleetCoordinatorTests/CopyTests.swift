@@ -1,0 +1,157 @@
+import FleetCrypto
+import FleetProtocol
+import FleetReactor
+import FleetRepository
+import FleetSQLite
+import FleetSystem
+import Testing
+
+@testable import FleetCoordinator
+
+/// A coordinator made again from a copy of itself.
+@Suite("Coordinator copies") struct CopyTests {
+    private let place: TemporaryDirectory
+    private let directory: DataDirectory
+    private let recovery: RepositoryKey
+
+    init() throws {
+        place = try TemporaryDirectory()
+        directory = DataDirectory(path: place.path + "/data")
+        let made = try directory.create(.init(advertise: "127.0.0.1:7400", listen: "127.0.0.1:7400"))
+        recovery = try #require(made.recovery)
+    }
+
+    private func copies() throws -> CoordinatorCopies {
+        CoordinatorCopies(directory: directory, repository: try directory.openStore().repository)
+    }
+
+    private func work() async throws {
+        let catalogue = try Catalogue(.file(directory.catalogue))
+        _ = try await catalogue.addCluster("a", by: "root")
+        try await Fixture.enrol(catalogue, cluster: "a", node: "n1")
+        await catalogue.close()
+    }
+
+    private func keys(_ directory: DataDirectory) throws -> [[UInt8]] {
+        try ["authority.crt", "authority.key", "job-signing.key"].map { try FileSystem.read("\(directory.keys)/\($0)") }
+    }
+
+    /// Everything is lost but the store and the paper.
+    @Test func theStoreAndTheRecoveryKeyAreEnough() async throws {
+        try await work()
+        let copy = try copies().make()
+        #expect(try copies().list() == [copy] && copy.size > 1000)
+        #expect(!FileSystem.exists(directory.catalogue + ".copy"), "nothing of it stays in the clear")
+        let other = DataDirectory(path: place.path + "/other")
+        try FileSystem.makeDirectories(other.path)
+        try FileSystem.rename(directory.store, to: other.store)
+        let repository = try other.openStore(recovery).repository
+        try CoordinatorCopies.put(try repository.openState(copy.name), into: other)
+        #expect(try other.settings() == directory.settings())
+        #expect(try keys(other) == keys(directory))
+        for file in ["settings.json", "catalogue.db", "keys/authority.key"] {
+            #expect(try FileSystem.status("\(other.path)/\(file)").map { $0.mode & 0o077 } == 0, "\(file)")
+        }
+        let catalogue = try Catalogue(.file(other.catalogue))
+        #expect(try await catalogue.agents().map(\.node) == ["n1"])
+        #expect(try await catalogue.verifyAudit().isIntact)
+        await catalogue.close()
+        // It is there now: no copy takes its place.
+        #expect(throws: FleetError.self) {
+            try CoordinatorCopies.put(try repository.openState(copy.name), into: other)
+        }
+    }
+
+    @Test func oneThatWasCutLeavesNothing() async throws {
+        try await work()
+        let copy = try copies().make()
+        let path = "\(directory.store)/state/\(copy.name)"
+        let bytes = try FileSystem.read(path)
+        try FileSystem.writeDurably(path, bytes.prefix(bytes.count - 50))
+        let other = DataDirectory(path: place.path + "/other")
+        try FileSystem.makeDirectories(other.path)
+        #expect(
+            await code { try CoordinatorCopies.put(try copies().repository.openState(copy.name), into: other) }
+                == .snapshotDamaged)
+        #expect(try FileSystem.list(other.path).isEmpty)
+    }
+
+    @Test func onePutBackHalfWayIsDoneAgain() async throws {
+        try await work()
+        let copy = try copies().make()
+        let other = DataDirectory(path: place.path + "/other")
+        try FileSystem.makeDirectories(other.path + "/restore.new")
+        try FileSystem.makeDirectories(other.keys)
+        try FileSystem.writeDurably(other.keys + "/authority.crt", "half".utf8)
+        try CoordinatorCopies.put(try copies().repository.openState(copy.name), into: other)
+        #expect(try keys(other) == keys(directory))
+        #expect(!FileSystem.exists(other.path + "/restore.new"))
+    }
+
+    /// While the catalogue is written to, each copy is whole.
+    @Test func itIsCopiedWhileItIsWrittenTo() async throws {
+        let catalogue = try Catalogue(.file(directory.catalogue))
+        let writing = Task {
+            var number = 0
+            while !Task.isCancelled {
+                _ = try await catalogue.addCluster("c\(number)", by: "root")
+                number += 1
+            }
+        }
+        for number in 0..<10 {
+            let copy = try copies().make()
+            let other = DataDirectory(path: place.path + "/other-\(number)")
+            try FileSystem.makeDirectories(other.path)
+            try CoordinatorCopies.put(try copies().repository.openState(copy.name), into: other)
+            let found = try Catalogue(.file(other.catalogue))
+            #expect(try await found.verifyAudit().isIntact)
+            #expect(try await Int64(found.clusters().count) == found.auditSequence())
+            await found.close()
+        }
+        writing.cancel()
+        _ = await writing.result
+        #expect(try copies().list().count == CoordinatorCopies.kept)
+        await catalogue.close()
+    }
+
+    /// As an operator gets it, and only who may.
+    @Test func itIsGivenOutSealed() async throws {
+        try await work()
+        let vault = try openVault(directory, log: .silent)
+        let server = CoordinatorServer(
+            .init(
+                listen: .tcp(host: "127.0.0.1", port: 0), advertise: .tcp(host: "127.0.0.1", port: 1),
+                controlSocket: place.path + "/c.sock", user: 0),
+            catalogue: vault.catalogue, vault: vault, keys: try KeyRing(directory: directory.keys),
+            copies: CoordinatorCopies(
+                directory: directory, repository: try #require(vault.store as? RepositoryStore).repository),
+            log: .silent)
+        let running = try await server.start()
+        let connection = try await Dialler.connect(
+            .unix(path: place.path + "/c.sock"), tls: nil, options: .init(software: "test"))
+        let stream = try await connection.open(
+            ControlMethod.backUpCoordinator, try JSON.encode(ListRequest()), ends: true)
+        var bytes: [UInt8] = []
+        receiving: while true {
+            switch try await stream.receive() {
+            case .data(let piece): bytes += piece
+            case .end(let body):
+                let digest = try JSON.decode(StreamDigest.self, from: body)
+                #expect(digest == StreamDigest(length: Int64(bytes.count), sha256: SHA256.hash(bytes).hex))
+                break receiving
+            case .message: Issue.record("a message")
+            }
+        }
+        await connection.close(FleetError("test", "over"))
+        await server.stop(running)
+        let file = place.path + "/copy"
+        try FileSystem.writeDurably(file, bytes)
+        let other = DataDirectory(path: place.path + "/other")
+        try FileSystem.makeDirectories(other.path)
+        try CoordinatorCopies.put(try StateReader(copy: file, key: recovery), into: other)
+        #expect(try keys(other) == keys(directory))
+        let catalogue = try Catalogue(.file(other.catalogue))
+        #expect(try await catalogue.auditLog().last?.event.action == "coordinator.backup")
+        await catalogue.close()
+    }
+}
