@@ -108,7 +108,9 @@ let package = Package(
                 "RealEtcdProcess",
             ]),
         tests("FleetScheduleTests", ["FleetSchedule", "FleetSystem"]),
-        tests("FleetCommandLineTests", ["FleetSystem", "FleetCommandLine"]),
+        tests(
+            "FleetCommandLineTests",
+            ["FleetSystem", "FleetCommandLine", "FleetAgent", "FleetControl", "FleetCoordinator"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
         tests("FleetLabTests", ["FleetSystem"]),
         tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),

@@ -40,6 +40,7 @@ enum JoinPlanner {
         let all = try changes.result()
         let files = all.filter { !last.contains($0.path) } + all.filter { last.contains($0.path) }
         try prove(files, found, joining, data.path, newWalDir)
+        try WritablePlaces.check(directories, files, found)
 
         var owner = RestoreWork.Owner(user: 0, group: 0)
         let launch: RestoreWork.Launch

@@ -3,6 +3,8 @@ public import FleetSystem
 extension FleetError.Code {
     /// The value is set in a form or at a place where the agent does not change it.
     public static let notEditable: Self = "not-editable"
+    /// A restore would write where the agent must not.
+    public static let notWritable: Self = "not-writable"
     /// More than one member: all of them have to be restored together.
     public static let severalMembers: Self = "several-members"
     /// The node's etcd is not the member that a restore of several takes it for.

@@ -128,6 +128,7 @@ enum RestorePlanner {
         let files = try changes.result()
         try checkOneFile(files, found)
         try prove(files, found, data.path, newWalDir)
+        try WritablePlaces.check(directories, files, found)
         return NewPlace(dataDir: data.path, walDir: newWalDir, directories: directories, files: files)
     }
 

@@ -23,6 +23,7 @@ enum UndoPlanner {
         }
         try RestorePlanner.checkOneFile(changes, found)
         try RestorePlanner.prove(changes, found, done.plan.oldDataDir, done.plan.oldWalDir)
+        try WritablePlaces.check([], changes, found)
 
         var work = done
         work.undoes = undo.restored

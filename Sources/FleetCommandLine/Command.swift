@@ -7,7 +7,7 @@ public struct Command: Sendable {
         public var name: String
         /// One letter, without the dash.
         public var short: Character?
-        /// What the value is called in the help, "FORMAT"; nil for a switch.
+        /// What the value is called in the help, "FORMAT"; nil for a switch. Shells complete a "FILE", a "PATH" and a "DIR".
         public var value: String?
         public var summary: String
         /// The values that are allowed; empty: any.
@@ -29,15 +29,18 @@ public struct Command: Sendable {
 
     public struct Argument: Sendable {
         public enum Count: Sendable { case one, optional, any, atLeastOne }
-        /// "CLUSTER"
+        /// "CLUSTER". Shells complete a "FILE", a "PATH" and a "DIR".
         public var name: String
         public var summary: String
         public var count: Count
+        /// The values that are allowed; empty: any.
+        public var choices: [String]
 
-        public init(_ name: String, _ summary: String, count: Count = .one) {
+        public init(_ name: String, _ summary: String, count: Count = .one, choices: [String] = []) {
             self.name = name
             self.summary = summary
             self.count = count
+            self.choices = choices
         }
     }
 

@@ -3,27 +3,14 @@ enum Help {
     static func text(_ command: Command, path: [String], inherited: [Command.Option], terminal: Terminal) -> String {
         let name = path.joined(separator: " ")
         var lines = [command.summary, ""]
-        var usage = name
-        if command.run == nil {
-            usage += " COMMAND"
-        } else {
-            for argument in command.arguments {
-                switch argument.count {
-                case .one: usage += " \(argument.name)"
-                case .optional: usage += " [\(argument.name)]"
-                case .any: usage += " [\(argument.name)...]"
-                case .atLeastOne: usage += " \(argument.name)..."
-                }
-            }
-        }
-        lines += [terminal.bold("Usage"), "  \(usage) [OPTIONS]", ""]
+        lines += [terminal.bold("Usage"), "  \(([name] + command.operands).joined(separator: " ")) [OPTIONS]", ""]
         if !command.discussion.isEmpty { lines += [command.discussion, ""] }
         section("Commands", command.subcommands.map { ($0.name, $0.summary) }, terminal, &lines)
-        section("Arguments", command.arguments.map { ($0.name, $0.summary) }, terminal, &lines)
+        section("Arguments", command.arguments.map { ($0.name, $0.summary + choices($0.choices)) }, terminal, &lines)
         section("Options", command.options.map(row), terminal, &lines)
         section(
             command.options.isEmpty ? "Options" : "Options of every command",
-            inherited.map(row) + [("-h, --help", "show this")],
+            (inherited + Command.Option.ofEveryCommand(isProgram: path.count == 1)).map(row),
             terminal, &lines)
         if !command.examples.isEmpty {
             lines.append(terminal.bold("Examples"))
@@ -31,12 +18,7 @@ enum Help {
             lines.append("")
         }
         if command.run != nil {
-            let all =
-                [
-                    (ExitStatus.success, "done"), (.failure, "failed; the error says why and what to do next"),
-                    (.usage, "the command line is wrong"),
-                ]
-                + command.exitStatuses
+            let all = ExitStatus.ofEveryCommand + command.exitStatuses
             section("Exit status", all.map { (String($0.0.code), $0.1) }, terminal, &lines)
         } else {
             lines += ["'\(name) COMMAND --help' tells more, with examples and exit statuses.", ""]
@@ -46,8 +28,12 @@ enum Help {
 
     private static func row(_ option: Command.Option) -> (String, String) {
         let short = option.short.map { "-\($0), " } ?? "    "
-        let choices = option.choices.isEmpty ? "" : " (\(option.choices.joined(separator: ", ")))"
-        return ("\(short)--\(option.name)" + (option.value.map { " \($0)" } ?? ""), option.summary + choices)
+        let left = "\(short)--\(option.name)" + (option.value.map { " \($0)" } ?? "")
+        return (left, option.summary + choices(option.choices))
+    }
+
+    static func choices(_ values: [String]) -> String {
+        values.isEmpty ? "" : " (\(values.joined(separator: ", ")))"
     }
 
     private static func section(

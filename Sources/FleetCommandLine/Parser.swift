@@ -107,6 +107,11 @@ enum Parser {
                 invocation.positional[argument.name] = Array(rest)
                 rest = []
             }
+            for word in invocation.arguments(argument.name)
+            where !argument.choices.isEmpty && !argument.choices.contains(word) {
+                throw usage(
+                    "\(argument.name) is one of \(argument.choices.joined(separator: ", ")), not '\(word)'", path)
+            }
         }
         if let word = rest.first { throw usage("'\(word)' is one argument too many", path) }
     }

@@ -20,6 +20,7 @@ public enum Program {
             terminal.print("\(root.name) \(version)")
             return .success
         }
+        let root = Documentation.added(to: root, version: version)
         do {
             switch try Parser.parse(words, root: root, terminal: terminal) {
             case .help(let command, let path, let inherited):

@@ -40,6 +40,10 @@ public enum FileSystem {
 
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Whether this process may make, rename and remove names in a directory: root may by its mode, and still not where the
+    /// file system, or this process's own view of it, is read-only.
+    public static func isWritable(_ directory: String) -> Bool { access(directory, W_OK) == 0 }
+
     /// The whole file, refused above `limit` bytes before anything is allocated for it. Files of /proc, whose size
     /// reads 0, are read as they come.
     public static func read(_ path: String, limit: Int = 16 << 20) throws(FleetError) -> [UInt8] {

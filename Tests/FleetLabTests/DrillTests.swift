@@ -64,7 +64,7 @@ struct DrillTests {
                 "spare", "mkdir", "-p", "/run/fleet-holds", "/etc/systemd/system/fleet-agent.service.d")
             try await fleet.exec(
                 "spare", "sh", "-c",
-                "printf '[Service]\\nRestart=no\\nEnvironment=FLEET_AGENT_HOLD_IN=/run/fleet-holds\\n' "
+                "printf '[Service]\\nRestart=no\\nReadWritePaths=/run\\nEnvironment=FLEET_AGENT_HOLD_IN=/run/fleet-holds\\n' "
                     + ">/etc/systemd/system/fleet-agent.service.d/hold.conf")
             try await fleet.exec("spare", "systemctl", "daemon-reload")
             try await fleet.exec("spare", "systemctl", "restart", "fleet-agent")

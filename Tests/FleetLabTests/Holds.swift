@@ -9,7 +9,7 @@ extension LabFleet {
         try await exec(node, "mkdir", "-p", "/etc/systemd/system/fleet-agent.service.d", Self.holds)
         try await exec(
             node, "sh", "-c",
-            "printf '[Service]\\nEnvironment=FLEET_AGENT_HOLD_IN=%s\\n' \"$1\" >/etc/systemd/system/fleet-agent.service.d/hold.conf",
+            "printf '[Service]\\nReadWritePaths=/run\\nEnvironment=FLEET_AGENT_HOLD_IN=%s\\n' \"$1\" >/etc/systemd/system/fleet-agent.service.d/hold.conf",
             "sh", Self.holds)
         try await exec(node, "systemctl", "daemon-reload")
         try await exec(node, "systemctl", "restart", "fleet-agent")

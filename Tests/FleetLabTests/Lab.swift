@@ -7,6 +7,8 @@ import Testing
 enum Lab {
     static let command = variable("FLEET_LAB")
     static let programs = variable("FLEET_PROGRAMS")
+    /// Where ops/package has put its packages.
+    static let packages = variable("FLEET_PACKAGES")
     static var isAvailable: Bool { command != nil && programs != nil }
 
     /// What of a test's cases is run: the first few, since nodes take their time; all of them with FLEET_LAB_ALL set.
@@ -64,8 +66,16 @@ struct LabFleet: Sendable {
 
     /// Makes a lab with a running coordinator, does `body`, and takes everything down again.
     static func with(hubDisk: String? = nil, _ body: (LabFleet) async throws -> Void) async throws {
+        try await withLab { fleet in
+            try await fleet.startHub(disk: hubDisk)
+            try await body(fleet)
+        }
+    }
+
+    /// The same with no node in it yet.
+    static func withLab(_ body: (LabFleet) async throws -> Void) async throws {
         await LabPlaces.shared.take()
-        let ended = await withResult { try await make(hubDisk, body) }
+        let ended = await withResult { try await make(body) }
         await LabPlaces.shared.giveBack()
         try ended.get()
     }
@@ -74,11 +84,10 @@ struct LabFleet: Sendable {
         do { return .success(try await body()) } catch { return .failure(error) }
     }
 
-    private static func make(_ hubDisk: String?, _ body: (LabFleet) async throws -> Void) async throws {
+    private static func make(_ body: (LabFleet) async throws -> Void) async throws {
         let fleet = LabFleet(lab: "test-\(Randomness.token(6))")
         try await Lab.check("create", fleet.lab)
         do {
-            try await fleet.startHub(disk: hubDisk)
             try await body(fleet)
         } catch {
             await fleet.explain()
@@ -103,11 +112,15 @@ struct LabFleet: Sendable {
         try await exec(
             "hub", "install", "-d", "-o", "fleet-coordinator", "-g", "fleet-coordinator", "-m", "0700",
             "/var/lib/fleet-coordinator")
+        try await initialise()
+        try await exec("hub", "systemctl", "start", "fleet-coordinator")
+    }
+
+    func initialise() async throws {
         let address = try await Lab.check("address", lab, "hub")
         try await exec(
             "hub", "runuser", "-u", "fleet-coordinator", "--", "fleet-coordinator", "init", "--advertise",
             "\(address):7400")
-        try await exec("hub", "systemctl", "start", "fleet-coordinator")
     }
 
     /// A node with etcd, its cluster of the same name, and its agent, connected.
@@ -133,6 +146,10 @@ struct LabFleet: Sendable {
     func startAgent(_ node: String, of cluster: String) async throws {
         try await install("fleet-agent", on: node)
         try await installUnit("fleet-agent", on: node)
+        try await enroll(node, of: cluster)
+    }
+
+    func enroll(_ node: String, of cluster: String) async throws {
         let token = try await fleetctl("agent", "token", cluster).output.trimmed
         let enrolled = try await Lab.run(["exec", lab, node, "--", "fleet-agent", "enroll", "-"], input: token + "\n")
         try #require(enrolled.succeeded, "\(enrolled.complaint)")

