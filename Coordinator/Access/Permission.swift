@@ -89,6 +89,9 @@ struct Permission: Sendable {
         ControlMethod.applyPolicies: .init(role: .admin, concern: .fleet),
         ControlMethod.collectStore: .init(role: .admin, concern: .fleet),
         ControlMethod.revokeOperator: .init(role: .admin, concern: .fleet),
+        // A report is of the whole chain, also where it shows a few clusters.
+        ControlMethod.auditReport: .init(role: .viewer, concern: .fleet),
+        ControlMethod.proveReport: .init(role: .viewer, concern: .fleet),
         ControlMethod.listCoordinatorCopies: .init(role: .viewer, concern: .fleet),
         ControlMethod.backUpCoordinator: .init(role: .admin, concern: .fleet),
 

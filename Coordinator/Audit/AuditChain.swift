@@ -98,11 +98,14 @@ struct AuditWalk: Sendable {
     private static let findingLimit = 100
     private var furtherFindings = 0
 
-    mutating func feed(_ link: AuditChain.Link) {
-        guard firstBreak == nil else { return }
+    /// - Returns: the event; nil where the chain does not hold here, or did not before.
+    @discardableResult
+    mutating func feed(_ link: AuditChain.Link) -> AuditEvent? {
+        guard firstBreak == nil else { return nil }
         let expected = head.sequence + 1
-        func found(_ kind: AuditVerdict.Break.Kind, _ message: String) {
+        func found(_ kind: AuditVerdict.Break.Kind, _ message: String) -> AuditEvent? {
             firstBreak = AuditVerdict.Break(sequence: expected, kind: kind, message: message)
+            return nil
         }
         guard link.sequence == expected else {
             return found(.removed, "event \(expected) is missing: event \(link.sequence) follows \(head.sequence)")
@@ -132,6 +135,7 @@ struct AuditWalk: Sendable {
         }
         lastTime = max(lastTime ?? event.time, event.time)
         head = AuditChain.Head(sequence: link.sequence, hash: link.hash)
+        return event
     }
 
     /// - Parameter recorded: the head that is kept apart; nil where it is not there.

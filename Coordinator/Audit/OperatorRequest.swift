@@ -52,7 +52,8 @@ extension OperatorRequest {
         case ControlMethod.replaceMember:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.node)
         case ControlMethod.setPolicy, ControlMethod.removePolicy: return Act(method, by: actor, subject: target?.name)
-        case ControlMethod.applyPolicies, ControlMethod.backUpCoordinator: return Act(method, by: actor)
+        case ControlMethod.auditReport, ControlMethod.applyPolicies, ControlMethod.backUpCoordinator:
+            return Act(method, by: actor)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,
             ControlMethod.cleanUpRestore, ControlMethod.approveRestore:

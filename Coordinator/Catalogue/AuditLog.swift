@@ -75,12 +75,14 @@ extension Catalogue {
     }
 
     /// Inside a transaction only.
-    func append(_ act: Act, _ outcome: AuditOutcome) throws(FleetError) {
+    ///
+    /// - Parameter limit: bytes of each detail that are kept.
+    func append(_ act: Act, _ outcome: AuditOutcome, limit: Int = 2000) throws(FleetError) {
         guard db.isInTransaction else { throw FleetError(.internalError, "an audit event outside a transaction") }
         let head = try auditHead() ?? .empty
         let event = AuditEvent(
             sequence: head.sequence + 1, time: now, actor: act.actor, action: act.action, cluster: act.cluster,
-            subject: act.subject, outcome: outcome, detail: act.detail.mapValues { Act.clip($0, 2000) })
+            subject: act.subject, outcome: outcome, detail: act.detail.mapValues { Act.clip($0, limit) })
         let link = try AuditChain.Link(event, after: head)
         try db.run(
             "INSERT INTO audit_events (sequence, time, cluster, body, previous, hash) VALUES (?, ?, ?, ?, ?, ?)",

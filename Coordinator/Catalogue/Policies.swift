@@ -106,6 +106,8 @@ extension Catalogue {
             for change in changes {
                 let position = wanted.policies.firstIndex { $0.name == change.name }
                 var event = Act("policy.\(change.kind.rawValue)", by: actor, subject: change.name)
+                // Their order decides which one a cluster follows.
+                if let position { event.detail["after"] = position == 0 ? "" : wanted.policies[position - 1].name }
                 switch change.kind {
                 case .unchanged, .moved:
                     try db.run("UPDATE policies SET position = ? WHERE name = ?", position ?? 0, change.name)
@@ -119,7 +121,8 @@ extension Catalogue {
                         DO UPDATE SET position = ?2, policy = ?3, since = ?4
                         """, change.name, position!, text, now)
                 }
-                if change.kind != .unchanged { try append(event, .ok) }
+                // Whole: it says which clusters followed which objective, long after the policy is another.
+                if change.kind != .unchanged { try append(event, .ok, limit: 1 << 20) }
             }
             try refreshTasks()
         }

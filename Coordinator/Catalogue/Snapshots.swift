@@ -20,6 +20,9 @@ extension Catalogue {
         var event = Act(
             isImport ? "snapshot.import" : "snapshot.store", by: actor, cluster: record.cluster, subject: record.id)
         event.detail = ["sha256": record.sha256, "size": String(record.size)]
+        event.detail["saved"] = record.facts.savedAt.description
+        event.detail["condition"] = condition.rawValue
+        event.detail[EndingCertificates.field] = EndingCertificates.text(record.facts)
         event.detail["revision"] = String(record.facts.status.revision)
         event.detail["beforeRestore"] = record.beforeRestore
         if let imported = record.imported {

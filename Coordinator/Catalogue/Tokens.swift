@@ -86,6 +86,7 @@ extension Catalogue {
             let (certificate, issued) = try issue(grant)
             try insert(certificate, for: grant)
             event.detail["fingerprint"] = certificate.fingerprint
+            event.detail["notAfter"] = certificate.notAfter.description
             return Enrolment(grant: grant, issued: issued)
         }
     }

@@ -108,10 +108,17 @@ extension FleetError.Code {
     static let noSuchKey: Self = "no-such-key"
 }
 
-/// Who looks into snapshots at once: each holds a page of keys, or a value, until it is taken.
+/// Who looks into snapshots at once: each holds a page of keys, or a value, until it is taken. Others that must be few
+/// have a desk of their own.
 actor ReadingDesk {
-    private static let seats = 8
+    private let seats: Int
+    private let business: String
     private var taken = 0
+
+    init(seats: Int = 8, busyWith business: String = "reading from snapshots") {
+        self.seats = seats
+        self.business = business
+    }
 
     nonisolated func seat<Value: Sendable>(
         _ body: () async throws(FleetError) -> Value
@@ -128,9 +135,9 @@ actor ReadingDesk {
     }
 
     private func sit() throws(FleetError) {
-        guard taken < Self.seats else {
+        guard taken < seats else {
             throw FleetError(
-                .busy, "\(Self.seats) others are reading from snapshots just now", hint: "try again in a minute",
+                .busy, "\(seats) others are \(business) just now", hint: "try again in a minute",
                 retryable: true)
         }
         taken += 1

@@ -35,6 +35,8 @@ final class CoordinatorServer: Sendable {
     let sessions = AgentSessions()
     let feed = JobFeed()
     let desk = ReadingDesk()
+    /// Each walks the whole audit log.
+    let reports = ReadingDesk(seats: 2, busyWith: "making or checking audit reports")
     let board = MetricsBoard()
     /// nil where it has no directory of its own, as in tests.
     let copies: CoordinatorCopies?

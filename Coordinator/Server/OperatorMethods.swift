@@ -111,6 +111,7 @@ extension CoordinatorServer {
             if try await serveRetention(stream, who) { return }
             if try await servePolicy(stream, who) { return }
             if try await serveContent(stream, who) { return }
+            if try await serveReport(stream, actor) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")

@@ -18,6 +18,11 @@ public struct JobSigner: Sendable {
         try sign(decision, as: Envelope.decisionType)
     }
 
+    /// A report of the audit chain. Its type keeps it apart: no agent takes it for a job.
+    public func sign(_ report: ReportStatement) throws(FleetError) -> Envelope {
+        try sign(report, as: Envelope.reportType)
+    }
+
     private func sign(_ statement: some Encodable, as type: String) throws(FleetError) -> Envelope {
         let payload = try JSON.encode(statement)
         let signature = try key.sign(Envelope.preAuthenticationEncoding(type: type, payload: payload))

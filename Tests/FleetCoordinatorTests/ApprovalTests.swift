@@ -113,6 +113,15 @@ struct ApprovalTests {
         #expect(events.filter { $0.action == "restore.approve" }.map(\.actor) == ["operator:alice", "operator:bob"])
         let creation = events.last { $0.action == "job.create" && $0.outcome == .ok }
         #expect(creation?.detail["approvedBy"] == "operator:bob" && creation?.detail["approvedPlan"] == plan.id)
+        let report = try await catalogue.report(
+            since: clock.now.adding(.seconds(-86_400)), until: nil, only: []
+        ).report
+        let told = report.restores.rows
+        #expect(told.map(\.id) == [plan.id, begun.id] && told.map(\.dryRun) == [true, false])
+        #expect(told[0].approvals.map(\.by) == ["operator:alice", "operator:bob"] && told[0].state == "succeeded")
+        #expect(told[1].by == alice.actor && told[1].approvedBy == "operator:bob" && told[1].approvedPlan == plan.id)
+        #expect(told[1].state == "succeeded")
+        #expect(report.refusals.rows.filter { $0.detail["code"] == "approval-needed" }.count >= 4)
     }
 
     /// Nobody is woken twice for what touched nothing, nor asked once for what is done twice.
@@ -173,7 +182,13 @@ struct ApprovalTests {
         try await end(plan, directory: "/old")
         try await approve(plan, bob)
         #expect(await code { _ = try await restore(by: alice.actor) } == .approvalNeeded, "it is for the undo")
-        #expect(try await undo(dryRun: false).undoes == done.id)
+        let undone = try await undo(dryRun: false)
+        #expect(undone.undoes == done.id)
+        let told = try await catalogue.report(
+            since: clock.now.adding(.seconds(-86_400)), until: nil, only: []
+        ).report.restores.rows.last
+        #expect(told?.id == undone.id && told?.kind == "undo" && told?.of == done.id && told?.ended == nil)
+        #expect(told?.approvedBy == "operator:bob")
     }
 
     @Test func anApprovalEndsWithItsDayAndWithItsOperator() async throws {

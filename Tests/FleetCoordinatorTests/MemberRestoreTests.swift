@@ -148,6 +148,16 @@ struct MemberRestoreTests {
         #expect(ended.events.map(\.phase) == [.quiesce, .stop, .start, .verify, .commit])
         #expect(try await fleet.catalogue.auditLog().filter { $0.event.action == "restore.decide" }.count == 5)
         #expect(try await fleet.catalogue.jobs(JobFilter(openOnly: true)).isEmpty)
+        // An auditor is told of one restore, with what was decided and how each part ended.
+        let report = try await fleet.catalogue.report(
+            since: fleet.clock.now.adding(.seconds(-3600)), until: nil, only: []
+        ).report
+        let told = try #require(report.restores.rows.first)
+        #expect(report.restores.rows.count == 1 && told.id == restore.id && told.nodes == Self.nodes)
+        #expect(told.state == "succeeded" && told.by == "root" && told.snapshot == "s1")
+        #expect(told.steps.count { $0.node == nil } == 5)
+        #expect(Set(told.steps.compactMap(\.node)) == Set(Self.nodes) && report.clusters.first?.restores == 1)
+        #expect(report.failures.rows.isEmpty)
     }
 
     /// A decision never has a counter that its node has seen.

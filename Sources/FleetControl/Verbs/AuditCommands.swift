@@ -43,11 +43,27 @@ let auditCommand = Command(
                 It finds every event that was changed, removed or put in between, unless all that follows was made anew: whoever
                 can write the coordinator's database can do that, so keep the last hash that this prints somewhere else, and
                 compare.
+
+                With --report it tells whether a file of 'fleetctl audit report' is what the coordinator made: the signature, the
+                data, each byte that is shown, and that the chain still has the events of which it was made and says the same.
                 """,
-            options: [Output.option],
-            examples: [.init("fleetctl audit verify", "walks the whole chain of hashes")],
-            exitStatuses: [(.partialFailure, "the chain is broken; the first place is named")]
+            options: [
+                .init("report", value: "FILE", "check this report, of whatever format, against the chain"),
+                Output.option,
+            ],
+            examples: [
+                .init("fleetctl audit verify", "walks the whole chain of hashes"),
+                .init("fleetctl audit verify --report audit.html", "is it what was made then?"),
+            ],
+            exitStatuses: [
+                (.partialFailure, "the chain is broken; the first place is named"),
+                (
+                    .findings,
+                    "with --report: the file is not what was made, or the chain not what it was; said line by line"
+                ),
+            ]
         ) { call in
+            if let path = call.value("report") { return try await AuditVerifyReport.run(path, call) }
             let control = try await Coordinator.control(call)
             let verdict: AuditVerdict = try await control.ask(ControlMethod.verifyAudit, ListRequest())
             if Output.isJSON(call) {
@@ -65,4 +81,5 @@ let auditCommand = Command(
             }
             return verdict.isIntact ? .success : .partialFailure
         },
+        auditReportCommand,
     ])

@@ -1,0 +1,139 @@
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetControl
+@testable import FleetCoordinator
+
+/// What a report says of events that are given.
+@Suite("Report of events") struct ReportFoldTests {
+    @Test func ninetyDaysOfThreeClusters() throws {
+        let sample = try SampleEvents(clusters: 3, days: 90)
+        let report = try sample.report()
+        #expect(report.clusters.map(\.name) == ["cluster-1", "cluster-2", "cluster-3"])
+        #expect(report.chain.height == Int64(sample.events.count) && report.chain.firstBreak == nil)
+        for cluster in report.clusters {
+            // The last day ends with the last event.
+            #expect(cluster.days.count == 90)
+            #expect(cluster.days[0].date == "2026-08-31" && cluster.days[89].date == "2026-11-28")
+            #expect(cluster.policy == "production")
+            #expect(cluster.objectives.map(\.seconds) == [7 * 3600])
+            #expect(cluster.backups + cluster.failed == 360)
+            #expect(cluster.days.reduce(0) { $0 + $1.backups } == cluster.backups)
+            #expect(cluster.proven + cluster.unproven == 12)
+            #expect(cluster.days.last?.kept == 28 && cluster.deleted == cluster.backups - 28)
+            // Each failure is a gap of twelve hours.
+            #expect(cluster.failed > 0 && cluster.count(.missed) > 0 && cluster.count(.met) > 60)
+        }
+        #expect((40...42).allSatisfy { report.clusters[1].days[$0].state == .missed })
+        #expect(report.clusters[1].days[42].worst! > 72 * 3600)
+        #expect(report.backups.rows.count == report.clusters.reduce(0) { $0 + $1.backups })
+        #expect(report.backups.rows.allSatisfy { $0.by == "coordinator" && $0.condition == "verified" })
+        #expect(report.backups.rows.count { $0.proven != nil } == report.clusters.reduce(0) { $0 + $1.proven })
+        #expect(report.backups.rows.count { $0.deleted != nil } == report.deletions.rows.count)
+        let gap = try #require(report.failures.rows.first { $0.cluster == "cluster-2" && $0.attempts >= 12 })
+        #expect(gap.kind == "backup" && gap.code == "child-failed" && gap.endedBy?.hasPrefix("backup ") == true)
+        #expect(gap.ended!.since(gap.since) >= .seconds(72 * 3600))
+        #expect(report.refusals.rows.map(\.action) == ["operator.token"])
+        #expect(Set(report.changes.rows.map(\.area)) == ["clusters", "agents", "people", "policies", "data"])
+        #expect(report.certificates.rows.map(\.holder) == ["node-1", "node-1", "node-1"])
+        #expect(report.notes.isEmpty)
+    }
+
+    @Test func aRestoreIsToldAsOneWithWhoWantedAndApprovedIt() throws {
+        let report = try SampleEvents(clusters: 2, days: 60).report()
+        #expect(report.restores.rows.map(\.dryRun) == [true, false])
+        let (plan, restore) = (report.restores.rows[0], report.restores.rows[1])
+        #expect(plan.approvals.map(\.by) == ["operator:bob"] && plan.state == "succeeded")
+        #expect(
+            restore.by == "operator:alice" && restore.approvedBy == "operator:bob" && restore.approvedPlan == plan.id)
+        #expect(restore.nodes == ["node-1", "node-2"] && restore.state == "succeeded")
+        #expect(restore.steps.count == 15 && restore.steps.count { $0.node == nil } == 5)
+        #expect(report.clusters[0].restores == 1, "a plan is none")
+    }
+
+    @Test func whatWasBeforeTheRangeIsItsBeginning() throws {
+        let sample = try SampleEvents(clusters: 3, days: 90)
+        let whole = try sample.report()
+        let since = sample.begin.adding(.seconds(60 * 86_400))
+        let until = sample.begin.adding(.seconds(80 * 86_400))
+        let part = try sample.report(since: since, until: until)
+        for (one, all) in zip(part.clusters, whole.clusters) {
+            #expect(one.days == Array(all.days[60..<80]))
+            #expect(one.objectives == [.init(from: all.objectives.last!.from, seconds: 7 * 3600)])
+        }
+        #expect(part.restores.rows.isEmpty)
+        #expect(part.backups.rows.allSatisfy { $0.stored >= since && $0.stored <= until })
+        // Nothing is known of it at the end of the range.
+        #expect(part.backups.rows.allSatisfy { $0.deleted.map { $0 <= until } ?? true })
+        #expect(part.failures.rows.allSatisfy { $0.ended.map { $0 >= since } ?? true })
+        let own = try sample.report(only: ["cluster-2"])
+        #expect(own.clusters == [whole.clusters[1]])
+        #expect(own.drills.rows == whole.drills.rows.filter { $0.cluster == "cluster-2" })
+        #expect(own.failures.rows == whole.failures.rows.filter { $0.cluster == "cluster-2" })
+    }
+
+    @Test func failuresStandUntilTheyEnd() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        sample.wait(3600)
+        sample.add(
+            "snapshot.condition", by: "coordinator", cluster: "cluster-1", subject: "s1",
+            ["condition": "damaged", "problem": "page 7"])
+        sample.wait(60)
+        sample.add(
+            "job.end", by: "coordinator", cluster: "cluster-1", subject: "d1", outcome: .failed,
+            ["kind": "drill", "state": "lost", "code": "lost", "error": "not heard of"])
+        sample.add(
+            "job.end", by: "coordinator", cluster: "cluster-1", subject: "p1", outcome: .failed,
+            ["kind": "restore", "state": "failed", "dryRun": "true"])
+        var failures = try sample.report().failures.rows
+        #expect(failures.map(\.kind) == ["snapshot", "drill"], "a plan that fails is no failure of the cluster")
+        #expect(failures.allSatisfy { $0.ended == nil })
+        sample.wait(7200)
+        sample.add(
+            "job.end", by: "agent:cluster-1/node-1", cluster: "cluster-1", subject: "d1",
+            ["kind": "drill", "state": "succeeded"])
+        sample.add(
+            "snapshot.delete", by: "root", cluster: "cluster-1", subject: "s1",
+            ["reason": "by request", "condition": "damaged"])
+        failures = try sample.report().failures.rows
+        #expect(failures.map(\.endedBy) == ["it was deleted", "drill d1"])
+    }
+
+    @Test func anActionThatIsNewHasAPlace() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        sample.add("operator.role", by: "root", subject: "alice", ["role": "viewer"])
+        sample.add("key.rotate", by: "root", ["key": "data"])
+        sample.add("weather.changed", by: "root")
+        sample.add("weather.changed", by: "eve", outcome: .refused, ["code": "permission-denied"])
+        let report = try sample.report()
+        #expect(report.changes.rows.suffix(3).map(\.area) == ["people", "keys", "weather"])
+        #expect(report.refusals.rows.last?.action == "weather.changed")
+    }
+
+    @Test(arguments: ["nan", "-1e300", "1e300", "inf", "x", ""])
+    func aNumberOfAnAgentsHarmsNobody(_ text: String) throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        sample.add(
+            "snapshot.drill", by: "coordinator", cluster: "cluster-1", subject: "s",
+            ["verdict": "proven", "seconds": text])
+        let drill = try #require(try sample.report().drills.rows.last)
+        #expect((0...1_000_000_000_000).contains(drill.milliseconds))
+    }
+
+    @Test func aListKeepsTheNewestAndCountsTheOthers() {
+        var rows = BoundedRows<Int>()
+        for number in 1...35_000 { rows.add(number) }
+        #expect(rows.list.rows.count == ReportLimits.rows && rows.list.leftOut == 25_000)
+        #expect(rows.list.rows.first == 25_001 && rows.list.rows.last == 35_000)
+    }
+
+    @Test func aPolicyThatCantBeReadIsSaid() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        sample.add(
+            "policy.changed", by: "root", subject: "production", ["policy": "{\"name\":\"produc...", "after": ""])
+        let report = try sample.report()
+        #expect(report.notes.count == 1 && report.concerns.contains { $0.contains("policy production") })
+        #expect(report.clusters[0].policy == nil)
+    }
+}
