@@ -18,7 +18,13 @@ struct AgentIdentity: Sendable {
         /// nil: those of an enrolment.
         var key: String?
         var certificate: String?
+        /// The pair before these: a coordinator that was put back from a copy may not know the newer one yet.
+        var formerKey: String?
+        var formerCertificate: String?
     }
+
+    let description: Description
+    let directory: String
 
     let cluster: String
     let node: String
@@ -30,7 +36,7 @@ struct AgentIdentity: Sendable {
     let notBefore: Timestamp
     let notAfter: Timestamp
 
-    private enum File {
+    fileprivate enum File {
         static let key = "agent.key"
         static let certificate = "agent.crt"
         static let authority = "authority.crt"
@@ -63,19 +69,49 @@ struct AgentIdentity: Sendable {
     /// identity is the one from before, and behind it the new one, never a key with another's certificate.
     ///
     /// - Returns: what is in force now.
-    static func renew(_ key: PrivateKey, _ certificate: String, in directory: String) throws(FleetError)
-        -> AgentIdentity
-    {
-        let path = "\(directory)/\(File.description)"
-        var description = try JSON.decode(Description.self, from: try FileSystem.read(path))
+    /// - Throws: `already-exists` where what is on the disk is not this identity any more.
+    func renewed(_ key: PrivateKey, _ certificate: String) throws(FleetError) -> AgentIdentity {
+        guard try Self.description(in: directory) == description else {
+            throw FleetError(
+                .alreadyExists, "this node was enrolled anew since its agent was started",
+                hint: "let the agent take up its new identity: systemctl restart fleet-agent")
+        }
+        var next = description
         let name = "agent-\(try X509Certificate(pem: certificate).serial)"
-        description.key = name + ".key"
-        description.certificate = name + ".crt"
+        (next.formerKey, next.formerCertificate) = (description.files.key, description.files.certificate)
+        (next.key, next.certificate) = (name + ".key", name + ".crt")
         try FileSystem.writeDurably("\(directory)/\(name).key", try key.pem().utf8)
         try FileSystem.writeDurably("\(directory)/\(name).crt", certificate.utf8)
-        try FileSystem.writeDurably(path, try JSON.encode(description, pretty: true))
-        removeOthers(than: [name + ".key", name + ".crt"], in: directory)
-        return try AgentIdentity(directory: directory)
+        return try Self.put(next, in: directory)
+    }
+
+    /// With the key and certificate from before the last renewal, where they are there.
+    func former() -> AgentIdentity? {
+        guard description.formerKey != nil, description.formerCertificate != nil else { return nil }
+        var before = description
+        (before.key, before.certificate) = (description.formerKey, description.formerCertificate)
+        (before.formerKey, before.formerCertificate) = (description.files.key, description.files.certificate)
+        return try? AgentIdentity(before, in: directory)
+    }
+
+    /// Makes this the identity on the disk.
+    func keep() throws(FleetError) {
+        guard try Self.description(in: directory) != description else { return }
+        _ = try Self.put(description, in: directory)
+    }
+
+    private static func put(_ description: Description, in directory: String) throws(FleetError) -> AgentIdentity {
+        try FileSystem.writeDurably("\(directory)/\(File.description)", try JSON.encode(description, pretty: true))
+        removeOthers(
+            than: [
+                description.files.key, description.files.certificate, description.formerKey ?? "",
+                description.formerCertificate ?? "",
+            ], in: directory)
+        return try AgentIdentity(description, in: directory)
+    }
+
+    static func description(in directory: String) throws(FleetError) -> Description {
+        try JSON.decode(Description.self, from: try FileSystem.read("\(directory)/\(File.description)"))
     }
 
     /// Keys and certificates of before, or of a renewal that was cut off. One that stays harms nothing.
@@ -93,10 +129,14 @@ struct AgentIdentity: Sendable {
                 .notEnrolled, "this node is not enrolled",
                 hint: "make a token with 'fleetctl agent token CLUSTER', then run 'fleet-agent enroll -' here")
         }
-        let description = try JSON.decode(
-            Description.self, from: try FileSystem.read("\(directory)/\(File.description)"))
-        let files = (key: description.key ?? File.key, certificate: description.certificate ?? File.certificate)
+        try self.init(try Self.description(in: directory), in: directory)
+    }
+
+    private init(_ description: Description, in directory: String) throws(FleetError) {
+        let files = description.files
         let certificate = try X509Certificate(pem: try FileSystem.readText("\(directory)/\(files.certificate)"))
+        self.description = description
+        self.directory = directory
         cluster = description.cluster
         node = description.node
         coordinator = try Address(description.coordinator)
@@ -109,6 +149,17 @@ struct AgentIdentity: Sendable {
             authority: authority)
         notBefore = certificate.notBefore
         notAfter = certificate.notAfter
+    }
+}
+
+extension AgentIdentity.Description {
+    fileprivate var files: (key: String, certificate: String) {
+        (key ?? AgentIdentity.File.key, certificate ?? AgentIdentity.File.certificate)
+    }
+
+    /// The same agent, whatever its certificate.
+    func isSameAgent(as other: AgentIdentity.Description) -> Bool {
+        cluster == other.cluster && node == other.node && coordinator == other.coordinator && jobKey == other.jobKey
     }
 }
 

@@ -49,6 +49,7 @@ actor AgentLink: CoordinatorPort {
                     await connection.close(error)
                     throw error
                 }
+                try identity.keep()
                 backoff.succeeded()
                 log.info("connected to \(identity.coordinator)", ["software": await connection.peerSoftware])
                 self.connection = connection
@@ -65,6 +66,8 @@ actor AgentLink: CoordinatorPort {
                     "the connection to the coordinator is lost: \(reason.message)", ["code": reason.code.rawValue])
             } catch {
                 log.error("no connection to the coordinator", error)
+                // Of a coordinator that was put back from a copy, the certificate from before the last renewal may be known.
+                if error.code == "certificate-unknown", let former = identity.former() { identity = former }
             }
             try? await Task.sleep(for: backoff.next())
         }

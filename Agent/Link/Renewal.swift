@@ -4,47 +4,59 @@ import FleetSystem
 
 /// When a certificate is renewed. Pure.
 enum RenewalTime {
-    /// Two thirds of its life: a fleet that nobody looks at for months has the last third to find out why it was not.
-    static func isDue(_ notBefore: Timestamp, _ notAfter: Timestamp, now: Timestamp) -> Bool {
-        now >= notBefore.adding(notAfter.since(notBefore) * 2 / 3)
+    /// From two thirds of its life on: a fleet that nobody looks at for months has the last third to find out why it was not.
+    /// A node that is never without a job is let finish for half of that.
+    static func isDue(_ notBefore: Timestamp, _ notAfter: Timestamp, isIdle: Bool, now: Timestamp) -> Bool {
+        let life = notAfter.since(notBefore)
+        return notAfter.since(now) <= (isIdle ? life / 3 : life / 6)
+    }
+
+    /// Until it is tried again: ten times in what is left, and never in a hurry.
+    static func pause(_ notAfter: Timestamp, now: Timestamp) -> Duration {
+        min(.seconds(3600), max(.seconds(10), notAfter.since(now) / 10))
     }
 }
 
 extension AgentLink {
-    /// Looks after the certificate as long as `connection` lasts, and ends with it when there is another one. What runs is
-    /// not disturbed: the next connection is made when no job is open.
-    func keepCertificate(on connection: Connection, of runner: JobRunner, in directory: String) async {
-        // A clock that jumps, and a life of minutes, must not make it ask again and again.
+    /// Looks after the certificate as long as `connection` lasts, and ends with it when there is another one.
+    func keepCertificate(on connection: Connection, of runner: JobRunner) async {
         var pause = Duration.seconds(10)
         while !Task.isCancelled {
             do { try await Task.sleep(for: pause) } catch { return }
-            pause = .seconds(60)
-            guard RenewalTime.isDue(identity.notBefore, identity.notAfter, now: .now()) else { continue }
-            guard await runner.activeJobs.isEmpty else { continue }
+            pause = min(.seconds(60), RenewalTime.pause(identity.notAfter, now: .now()))
+            let isIdle = await runner.activeJobs.isEmpty
+            guard RenewalTime.isDue(identity.notBefore, identity.notAfter, isIdle: isIdle, now: .now()) else {
+                continue
+            }
             do throws(FleetError) {
-                let renewed = try await renew(on: connection, in: directory)
-                adopt(renewed)
-                log.info("the certificate was renewed", ["until": "\(renewed.notAfter)"])
-                return await connection.close(FleetError("renewed", "the certificate was renewed", retryable: true))
+                adopt(try await renewed(on: connection))
+                log.info("the certificate was renewed", ["until": "\(identity.notAfter)"])
+                return await connection.close(
+                    FleetError("renewed", "the certificate was renewed", retryable: true))
             } catch {
                 if await connection.isClosed { return }
                 log.error("the certificate, good until \(identity.notAfter), could not be renewed", error)
-                pause = .seconds(3600)
+                pause = RenewalTime.pause(identity.notAfter, now: .now())
             }
         }
     }
 
-    private func renew(on connection: Connection, in directory: String) async throws(FleetError) -> AgentIdentity {
+    private func renewed(on connection: Connection) async throws(FleetError) -> AgentIdentity {
+        let identity = self.identity
+        let disk = try await onDisk { () throws(FleetError) in
+            try AgentIdentity.description(in: identity.directory)
+        }
+        // A renewal that failed behind its last write is there already.
+        if disk != identity.description, disk.isSameAgent(as: identity.description) {
+            return try await onDisk { () throws(FleetError) in try AgentIdentity(directory: identity.directory) }
+        }
         let key = try PrivateKey.generateP256()
         let request = RenewRequest(request: try CertificateRequest(key: key, commonName: identity.node).pem)
         let reply: EnrollReply = try await connection.call(Method.renew, request)
         let certificate = try X509Certificate(pem: reply.certificate)
-        let authority = identity.authority
-        guard certificate.isSigned(by: authority), certificate.belongs(to: key), certificate.notAfter > .now() else {
+        guard certificate.isSigned(by: identity.authority), certificate.belongs(to: key) else {
             throw FleetError(.untrusted, "the coordinator answered with a certificate that is not ours")
         }
-        return try await onDisk { () throws(FleetError) in
-            try AgentIdentity.renew(key, reply.certificate, in: directory)
-        }
+        return try await onDisk { () throws(FleetError) in try identity.renewed(key, reply.certificate) }
     }
 }

@@ -35,7 +35,7 @@ let runCommand = Command(
                 await withTaskGroup(of: Void.self) { group in
                     group.addTask { await sendEvents(runner, inventory, connection, log) }
                     group.addTask { await inventory.keepUpToDate(connection, told: told) }
-                    group.addTask { await link.keepCertificate(on: connection, of: runner, in: paths.identity) }
+                    group.addTask { await link.keepCertificate(on: connection, of: runner) }
                 }
             })
     }

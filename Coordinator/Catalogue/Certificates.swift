@@ -95,6 +95,7 @@ extension Catalogue {
     ) throws(FleetError) -> Issued {
         try act(Act("certificate.renew", by: "agent:\(node)", cluster: node.cluster, subject: node.node)) {
             event throws(FleetError) in
+            try checkRenewable(node, fingerprint)
             try db.run(
                 """
                 UPDATE certificates SET revoked = ?1 WHERE revoked IS NULL AND cluster = ?2 AND node = ?3
@@ -109,11 +110,27 @@ extension Catalogue {
         }
     }
 
+    /// In the transaction that gives out another one: who asks may have been revoked, or its node enrolled again, a moment ago.
+    private func checkRenewable(_ node: NodeName, _ fingerprint: String) throws(FleetError) {
+        guard try identify(fingerprint: fingerprint) == .agent(cluster: node.cluster, node: node.node) else {
+            throw FleetError(.certificateUnknown, "this certificate is another node's", hint: newCertificate)
+        }
+        let life = try db.first("SELECT issued, not_after FROM certificates WHERE fingerprint = ?", fingerprint) {
+            row throws(FleetError) -> (issued: Timestamp, end: Timestamp) in (try row["issued"], try row["not_after"])
+        }
+        // An agent whose clock is ahead finds each one due at once.
+        guard let life, now.since(life.issued) >= life.end.since(life.issued) / 10 else {
+            throw FleetError(
+                .busy, "the certificate was renewed a moment ago", hint: "see whether the node's clock is right",
+                retryable: true)
+        }
+    }
+
     /// A node has come with this certificate: those before it are not needed any more.
     func retireCertificates(of node: NodeName, before fingerprint: String) throws(FleetError) {
         let older = """
             revoked IS NULL AND cluster = ?1 AND node = ?2
-                AND rowid < (SELECT rowid FROM certificates WHERE fingerprint = ?3)
+                AND rowid < (SELECT rowid FROM certificates WHERE fingerprint = ?3 AND revoked IS NULL)
             """
         let count: Int? = try db.first(
             "SELECT count(*) AS count FROM certificates WHERE \(older)", node.cluster, node.node, fingerprint

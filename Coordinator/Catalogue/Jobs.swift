@@ -19,21 +19,24 @@ extension Catalogue {
     /// - Throws: `not-found`, `ambiguous`.
     func job(_ prefix: String, in scope: Scope = .all) throws(FleetError) -> JobRecord {
         // '~' sorts behind every character of an id. A restore of several members stands for its members' jobs.
-        var ids: [String] = try db.all(
+        let ids: [String] = try db.all(
             """
-            SELECT id FROM member_restores WHERE id >= ?1 AND id < ?2
-            UNION ALL SELECT id FROM replacements WHERE id >= ?1 AND id < ?2
-            UNION ALL SELECT id FROM jobs WHERE id >= ?1 AND id < ?2
-                AND (restore IS NULL OR NOT (restore >= ?1 AND restore < ?2))
-                AND (replacement IS NULL OR NOT (replacement >= ?1 AND replacement < ?2))
-            ORDER BY id LIMIT ?3
-            """, prefix, prefix + "~", scope == .all ? 6 : 1000
+            WITH found (id) AS (
+                SELECT id FROM member_restores WHERE id >= ?1 AND id < ?2
+                UNION ALL SELECT id FROM replacements WHERE id >= ?1 AND id < ?2
+                UNION ALL SELECT id FROM jobs WHERE id >= ?1 AND id < ?2
+                    AND (restore IS NULL OR NOT (restore >= ?1 AND restore < ?2))
+                    AND (replacement IS NULL OR NOT (replacement >= ?1 AND replacement < ?2)))
+            SELECT id FROM found WHERE ?3 IS NULL OR EXISTS (SELECT 1 FROM (
+                SELECT cluster FROM jobs WHERE id = found.id
+                UNION ALL SELECT cluster FROM member_restores WHERE id = found.id
+                UNION ALL SELECT cluster FROM replacements WHERE id = found.id
+                -- A drill is its agent's cluster's job, and the business of those whose snapshot it proves.
+                UNION ALL SELECT cluster FROM drills WHERE job = found.id)
+                WHERE cluster IN (SELECT value FROM json_each(?3)))
+            ORDER BY id LIMIT 6
+            """, prefix, prefix + "~", try scope.json()
         ) { row throws(FleetError) in try row["id"] }
-        if scope != .all {
-            var own: [String] = []
-            for id in ids where try isJob(id, in: scope) { own.append(id) }
-            ids = own
-        }
         guard Identifier.isValid(prefix), let first = ids.first else {
             throw FleetError(
                 .notFound, "there is no job \(Names.quote(prefix))", hint: "list them with: fleetctl job list")
@@ -95,17 +98,6 @@ extension Catalogue {
             } catch { log.with("job", id).error("a job's rows can't be read, and it is left out of a listing", error) }
         }
         return all
-    }
-
-    /// A drill is its agent's cluster's job, and the business of those whose snapshot it proves.
-    private func isJob(_ id: String, in scope: Scope) throws(FleetError) -> Bool {
-        let clusters: [String] = try db.all(
-            """
-            SELECT cluster FROM jobs WHERE id = ?1 UNION ALL SELECT cluster FROM member_restores WHERE id = ?1
-            UNION ALL SELECT cluster FROM replacements WHERE id = ?1 UNION ALL SELECT cluster FROM drills WHERE job = ?1
-            """, id
-        ) { row throws(FleetError) in try row["cluster"] }
-        return clusters.contains(where: scope.contains)
     }
 
     /// What is signed: the job with the counter and the times of its present attempt.

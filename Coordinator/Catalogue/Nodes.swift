@@ -68,7 +68,8 @@ extension Catalogue {
                 c.fingerprint, c.serial, c.issued, c.not_after, c.revoked
             FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
             LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates
-                WHERE cluster = a.cluster AND node = a.node ORDER BY issued DESC, rowid DESC LIMIT 1)
+                WHERE cluster = a.cluster AND node = a.node
+                ORDER BY revoked IS NOT NULL, CASE WHEN revoked IS NULL THEN rowid ELSE -rowid END LIMIT 1)
             WHERE (?1 IS NULL OR a.cluster = ?1) AND (?2 IS NULL OR a.node = ?2) ORDER BY a.cluster, a.node
             """, cluster, node
         ) { row throws(FleetError) in

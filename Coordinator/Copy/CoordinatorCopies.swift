@@ -1,3 +1,4 @@
+import FleetCommandLine
 import FleetCrypto
 import FleetProtocol
 import FleetRepository
@@ -10,22 +11,29 @@ struct CoordinatorCopies: Sendable {
     let directory: DataDirectory
     let repository: Repository
 
-    /// So many stay; one that a crash has cut counts as one.
+    /// So many stay.
     static let kept = 8
 
     /// Without the key of the repository: whoever reads a copy has one that opens it.
     private static let files = ["settings.json", "keys/authority.crt", "keys/authority.key", "keys/job-signing.key"]
     private static let catalogue = "catalogue.db"
 
-    /// Durable when it returns. The catalogue is copied as it is at one moment, while others write to it.
+    /// Durable when it returns, and read back. The catalogue is copied as it is at one moment, while others write to it.
     ///
-    /// - Throws: what keeps it from being read or written; nothing of it is there then.
+    /// - Throws: `busy` while members of a restore or of a replacement wait for decisions: put back from such a copy, a
+    ///   coordinator would decide what another has decided since. `no-space`, and whatever else; nothing of it is there then.
     func make(now: Timestamp = .now()) throws(FleetError) -> CoordinatorCopy {
-        let name = Identifier.make(at: now)
         let passing = directory.catalogue + ".copy"
         try FileSystem.remove(passing)
         defer { try? FileSystem.remove(passing) }
+        let size = try FileSystem.status(directory.catalogue)?.size ?? 0
+        guard try FileSystem.freeSpace(directory.path) > 3 * size + (64 << 20) else {
+            throw FleetError(
+                .noSpace, "there is too little room in \(directory.path) for a copy of the catalogue",
+                hint: "make room: a copy passes through \(Human.bytes(2 * size)) there")
+        }
         try SQLiteConnection.copy(directory.catalogue, to: passing)
+        let name = try Self.name(of: passing, now)
         try repository.addState(name) { writer throws(FleetError) in
             for file in Self.files {
                 try writer.begin(file)
@@ -39,36 +47,73 @@ struct CoordinatorCopies: Sendable {
                 try writer.append(bytes)
             }
         }
-        try prune()
-        guard let size = try repository.states().first(where: { $0.name == name })?.size else {
+        do throws(FleetError) { try check(name) } catch {
+            try? repository.removeState(name)
+            throw error
+        }
+        let copies = try list()
+        for old in copies.dropLast(Self.kept) { try repository.removeState(old.name) }
+        guard let made = copies.last(where: { $0.name == name }) else {
             throw FleetError(.internalError, "the copy \(name) went away")
         }
-        return CoordinatorCopy(name: name, made: Self.time(of: name) ?? now, size: size)
+        return made
     }
 
-    /// Oldest first.
+    /// Its place in the audit log, then its time: they sort as what they know does, whatever the clock said.
+    private static func name(of catalogue: String, _ now: Timestamp) throws(FleetError) -> String {
+        let copy = try SQLiteConnection(.file(catalogue))
+        defer { copy.close() }
+        let open: Int? = try copy.first(
+            """
+            SELECT (SELECT count(*) FROM member_restores WHERE finished IS NULL)
+                + (SELECT count(*) FROM replacements WHERE finished IS NULL) AS count
+            """
+        ) { row throws(FleetError) in try row["count"] }
+        guard open == 0 else {
+            throw FleetError(
+                .busy,
+                "members of a restore wait for decisions: a coordinator that is put back must not make them again",
+                hint: "when it has ended; 'fleetctl status' shows it", retryable: true)
+        }
+        let sequence: Int64? = try copy.first("SELECT coalesce(max(sequence), 0) AS sequence FROM audit_events") {
+            row throws(FleetError) in try row["sequence"]
+        }
+        let digits = String(sequence ?? 0)
+        return String(repeating: "0", count: max(0, 12 - digits.count)) + digits + "-" + Identifier.make(at: now)
+    }
+
+    /// - Throws: `snapshot-damaged` for one that was cut or changed.
+    private func check(_ name: String) throws(FleetError) {
+        let reader = try repository.openState(name)
+        while try reader.next() != nil {}
+    }
+
+    /// Those that a crash has cut, at the end, go: nobody must rely on them.
+    func removeBroken() throws(FleetError) {
+        for copy in try list().reversed() {
+            do throws(FleetError) { return try check(copy.name) } catch {
+                guard error.code == .snapshotDamaged else { throw error }
+                try repository.removeState(copy.name)
+            }
+        }
+    }
+
+    /// The one that knows least first.
     func list() throws(FleetError) -> [CoordinatorCopy] {
         try repository.states().compactMap { name, size in
             Self.time(of: name).map { CoordinatorCopy(name: name, made: $0, size: size) }
         }
     }
 
-    /// "20261124-065510-k3f9" begins with it.
+    /// "000000000042-20261124-065510-k3f9"
     private static func time(of name: String) -> Timestamp? {
-        guard Identifier.isValid(name), name.utf8.count > 15 else { return nil }
-        let digits = Array(name)
-        func part(_ range: Range<Int>) -> String { String(digits[range]) }
+        let parts = name.split(separator: "-").map(String.init)
+        guard Identifier.isValid(name), parts.count == 4, parts[1].count == 8, parts[2].count == 6 else { return nil }
+        func part(_ of: String, _ range: Range<Int>) -> String { String(Array(of)[range]) }
+        let (day, hour) = (parts[1], parts[2])
         return Timestamp(
-            "\(part(0..<4))-\(part(4..<6))-\(part(6..<8))T\(part(9..<11)):\(part(11..<13)):\(part(13..<15))Z")
-    }
-
-    /// The bytes of one that stands for itself.
-    func send(_ name: String, _ take: ([UInt8]) async throws(FleetError) -> Void) async throws(FleetError) {
-        try await repository.copy(name, take)
-    }
-
-    private func prune() throws(FleetError) {
-        for old in try list().dropLast(Self.kept) { try repository.removeState(old.name) }
+            "\(part(day, 0..<4))-\(part(day, 4..<6))-\(part(day, 6..<8))T"
+                + "\(part(hour, 0..<2)):\(part(hour, 2..<4)):\(part(hour, 4..<6))Z")
     }
 
     // MARK: the way back
@@ -79,13 +124,14 @@ struct CoordinatorCopies: Sendable {
     /// - Throws: `already-exists` where some of it is there; `snapshot-damaged`, and nothing stays.
     static func put(_ reader: StateReader, into directory: DataDirectory) throws(FleetError) {
         let staging = directory.path + "/restore.new"
-        // Where it is there, somebody's power failed in the middle of this: what is there is from that.
-        if !FileSystem.exists(staging) {
-            for file in files + [catalogue] where FileSystem.exists("\(directory.path)/\(file)") {
-                throw FleetError(
-                    .alreadyExists, "\(directory.path)/\(file) is there already",
-                    hint: "a coordinator is made again in a directory that has none; move it away if it is of no use")
-            }
+        let complete = files[0]
+        // Where there is a staging directory and no settings, the power failed in the middle of this: the rest is from that.
+        let present = FileSystem.exists(staging) ? [complete] : files + [catalogue]
+        for file in present + [catalogue + "-wal", catalogue + "-shm"]
+        where FileSystem.exists("\(directory.path)/\(file)") {
+            throw FleetError(
+                .alreadyExists, "\(directory.path)/\(file) is there already",
+                hint: "a coordinator is made again in a directory that has none; move it away if it is of no use")
         }
         try FileSystem.removeTree(staging)
         defer { try? FileSystem.removeTree(staging) }
@@ -106,14 +152,26 @@ struct CoordinatorCopies: Sendable {
             }
         }
         try file?.publish()
-        guard Set(found) == Set(files + [catalogue]) else {
-            throw FleetError(
-                .malformed,
-                "the copy lacks \(Set(files + [catalogue]).subtracting(found).sorted().joined(separator: ", "))")
+        let missing = Set(files + [catalogue]).subtracting(found)
+        guard missing.isEmpty else {
+            throw FleetError(.malformed, "the copy lacks \(missing.sorted().joined(separator: ", "))")
         }
+        try checkCatalogue("\(staging)/\(catalogue)")
         try FileSystem.makeDirectories(directory.keys)
-        for name in files.dropFirst() + [catalogue] + files.prefix(1) {
+        for name in files.dropFirst() + [catalogue, complete] {
             try FileSystem.rename("\(staging)/\(name)", to: "\(directory.path)/\(name)")
         }
+    }
+
+    /// Before it is in force, while an older copy could still take its place.
+    private static func checkCatalogue(_ path: String) throws(FleetError) {
+        do throws(FleetError) {
+            let found = try SQLiteConnection(.file(path))
+            defer { found.close() }
+            let verdict: String? = try found.first("PRAGMA quick_check(1)") { row throws(FleetError) in
+                try row["quick_check"]
+            }
+            guard verdict == "ok" else { throw FleetError(.databaseCorrupt, verdict ?? "it says nothing") }
+        } catch { throw FleetError(.snapshotDamaged, "its catalogue can't be used: \(error.message)") }
     }
 }

@@ -20,7 +20,7 @@ let initCommand = Command(
             "where metrics are read, without a certificate (default 127.0.0.1:7401, 'none' for nowhere)"),
         .init(
             "certificates", value: "DURATION",
-            "how long certificates are good (default 365d, at least 1h); agents renew theirs after two thirds of it"),
+            "how long certificates are good (default 365d, at least 1d); agents renew theirs after two thirds of it"),
         CoordinatorProgram.dataOption,
     ],
     examples: [
@@ -43,10 +43,10 @@ let initCommand = Command(
     let metrics = call.value("metrics") ?? "127.0.0.1:7401"
     if metrics != "none" { _ = try Address(metrics) }
     let lifetime = try call.duration("certificates", default: KeyRing.clientValidity)
-    guard lifetime >= .seconds(3600), lifetime <= .seconds(3650 * 86_400) else {
+    guard lifetime >= .seconds(86_400), lifetime <= .seconds(3650 * 86_400) else {
         throw FleetError(
             .usage, "certificates that are good for \(Int(lifetime.seconds)) s are not possible",
-            hint: "give --certificates between 1h and 3650d")
+            hint: "give --certificates between 1d and 3650d")
     }
     let made = try directory.create(
         DataDirectory.Settings(

@@ -21,6 +21,7 @@ let restoreCommand = Command(
             "recovery-key", value: "FILE",
             "open it with the recovery key in this file, where keys/repository.key is lost"),
         .init("advertise", value: "ADDRESS", "where agents find it, if that is another than before"),
+        .init("listen", value: "ADDRESS", "where it listens, if that is another than before"),
         CoordinatorProgram.dataOption,
     ],
     examples: [
@@ -35,6 +36,7 @@ let restoreCommand = Command(
     let directory = CoordinatorProgram.directory(call)
     try directory.checkOwner()
     let advertise = try call.value("advertise").map { text throws(FleetError) in try Address(text, defaultPort: 7400) }
+    let listen = try call.value("listen").map { text throws(FleetError) in try Address(text) }
     try FileSystem.makeDirectories(directory.path)
     let lock = try directory.lock()
     guard call.value("recovery-key") != nil || FileSystem.exists(directory.repositoryKey) else {
@@ -47,26 +49,24 @@ let restoreCommand = Command(
             try directory.masterKey()
         }
     let hasStore = FileSystem.exists(directory.store + "/config")
-    // Before there is a coordinator that could not open its store.
-    if hasStore, !FileSystem.exists(directory.repositoryKey) { try directory.replaceMasterKey(openedBy: key) }
+    let file = try call.value("file").map { path throws(FleetError) in try StateReader(copy: path, key: key) }
+    // Before there is a coordinator that could not open its store; a key file that is there may be of another time.
+    if hasStore, call.value("recovery-key") != nil { try directory.replaceMasterKey(openedBy: key) }
     let from: String
-    if let file = call.value("file") {
-        try CoordinatorCopies.put(try StateReader(copy: file, key: key), into: directory)
-        from = file
+    if let file {
+        try CoordinatorCopies.put(file, into: directory)
+        from = FileSystem.name(of: call.value("file") ?? "")
     } else {
         from = try putNewest(directory, key, call.terminal)
     }
-    if let advertise {
+    if advertise != nil || listen != nil {
         var settings = try directory.settings()
-        settings.advertise = "\(advertise)"
+        if let advertise { settings.advertise = "\(advertise)" }
+        if let listen { settings.listen = "\(listen)" }
         try directory.write(settings)
     }
     let catalogue = try Catalogue(.file(directory.catalogue), log: .standardError(level: .warning))
-    let events = try await catalogue.auditSequence()
-    let last = try await catalogue.auditLog(AuditFilter(limit: 1)).last?.event.time
-    var event = Act("coordinator.restore", by: "coordinator")
-    event.detail = ["copy": from]
-    try await catalogue.audit(event)
+    let (events, last) = try await catalogue.putBack(from: from)
     await catalogue.close()
     _ = consume lock
     call.terminal.print(
@@ -74,8 +74,10 @@ let restoreCommand = Command(
     )
     call.terminal.note(
         """
-        What was recorded later is not in it: agents and operators that came since are enrolled again, restores since are
-        unknown. The former coordinator must never start again.
+        What was recorded later is not in it. Before you start it, know that certificates revoked since, roles cut and
+        clusters protected since are as they were before: do that again at once. Agents and operators that came since are
+        enrolled again. Nothing is deleted by itself for a week: pin again, and set again, what was pinned and set since.
+        The former coordinator must never start again.
         next:
 
         """

@@ -43,6 +43,7 @@ final class CoordinatorServer: Sendable {
     /// One is made at a time.
     let copying = Monitor<Void>(())
     let lastCopy = Monitor<Timestamp?>(nil)
+    let copyProblem = Monitor<FleetError?>(nil)
     /// The audit log's length when the last one was made by itself.
     let copiedHead = Monitor<Int64?>(nil)
     private let strangers = Strangers()

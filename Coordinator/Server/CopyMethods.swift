@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetProtocol
+import FleetRepository
 import FleetSystem
 
 /// The coordinator's copies of itself, by request and by themselves.
@@ -19,7 +20,8 @@ extension CoordinatorServer {
             let copy = try await copyNow(copies)
             var hasher = SHA256()
             var length: Int64 = 0
-            try await copies.send(copy.name) { piece throws(FleetError) in
+            let source = try await blocking { () throws(FleetError) in try copies.repository.copy(copy.name) }
+            while let piece = try await blocking({ () throws(FleetError) in try source.next() }) {
                 hasher.update(piece)
                 length += Int64(piece.count)
                 try await stream.send(piece)
@@ -33,11 +35,17 @@ extension CoordinatorServer {
     /// Looks every few minutes: what was recorded a moment ago may be what a lost disk takes.
     func keepCopies() async {
         guard let copies else { return }
+        do throws(FleetError) { try await blocking { () throws(FleetError) in try copies.removeBroken() } } catch {
+            log.error("the coordinator's copies of itself could not be looked at", error)
+        }
         while !Task.isCancelled {
             do throws(FleetError) {
-                let last = try await blocking { () throws(FleetError) in try copies.list().last }
-                lastCopy.withLock { $0 = last?.made }
-                let isOld = last.map { Timestamp.now().since($0.made) >= Self.copyPeriod } ?? true
+                let now = Timestamp.now()
+                // One from a time that is not yet says nothing of how old it is.
+                let made = try await blocking { () throws(FleetError) in try copies.list() }.map(\.made)
+                let last = made.filter { $0 <= now.adding(.seconds(600)) }.max()
+                lastCopy.withLock { $0 = last }
+                let isOld = last.map { now.since($0) >= Self.copyPeriod } ?? true
                 // Where nothing happened since, another would be the same.
                 let head = try await catalogue.auditSequence()
                 if isOld, last == nil || copiedHead.withLock({ $0 }) != head {
@@ -45,7 +53,12 @@ extension CoordinatorServer {
                     copiedHead.withLock { $0 = head }
                     log.info("made a copy of the coordinator", ["copy": copy.name, "bytes": "\(copy.size)"])
                 }
-            } catch { log.error("the coordinator could not make a copy of itself", error) }
+                copyProblem.withLock { $0 = nil }
+            } catch {
+                log.error("the coordinator could not make a copy of itself", error)
+                // A restore ends; what does not end by itself is told.
+                if error.code != .busy { copyProblem.withLock { $0 = error } }
+            }
             try? await Task.sleep(for: .seconds(300))
         }
     }

@@ -259,6 +259,8 @@ extension CoordinatorServer {
             audit: try await catalogue.auditSummary())
         status.waiting = waitingTasks()
         status.coordinatorCopy = lastCopy.withLock(\.self)
+        status.coordinatorCopyProblem = copyProblem.withLock(\.self)
+        status.retentionWaits = try await catalogue.retentionWaits()
         status.policyProblems = try await catalogue.policies().compactMap(\.problem)
         return status
     }

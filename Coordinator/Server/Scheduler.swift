@@ -129,6 +129,7 @@ extension CoordinatorServer {
         guard backup.kind == "backup", backup.state == .succeeded, backup.requestedBy.hasPrefix(Self.actor(of: ""))
         else { return }
         do throws(FleetError) {
+            guard try await catalogue.retentionWaits() == nil else { return }
             guard try await catalogue.retentionsInForce(backup.cluster).first?.policy != nil else { return }
             let decided = try await vault.applyRetention(backup.cluster, confirmed: nil, by: backup.requestedBy)
             guard decided.lines.contains(where: { !$0.isKept }) else { return }

@@ -180,6 +180,10 @@ public struct FleetStatus: Codable, Sendable {
     public var waiting: [WaitingTask]?
     /// When the newest copy of the coordinator itself was made; nil where there is none, or an older coordinator answers.
     public var coordinatorCopy: Timestamp?
+    /// Why the coordinator can't make copies of itself.
+    public var coordinatorCopyProblem: FleetError?
+    /// Until when nothing is deleted by itself; nil where retention is applied as ever.
+    public var retentionWaits: Timestamp?
     /// Of policies that nobody can follow.
     public var policyProblems: [FleetError]?
 

@@ -16,7 +16,13 @@ public final class SQLiteConnection {
     }
 
     /// Opens or creates the database, mode 0600, with what the fleet relies on switched on and checked.
-    public init(_ location: Location, busyTimeout: Duration = .seconds(10)) throws(FleetError) {
+    public convenience init(_ location: Location, busyTimeout: Duration = .seconds(10)) throws(FleetError) {
+        try self.init(location, busyTimeout: busyTimeout, isThere: false)
+    }
+
+    /// - Parameter isThere: this process may have it open already. Whoever closes
+    ///   any descriptor of a file takes all locks that the process has on it (fcntl(2)), so nobody but SQLite may then.
+    private init(_ location: Location, busyTimeout: Duration, isThere: Bool) throws(FleetError) {
         let path: String
         switch location {
         case .memory: path = ":memory:"
@@ -24,8 +30,10 @@ public final class SQLiteConnection {
             path = file
             // SQLite would create the file with 0644. The journal files take over the mode of the database
             // (findCreateFileMode in os_unix.c), so setting it here, first, is enough for them.
-            try Descriptor.open(file, O_RDWR | O_CREAT, mode: 0o600).close()
-            try FileSystem.setMode(file, 0o600)
+            if !isThere {
+                try Descriptor.open(file, O_RDWR | O_CREAT, mode: 0o600).close()
+                try FileSystem.setMode(file, 0o600)
+            }
         }
         var handle: OpaquePointer?
         // "SQLITE_OPEN_NOMUTEX: the new database connection will use the multi-thread threading mode. This means that
@@ -81,7 +89,7 @@ public final class SQLiteConnection {
         guard FileSystem.exists(path) else { throw FleetError(.notFound, "\(path) is not there") }
         // "The file must be empty or not exist": SQLite alone would give it the mode that the umask leaves.
         try Descriptor.open(target, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600).close()
-        let source = try SQLiteConnection(.file(path))
+        let source = try SQLiteConnection(.file(path), busyTimeout: .seconds(10), isThere: true)
         defer { source.close() }
         try source.run("VACUUM INTO ?", target)
     }

@@ -40,17 +40,32 @@ import Testing
     @Test func aRenewalLeavesOneIdentity() throws {
         try enroll()
         let first = try AgentIdentity(directory: directory)
+        var identity = first
+        var names = ["agent"]
         for _ in 0..<3 {
             let key = try PrivateKey.generateP256()
             let certificate = try issue(key)
-            let renewed = try AgentIdentity.renew(key, try certificate.pem(), in: directory)
+            let renewed = try identity.renewed(key, try certificate.pem())
+            identity = renewed
             #expect(renewed.cluster == "a" && renewed.node == "n1" && renewed.coordinator == first.coordinator)
             let name = "agent-\(certificate.serial)"
-            #expect(try files() == ["agent.json", "authority.crt", name + ".key", name + ".crt"])
+            // The one before is kept for a coordinator that knows no newer.
+            names = [names.last!, name]
+            #expect(
+                try files() == Set(["agent.json", "authority.crt"] + names.flatMap { [$0 + ".key", $0 + ".crt"] }))
             for file in try files() {
                 let mode = try FileSystem.status("\(directory)/\(file)")?.mode ?? 0o777
                 #expect(mode & 0o077 == 0, "\(file)")
             }
+        }
+        let former = try #require(identity.former())
+        #expect(former.notAfter <= identity.notAfter && former.description.certificate == names[0] + ".crt")
+        try former.keep()
+        #expect(try AgentIdentity(directory: directory).description == former.description)
+        #expect(former.former()?.description.certificate == names[1] + ".crt")
+        #expect(throws: FleetError.self, "it is not what is on the disk") {
+            let key = try PrivateKey.generateP256()
+            _ = try identity.renewed(key, try issue(key).pem())
         }
         // Enrolling again leaves no key behind that nobody needs.
         try enroll()
@@ -68,20 +83,25 @@ import Testing
         let certificate = try authority.issue(
             .agent(cluster: "a", node: "n1"), for: try CertificateRequest(key: key, commonName: "n1"),
             validity: .seconds(7200))
-        #expect(try AgentIdentity.renew(key, try certificate.pem(), in: directory).notAfter > first.notAfter)
+        #expect(try first.renewed(key, try certificate.pem()).notAfter > first.notAfter)
         // What was there when only the description was missing.
         for (name, bytes) in zip(names, before) { try FileSystem.writeDurably("\(directory)/\(name)", bytes) }
         #expect(try AgentIdentity(directory: directory).notAfter == first.notAfter)
         let again = try PrivateKey.generateP256()
-        _ = try AgentIdentity.renew(again, try issue(again).pem(), in: directory)
-        #expect(try files().count == 4, "nothing of the one that was cut off stays")
+        _ = try first.renewed(again, try issue(again).pem())
+        #expect(try files().count == 6, "nothing of the one that was cut off stays")
     }
 
     @Test func aCertificateIsRenewedAfterTwoThirdsOfItsLife() {
         let start = Timestamp("2026-01-01T00:00:00Z")!
         let end = start.adding(.seconds(300))
-        #expect(!RenewalTime.isDue(start, end, now: start.adding(.milliseconds(199_999))))
-        #expect(RenewalTime.isDue(start, end, now: start.adding(.seconds(200))))
-        #expect(RenewalTime.isDue(start, end, now: end.adding(.seconds(1))))
+        func isDue(_ seconds: Int, idle: Bool = true) -> Bool {
+            RenewalTime.isDue(start, end, isIdle: idle, now: start.adding(.seconds(seconds)))
+        }
+        #expect(!isDue(199) && isDue(200) && isDue(301))
+        #expect(!isDue(249, idle: false) && isDue(250, idle: false))
+        #expect(RenewalTime.pause(end, now: start) == .seconds(30))
+        #expect(RenewalTime.pause(end, now: end.adding(.seconds(9))) == .seconds(10))
+        #expect(RenewalTime.pause(end.adding(.seconds(86_400)), now: start) == .seconds(3600))
     }
 }

@@ -112,7 +112,8 @@ struct CatalogueTests {
 
     /// The answer to a renewal may be lost at any moment: the node always has one that is good, and never one too many.
     @Test func aRenewedCertificateTakesOverWhenItIsUsed() async throws {
-        let catalogue = try await Fixture.fleet()
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
         let node = NodeName(cluster: "a", node: "n1")
         func standing(_ fingerprints: [String]) async throws -> [String] {
             var standing: [String] = []
@@ -134,7 +135,11 @@ struct CatalogueTests {
             }
         }
         let first = try #require(try await catalogue.agents(cluster: "a").first?.certificate?.fingerprint)
+        #expect(await code { _ = try await renew(first) } == .busy, "an agent whose clock is ahead asks without end")
+        clock.advance(.seconds(40 * 86_400))
         let lost = try await renew(first)
+        #expect(await code { _ = try await renew("unknown") } == .certificateUnknown)
+        #expect(try await catalogue.agents(cluster: "a").first?.certificate?.fingerprint == first, "the one in use")
         // It comes again with the old one before it has read the answer: that may still arrive.
         try await catalogue.retireCertificates(of: node, before: first)
         #expect(try await standing([first, lost]) == [first, lost])
@@ -143,7 +148,13 @@ struct CatalogueTests {
         try await catalogue.retireCertificates(of: node, before: second)
         #expect(try await standing([first, lost, second]) == [second])
         try await catalogue.retireCertificates(of: node, before: second)
-        let actions = try await catalogue.auditLog().map(\.event).filter { $0.action.hasPrefix("certificate.") }
+        // Revoked meanwhile, it gets no other, and takes none from whoever came after it.
+        #expect(await code { _ = try await renew(first) } == .certificateRevoked)
+        try await catalogue.retireCertificates(of: node, before: first)
+        #expect(try await standing([second]) == [second])
+        let actions = try await catalogue.auditLog().map(\.event).filter {
+            $0.action.hasPrefix("certificate.") && $0.outcome == .ok
+        }
         #expect(actions.map(\.action) == ["certificate.renew", "certificate.renew", "certificate.retire"])
         #expect(actions.last?.detail == ["inUse": second, "count": "1"])
         // The other cluster's node of the same name has its own.

@@ -76,6 +76,68 @@ import Testing
         #expect(try FileSystem.list(other.path).isEmpty)
     }
 
+    /// Put back, it would decide what the lost one has decided since.
+    @Test func noneIsMadeWhileMembersWait() async throws {
+        try await work()
+        let db = try SQLiteConnection(.file(directory.catalogue))
+        try db.run(
+            """
+            INSERT INTO member_restores (id, cluster, snapshot, dry_run, plan, state, requested_by, created)
+            VALUES ('r', 'a', 's', 0, '{}', 'running', 'root', 1)
+            """)
+        #expect(await code { _ = try copies().make() } == .busy)
+        #expect(try copies().list().isEmpty)
+        try db.run("UPDATE member_restores SET state = 'stuck', finished = 2")
+        _ = try copies().make()
+        db.close()
+    }
+
+    /// What kept something from being deleted may have been lost; tokens may have been used.
+    @Test func aCatalogueThatWasPutBackIsCareful() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await catalogue.operatorToken("alice", secret: "s")
+        #expect(try await catalogue.retentionWaits() == nil)
+        let before = try await catalogue.auditSequence()
+        #expect(try await catalogue.putBack(from: "copy").events == before)
+        #expect(try await catalogue.retentionWaits() == clock.now.adding(Catalogue.retentionPause))
+        #expect(
+            await code {
+                _ = try await catalogue.enrol(secret: "s", name: "", from: "peer") { _ throws(FleetError) in
+                    (Fixture.certificate(), true)
+                }
+            } == .tokenUsed)
+        #expect(try await catalogue.auditLog().contains { $0.event.action == "coordinator.restore" })
+        clock.advance(Catalogue.retentionPause)
+        #expect(try await catalogue.retentionWaits() == nil)
+    }
+
+    @Test func whatIsBrokenAtTheEndGoes() async throws {
+        try await work()
+        let whole = try copies().make()
+        for number in 1...2 {
+            let path = "\(directory.store)/state/00000000009\(number)-20261124-065510-aaaa"
+            try FileSystem.writeDurably(path, try FileSystem.read("\(directory.store)/state/\(whole.name)").dropLast(9))
+        }
+        #expect(try copies().list().count == 3)
+        try copies().removeBroken()
+        #expect(try copies().list() == [whole])
+    }
+
+    /// Nothing of before is mixed with it: a log beside the catalogue would be played over it.
+    @Test(arguments: ["settings.json", "catalogue.db", "catalogue.db-wal", "keys/authority.key"])
+    func nothingIsReplaced(_ file: String) async throws {
+        try await work()
+        let copy = try copies().make()
+        let other = DataDirectory(path: place.path + "/other")
+        try FileSystem.makeDirectories(other.keys)
+        try FileSystem.writeDurably("\(other.path)/\(file)", "kept".utf8)
+        #expect(
+            await code { try CoordinatorCopies.put(try copies().repository.openState(copy.name), into: other) }
+                == .alreadyExists)
+        #expect(try FileSystem.readText("\(other.path)/\(file)") == "kept")
+    }
+
     @Test func onePutBackHalfWayIsDoneAgain() async throws {
         try await work()
         let copy = try copies().make()

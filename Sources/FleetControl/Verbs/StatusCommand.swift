@@ -155,10 +155,16 @@ private func concerns(_ status: FleetStatus) -> [String] {
                 + "renewed; 'journalctl -u fleet-agent' there says why; once it has ended: 'fleet-agent enroll --force -' "
                 + "with a token from 'fleetctl agent token \(agent.cluster)'")
     }
-    if let copy = status.coordinatorCopy, status.time.since(copy) > .seconds(86_400), status.audit.events > 0 {
+    if let problem = status.coordinatorCopyProblem {
         all.append(
-            "the coordinator's newest copy of itself is of \(copy.short); if anything was recorded since, 'journalctl -u "
-                + "fleet-coordinator' says why there is none: 'fleetctl coordinator backup' makes one")
+            "the coordinator can't make a copy of itself, the newest is "
+                + (status.coordinatorCopy.map { "of \($0.short)" } ?? "none") + ": \(problem.message)"
+                + (problem.hint.map { "; \($0)" } ?? ""))
+    }
+    if let until = status.retentionWaits {
+        all.append(
+            "this coordinator was put back from a copy, and deletes nothing by itself until \(until.short): pin again, and set "
+                + "again, what was pinned and set since; 'fleetctl retention apply' works as ever")
     }
     if !status.audit.isIntact { all.append("the audit chain is broken; see 'fleetctl audit verify'") }
     if status.storeFree < max(status.storeUsed / 10, 1 << 30) {

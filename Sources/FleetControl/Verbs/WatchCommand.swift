@@ -20,7 +20,7 @@ let watchCommand = Command(
             last = try await control.ask(ControlMethod.status, ListRequest())
         } catch {
             // What waiting does not mend is said at once: a revoked certificate, a coordinator that is another.
-            guard error.isRetryable || last != nil else { throw error }
+            guard error.isRetryable || error.code == .notFound else { throw error }
             failure = error
         }
         draw(last, failure, call.terminal)

@@ -179,22 +179,34 @@ extension Repository {
         try core.files.remove(statePath(name))
     }
 
-    /// The bytes of a file that stands for itself, in pieces: with the `config` in front, whoever has a key that opens the
-    /// repository now can read it without the repository.
-    public func copy(
-        _ name: String, _ take: ([UInt8]) async throws(FleetError) -> Void
-    ) async throws(FleetError) {
+    /// A file that stands for itself, in pieces: with the `config` in front, whoever has a key that opens the repository now
+    /// can read it without the repository.
+    public func copy(_ name: String) throws(FleetError) -> StateCopy {
         try Self.check(name)
         let config = try Self.config(core.root, core.files).encoded()
-        try await take(
-            StateFormat.copyMagic + withUnsafeBytes(of: UInt32(config.count).littleEndian, Array.init) + config)
-        let file = try core.files.openStored(statePath(name))
-        var offset: Int64 = 0
-        let size = try file.size()
-        while offset < size {
-            let piece = try file.read(at: offset, count: Int(min(256 << 10, size - offset)))
-            try await take(piece)
-            offset += Int64(piece.count)
-        }
+        let head =
+            StateFormat.copyMagic + withUnsafeBytes(of: UInt32(config.count).littleEndian, Array.init) + config
+        return StateCopy(head, try core.files.openStored(statePath(name)))
+    }
+}
+
+/// One caller at a time, on whichever thread.
+public final class StateCopy: @unchecked Sendable {
+    private var head: [UInt8]?
+    private let file: any RepositoryFile
+    private var offset: Int64 = 0
+
+    init(_ head: [UInt8], _ file: any RepositoryFile) {
+        self.head = head
+        self.file = file
+    }
+
+    /// nil at the end.
+    public func next() throws(FleetError) -> [UInt8]? {
+        if let first = head.take() { return first }
+        let count = Int(min(256 << 10, try file.size() - offset))
+        guard count > 0 else { return nil }
+        defer { offset += Int64(count) }
+        return try file.read(at: offset, count: count)
     }
 }
