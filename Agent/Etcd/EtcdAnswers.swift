@@ -18,6 +18,8 @@ enum Answers {
             var version: String?
             var dbSize: Int64?
             var leader: UInt64?
+            var raftIndex: UInt64?
+            var raftAppliedIndex: UInt64?
             var isLearner: Bool?
             var errors: [String]?
         }

@@ -37,6 +37,18 @@ struct EtcdClient: Sendable {
         var leader: UInt64
         var isLearner: Bool
         var errors: [String]
+        /// Entries that are decided and not yet in its data.
+        var lag: UInt64 = 0
+
+        /// Some are always under way on a busy etcd.
+        static let lagLimit: UInt64 = 5000
+
+        var part: MemberPart {
+            if isLearner { return .learner }
+            if leader == 0 { return .leaderless }
+            if leader == memberID { return .leader }
+            return lag > Self.lagLimit ? .behind : .follower
+        }
     }
 
     struct Member: Sendable, Equatable {
@@ -66,7 +78,8 @@ struct EtcdClient: Sendable {
         return Status(
             clusterID: answer.header.clusterID ?? 0, memberID: answer.header.memberID ?? 0,
             revision: answer.header.revision ?? 0, version: answer.version ?? "", databaseSize: answer.dbSize ?? 0,
-            leader: answer.leader ?? 0, isLearner: answer.isLearner ?? false, errors: answer.errors ?? [])
+            leader: answer.leader ?? 0, isLearner: answer.isLearner ?? false, errors: answer.errors ?? [],
+            lag: (answer.raftIndex ?? 0).subtractingSaturated(answer.raftAppliedIndex ?? answer.raftIndex ?? 0))
     }
 
     /// A linearizable read: it needs a leader and a quorum.
@@ -208,4 +221,8 @@ struct EtcdClient: Sendable {
             tool.path, arguments + command, environment: Self.environment, directory: directory, deadline: deadline,
             outputLimit: limit)
     }
+}
+
+extension UInt64 {
+    fileprivate func subtractingSaturated(_ other: UInt64) -> UInt64 { self > other ? self - other : 0 }
 }

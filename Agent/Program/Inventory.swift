@@ -26,6 +26,8 @@ struct Inventory: Sendable {
                 }
             } catch { request.discoveryError = JoinRecord.explain(error, programs.paths) }
             await runner.keepTools(of: request.instance)
+            let part = await part(of: request.instance)
+            request.instance?.part = part
         }
         let programs = self.programs
         do throws(FleetError) {
@@ -38,6 +40,16 @@ struct Inventory: Sendable {
         // Last: a look at the node takes seconds, and a job may have come meanwhile.
         request.activeJobs = await runner.activeJobs
         return request
+    }
+
+    /// Which member is best asked for a backup; nothing depends on an answer.
+    private func part(of instance: EtcdInstance?) async -> MemberPart? {
+        guard let instance, instance.pid != nil else { return nil }
+        let (paths, version) = (programs.paths, instance.version.flatMap { EtcdVersion($0) })
+        return try? await onDisk { () throws(FleetError) in
+            let tools = try ToolFinder.find(pid: instance.pid, dataDir: instance.dataDir, copies: paths.tools)
+            return try EtcdClient(tool: try tools.client(for: version), instance: instance).status().part
+        }
     }
 
     /// Before the coordinator hears that a restore has ended: whoever asks it then shall see the directory that is in

@@ -94,8 +94,9 @@ enum RestoreGuard {
 
 /// Which agent of a cluster does a job. Pure.
 enum AgentChoice {
-    /// A connected one that knows its etcd. Of several members each has the data: one whose etcd runs goes first, then
-    /// the one that was seen last, and by name where that is equal.
+    /// A connected one that knows its etcd. Of several members each has the data: one whose etcd runs goes first, a follower
+    /// before the leader, which has enough to do, and both before one that is behind or knows no leader; then the one that
+    /// was seen last, and by name where that is equal. A learner never.
     ///
     /// - Parameter avoiding: nodes that were tried just now.
     /// - Throws: `no-agent`, saying for each why not.
@@ -109,9 +110,17 @@ enum AgentChoice {
         }
         let able = agents.filter {
             $0.connected && $0.instance != nil && $0.certificate?.revoked == nil && !tried.contains($0.node)
+                && $0.instance?.part != .learner
         }
-        func rank(_ agent: AgentRecord) -> (Int, Timestamp) {
-            (agent.instance?.pid == nil ? 0 : 1, agent.lastSeen ?? Timestamp(milliseconds: 0))
+        func rank(_ agent: AgentRecord) -> (Int, Int, Timestamp) {
+            let part =
+                switch agent.instance?.part {
+                case .follower: 3
+                case .leader, nil: 2
+                case .behind: 1
+                case .leaderless, .learner: 0
+                }
+            return (agent.instance?.pid == nil ? 0 : 1, part, agent.lastSeen ?? Timestamp(milliseconds: 0))
         }
         let best = able.max { a, b in rank(a) == rank(b) ? a.node > b.node : rank(a) < rank(b) }
         if let best { return best }
@@ -121,6 +130,7 @@ enum AgentChoice {
             guard agent.connected else {
                 return "\(agent.node) is not connected\(agent.lastSeen.map { " since \($0)" } ?? "")"
             }
+            if agent.instance?.part == .learner { return "\(agent.node) is a learner" }
             return "\(agent.node): \(agent.discoveryError.map { Act.clip($0.message, 300) } ?? "found no etcd")"
         }
         throw FleetError(

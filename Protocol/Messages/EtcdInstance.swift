@@ -10,6 +10,17 @@ public enum Topology: String, Codable, Sendable {
     case externalStaticPod = "external-static-pod"
 }
 
+/// What a member is to the others, as it says itself.
+public enum MemberPart: String, Codable, Sendable {
+    case leader, follower
+    /// A follower whose data is not as new as what is decided already.
+    case behind
+    /// It has no vote, and may have half of the data.
+    case learner
+    /// It knows no leader.
+    case leaderless
+}
+
 /// What an agent knows of the etcd beside it, each value with the place it came from.
 public struct EtcdInstance: Codable, Sendable, Equatable {
     public var topology: Topology
@@ -40,6 +51,8 @@ public struct EtcdInstance: Codable, Sendable, Equatable {
     public var unit: String?
     /// field name -> "file:line (how)", for instance "/etc/default/etcd:3 (ETCD_DATA_DIR)".
     public var sources: [String: String]
+    /// nil where etcd does not answer, or the agent is of a version that did not ask.
+    public var part: MemberPart?
     /// Why a restore on this node would be refused as it is laid out now; nil where nothing is known against it.
     public var restoreProblem: FleetError?
 
@@ -70,7 +83,7 @@ public struct EtcdInstance: Codable, Sendable, Equatable {
 
     private enum CodingKeys: String, CodingKey {
         case topology, name, dataDir, walDir, endpoint, cacert, cert, key, peerURLs, initialCluster, initialClusterToken
-        case version, pid, manifest, unit, sources, restoreProblem
+        case version, pid, manifest, unit, sources, restoreProblem, part
     }
 
     // Scripts read this object: a value that is not there is null, not missing.
@@ -93,5 +106,6 @@ public struct EtcdInstance: Codable, Sendable, Equatable {
         try fields.encode(unit, forKey: .unit)
         try fields.encode(sources, forKey: .sources)
         try fields.encode(restoreProblem, forKey: .restoreProblem)
+        try fields.encode(part, forKey: .part)
     }
 }

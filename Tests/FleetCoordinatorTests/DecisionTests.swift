@@ -90,6 +90,26 @@ struct DecisionTests {
         down.instance?.pid = nil
         #expect(try AgentChoice.choose([agent("n1"), down], cluster: "a").node == "n1")
         #expect(try AgentChoice.choose([agent("n1"), down], cluster: "a", avoiding: ["n1"]).node == "n2")
+        // A follower before the leader, whoever was seen last, and no learner.
+        func member(_ node: String, _ part: MemberPart?, seen: String = "2026-11-24T06:00:00Z") -> AgentRecord {
+            var member = agent(node, seen: seen)
+            member.instance?.part = part
+            return member
+        }
+        let leader = member("n1", .leader, seen: "2026-11-24T07:00:00Z")
+        for (part, expected): (MemberPart?, String) in [
+            (.follower, "n2"), (.behind, "n1"), (.leaderless, "n1"), (.learner, "n1"), (nil, "n1"),
+        ] {
+            #expect(
+                try AgentChoice.choose([leader, member("n2", part)], cluster: "a").node == expected, "\(part as Any)")
+        }
+        var stopped = member("n2", .follower)
+        stopped.instance?.pid = nil
+        #expect(try AgentChoice.choose([leader, stopped], cluster: "a").node == "n1")
+        let learner = #expect(throws: FleetError.self) {
+            try AgentChoice.choose([member("n2", .learner)], cluster: "a")
+        }
+        #expect(learner?.message.contains("n2 is a learner") == true)
         let none = #expect(throws: FleetError.self) {
             try AgentChoice.choose([agent("n1"), agent("n2")], cluster: "a", avoiding: ["n1", "n2"])
         }

@@ -30,7 +30,10 @@ struct ScheduleTests {
             try await fleet.fleetctl("cluster", "label", "ha", "env=lab")
             #expect(try await fleet.fleetctl("policy", "show").output.contains("followed   by ha"))
 
+            let parts = try await parts(fleet)
+            #expect(parts.values.sorted() == ["follower", "follower", "leader"], "\(parts)")
             let first = try await made(1, fleet)
+            #expect(parts[first[0].node] == "follower", "the leader has enough to do")
             // Whoever made it goes away: another member does the next.
             try await fleet.exec(first[0].node, "systemctl", "stop", "fleet-agent")
             let second = try await made(2, fleet)
@@ -51,6 +54,18 @@ struct ScheduleTests {
             #expect(!status.output.contains("allows"), "no objective is broken: \(status.output)")
             #expect(try await fleet.fleetctl("audit", "verify").output.contains("the chain holds"))
         }
+    }
+
+    /// What each node's etcd is to the others, as its agent has told.
+    private func parts(_ fleet: LabFleet) async throws -> [String: String] {
+        struct Agent: Decodable {
+            struct Instance: Decodable { var part: String? }
+            var node: String
+            var instance: Instance?
+        }
+        let list = try await fleet.fleetctl("agent", "list", "ha", "-o", "json").output
+        let agents = try JSON.decode([Agent].self, from: Array(list.utf8))
+        return Dictionary(uniqueKeysWithValues: agents.map { ($0.node, $0.instance?.part ?? "unknown") })
     }
 
     /// Waits until so many were made, newest first.
