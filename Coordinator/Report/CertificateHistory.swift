@@ -32,10 +32,16 @@ struct CertificateHistory {
         }
     }
 
-    func ending(before limit: Timestamp, only: Set<String>) -> ReportList<AuditReport.Certificate> {
+    /// - Parameters:
+    ///   - since: of the report's range.
+    ///   - until: likewise; what ends later has not ended.
+    func ending(before limit: Timestamp, since: Timestamp, until: Timestamp) -> ReportList<AuditReport.Certificate> {
         var all: [AuditReport.Certificate] = []
         for (holder, certificates) in issued {
+            let last = certificates.values.max() ?? since
             for ends in certificates.values where ends < limit {
+                // A person that logged in again, or left, has none that anybody has to look after.
+                if holder.cluster == nil, ends <= until, ends < last || ends < since { continue }
                 all.append(
                     .init(
                         kind: holder.cluster == nil ? "operator" : "agent", cluster: holder.cluster,

@@ -2,7 +2,7 @@ import FleetProtocol
 import FleetSystem
 
 /// What failed, and until when it stood: attempts of the same kind that fail one after the other are one failure, which ends
-/// with the first that does not. Pure.
+/// with the first that does not. What is done once, as a restore is, is over when it failed, unless somebody has to look. Pure.
 struct FailureHistory {
     private struct Key: Hashable {
         var cluster: String
@@ -23,6 +23,27 @@ struct FailureHistory {
         failure.attempts += 1
         (failure.last, failure.code, failure.error) = (event.time, code, error)
         open[key] = failure
+    }
+
+    /// Of an act that nobody repeats until it is well.
+    mutating func failedAtOnce(_ event: AuditEvent, kind: String, code: String?, error: String?) {
+        guard let cluster = event.cluster else { return }
+        // One that was stuck or lost before has ended now.
+        let before = open.removeValue(forKey: Key(cluster: cluster, kind: kind, subject: event.subject))
+        guard event.time >= since else { return }
+        var failure = before ?? .init(cluster: cluster, kind: kind, subject: event.subject, since: event.time)
+        failure.attempts = 1
+        (failure.last, failure.code, failure.error) = (event.time, code, error)
+        (failure.ended, failure.endedBy) = (event.time, "the act has ended")
+        ended.add(failure)
+    }
+
+    /// Whatever stands of this kind, of whichever act.
+    mutating func allWell(cluster: String?, kind: String, at time: Timestamp, by what: String) {
+        let subjects = open.keys.filter { $0.cluster == cluster && $0.kind == kind }.map(\.subject)
+        for subject in subjects.sorted(by: { ($0 ?? "") < ($1 ?? "") }) {
+            wentWell(cluster: cluster, kind: kind, subject: subject, at: time, by: what)
+        }
     }
 
     mutating func wentWell(cluster: String?, kind: String, subject: String? = nil, at time: Timestamp, by what: String)

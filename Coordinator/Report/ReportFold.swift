@@ -9,6 +9,9 @@ struct ReportFold {
     private let until: Timestamp?
     private let only: Set<String>
 
+    /// Time of the newest event, whatever is told of it.
+    private var newest = Timestamp(milliseconds: .min)
+
     private var policies = PolicyHistory()
     private var failures: FailureHistory
     private var certificates = CertificateHistory()
@@ -44,10 +47,15 @@ struct ReportFold {
     }
 
     mutating func feed(_ event: AuditEvent) {
+        newest = max(newest, event.time)
         if let until, event.time > until { return }
+        // Its end may come from an agent of another cluster than its snapshot's.
+        if event.action == "job.create" { create(event) }
         let job = event.subject.flatMap { jobs[$0] }
-        // A drill may run on an agent of another cluster than its snapshot's.
-        if !only.isEmpty, let cluster = job?.cluster ?? event.cluster, !only.contains(cluster) { return }
+        if !only.isEmpty, let cluster = job?.cluster ?? event.cluster, !only.contains(cluster) {
+            if event.action == "job.end" { forget(event) }
+            return
+        }
         policies.feed(event)
         certificates.feed(event)
         restores.feed(event, since: since)
@@ -57,7 +65,6 @@ struct ReportFold {
         }
         switch event.action {
         case "cluster.add": if event.outcome == .ok { know(event.cluster, at: event.time) }
-        case "job.create": create(event)
         case "job.end": end(event, job)
         case "restore.end", "undo.end", "cleanup.end", "replace.end": endWhole(event)
         case "snapshot.store", "snapshot.import": if event.outcome == .ok { store(event) }
@@ -87,10 +94,14 @@ struct ReportFold {
         guard let id = event.subject, let kind = event.detail["kind"], !restores.isPart(id) else { return }
         var event = event
         event.cluster = job?.cluster ?? event.cluster
-        // One that was given up for lost may end once more.
-        if event.detail["state"] != JobState.lost.rawValue { jobs[id] = nil }
+        forget(event)
         guard event.detail["dryRun"] == nil else { return }
         judge(event, kind: kind)
+    }
+
+    private mutating func forget(_ event: AuditEvent) {
+        // One that was given up for lost may end once more.
+        if let id = event.subject, event.detail["state"] != JobState.lost.rawValue { jobs[id] = nil }
     }
 
     private mutating func endWhole(_ event: AuditEvent) {
@@ -101,15 +112,28 @@ struct ReportFold {
         judge(event, kind: kind)
     }
 
+    /// Where somebody has to look before it is known how things stand.
+    private static let unsettled: Set<String> = [JobState.stuck.rawValue, JobState.lost.rawValue]
+
     private mutating func judge(_ event: AuditEvent, kind: String) {
         if event.outcome == .ok {
-            failures.wentWell(
-                cluster: event.cluster, kind: kind, at: event.time, by: "\(kind) \(event.subject ?? "")")
+            // What brings the data back makes all good that was left half-way before.
+            for done in ["restore", "undo"].contains(kind) ? ["restore", "undo"] : [kind] {
+                failures.allWell(
+                    cluster: event.cluster, kind: done, at: event.time, by: "\(kind) \(event.subject ?? "")")
+            }
             if event.time >= since, let cluster = event.cluster, ["restore", "undo", "replace"].contains(kind) {
                 clusters[cluster]?.restores += 1
             }
         } else {
-            failures.failed(event, kind: kind, code: event.detail["code"], error: event.detail["error"])
+            let (code, error) = (event.detail["code"], event.detail["error"])
+            if ["backup", "drill"].contains(kind) {
+                failures.failed(event, kind: kind, code: code, error: error)
+            } else if event.detail["state"].map({ Self.unsettled.contains($0) }) == true {
+                failures.failed(event, kind: kind, subject: event.subject, code: code, error: error)
+            } else {
+                failures.failedAtOnce(event, kind: kind, code: code, error: error)
+            }
             guard event.time >= since, let cluster = event.cluster else { return }
             if kind == "backup" { clusters[cluster]?.backupFailed(at: event.time) }
         }
@@ -202,10 +226,16 @@ struct ReportFold {
     func report(version: String, made: Timestamp, chain: AuditReport.Chain) -> AuditReport {
         var (policies, until) = (policies, until ?? made)
         policies.settle()
+        // Behind a break nothing is known: no day of that is told.
+        if chain.firstBreak != nil { until = min(until, newest) }
         until = max(until, since)
         var report = AuditReport(
             version: version, made: made, since: since, until: until, only: only.sorted(), chain: chain)
         report.notes = policies.notes
+        if chain.firstBreak != nil {
+            report.notes.append(
+                "the range ends at \(until), with the last event before the break: what came behind it is not known")
+        }
         report.clusters = clusters.sorted { $0.key < $1.key }.map { name, history in
             history.told(
                 name, policy: policies.followed[name], objectives: policies.objectives[name] ?? [], until: until)
@@ -224,7 +254,7 @@ struct ReportFold {
         report.changes = changes.list
         report.refusals = refusals.list
         report.certificates = certificates.ending(
-            before: until.adding(.seconds(AuditReport.certificateDays * 86_400)), only: only)
+            before: until.adding(.seconds(AuditReport.certificateDays * 86_400)), since: since, until: until)
         return report
     }
 }

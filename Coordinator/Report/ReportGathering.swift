@@ -55,7 +55,8 @@ extension Catalogue {
             height: statement.height, head: statement.head, firstBreak: sameBreak,
             findings: fold.mark?.findings ?? [])
         let remade = try await blocking { () throws(FleetError) in
-            try MadeReport(fold.fold.report(version: FleetVersion.current, made: statement.made, chain: chain))
+            // As the version that made it: its name is among the bytes.
+            try MadeReport(fold.fold.report(version: statement.version, made: statement.made, chain: chain))
         }
         return (proof, remade)
     }

@@ -20,7 +20,9 @@ struct RestoreHistory {
     func isDryRun(_ id: String?) -> Bool { id.flatMap { all[$0] }?.dryRun ?? false }
 
     mutating func feed(_ event: AuditEvent, since: Timestamp) {
-        guard let id = event.subject, event.outcome != .refused else { return }
+        guard let id = event.subject else { return }
+        // What was refused changes nothing, but that a node refuses to begin is how an act ends.
+        guard event.outcome != .refused || event.action.hasSuffix(".end") else { return }
         switch (event.action, event.outcome) {
         case ("job.create", .ok):
             if let kind = event.detail["kind"], kind == "restore" { begin(id, kind, event) }

@@ -1,3 +1,4 @@
+import FleetCrypto
 import FleetProtocol
 import FleetSystem
 
@@ -9,7 +10,7 @@ extension CoordinatorServer {
         case ControlMethod.auditReport:
             try await report(stream, try JSON.decode(ReportRequest.self, from: stream.request), actor)
         case ControlMethod.proveReport:
-            try await prove(stream, try JSON.decode(ReportStatement.self, from: stream.request))
+            try await prove(stream, try JSON.decode(Envelope.self, from: stream.request))
         default: return false
         }
         return true
@@ -31,7 +32,11 @@ extension CoordinatorServer {
         }
     }
 
-    private func prove(_ stream: FleetProtocol.Stream, _ statement: ReportStatement) async throws(FleetError) {
+    /// Of a report that this coordinator has signed, and so handed out and put on record; of nothing else.
+    private func prove(_ stream: FleetProtocol.Stream, _ envelope: Envelope) async throws(FleetError) {
+        let statement = try envelope.reportStatement()
+        guard let key = [UInt8](base64: keys.jobKey) else { throw FleetError(.malformed, "the coordinator's key") }
+        try envelope.checkReport(signedBy: try VerifyingKey(raw: key))
         guard statement.since <= statement.until,
             statement.until.since(statement.since) < .seconds((ReportLimits.days + 1) * 86_400)
         else { throw FleetError(.malformed, "a report from \(statement.since) to \(statement.until) was never made") }

@@ -135,12 +135,13 @@ extension AuditReport {
         }
     }
 
-    /// Something that failed, once or again and again, until it was well.
+    /// Something that failed, once or again and again, until it was well. What is done once ends as it fails, unless it is
+    /// stuck or lost.
     public struct Failure: Codable, Sendable, Equatable {
         public var cluster: String
         /// "backup", "drill", "restore", "undo", "cleanup", "replace", "snapshot".
         public var kind: String
-        /// A snapshot's id where it is one that can't be used any more.
+        /// A snapshot's id where it is one that can't be used any more; the id of an act that is done once.
         public var subject: String?
         public var since: Timestamp
         public var attempts: Int

@@ -48,7 +48,7 @@ public struct ReportStatement: Codable, Sendable, Equatable {
     }
 }
 
-/// What a coordinator says today of a report that names it. Behind the canonical bytes of the report as it would be made
+/// What a coordinator says today of a report that it has signed, asked with that one's `Envelope`. Behind the canonical bytes of the report as it would be made
 /// today of the same events, which are none where the chain has others now.
 public struct ReportProof: Codable, Sendable {
     /// Who made a report, as the chain has it.
@@ -96,9 +96,12 @@ extension Envelope {
 
     /// - Throws: `bad-signature`.
     public func checkReport(signedBy key: VerifyingKey) throws(FleetError) {
-        guard payloadType == Self.reportType, signatures.count == 1, signatures[0].keyid == key.id,
+        if let named = signatures.first?.keyid, named != key.id {
+            throw FleetError(.badSignature, "it names the key \(named), and this coordinator signs with \(key.id)")
+        }
+        guard payloadType == Self.reportType, signatures.count == 1,
             let payload = [UInt8](base64: payload), let signature = [UInt8](base64: signatures[0].sig),
             key.verifies(signature, of: Self.preAuthenticationEncoding(type: payloadType, payload: payload))
-        else { throw FleetError(.badSignature, "the report is not signed by this coordinator") }
+        else { throw FleetError(.badSignature, "the signature is not the coordinator's: what it covers was changed") }
     }
 }

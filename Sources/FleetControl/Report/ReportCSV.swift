@@ -57,10 +57,12 @@ enum ReportCSV {
         return envelope
     }
 
-    static func render(_ signed: SignedReport, envelope: String) -> String {
+    static func render(_ signed: SignedReport, envelope: String, writer: String) -> String {
         let report = signed.report
         // Who wrote it first: a long list of clusters would push it away from where it is looked for.
-        var lines = ReportTables.heading(report).reversed().map { Line("report", what: $0.0, detail: $0.1) }
+        var lines = ReportTables.heading(report, writer: writer).reversed().map {
+            Line("report", what: $0.0, detail: $0.1)
+        }
         lines += ReportTables.summary(report).map { Line("summary", what: $0.0, detail: $0.1) }
         lines += ReportTables.chain(signed).filter { $0.0 != "Signature" }.map {
             Line("chain", what: $0.0, detail: $0.1)

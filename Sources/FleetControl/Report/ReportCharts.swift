@@ -125,13 +125,14 @@ enum ReportCharts {
 
     static func growth(_ report: AuditReport) -> String {
         let dates = days(report)
-        guard !dates.isEmpty else { return "<p>There was no cluster.</p>\n" }
-        let totals = dates.indices.map { day in report.clusters.reduce(Int64(0)) { $0 + $1.days[day].keptBytes } }
-        let kept = report.clusters.reduce(0) { $0 + ($1.days.last?.kept ?? 0) }
+        guard !dates.isEmpty else { return "<p>\(ReportText.noDays(report))</p>\n" }
+        let totals = dates.indices.map { day in
+            ReportText.sum(report.clusters.compactMap { $0.days.dropFirst(day).first?.keptBytes })
+        }
+        let kept = ReportText.sum(report.clusters.map { $0.days.last?.kept ?? 0 })
         let highest = scale(totals.max() ?? 0)
         let points = totals.enumerated().map { index, bytes in
-            let y = top + plotHeight - Int(Int64(plotHeight) * 1000 / highest * max(bytes, 0) / 1000)
-            return (place(index, totals.count), scaled(y, bytes, highest))
+            (place(index, totals.count), scaled(top, bytes, highest))
         }
         let line = points.enumerated().map { "\($0 == 0 ? "M" : "L")\($1.0) \($1.1)" }.joined()
         // A single day has no line.

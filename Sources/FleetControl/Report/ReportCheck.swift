@@ -18,10 +18,15 @@ struct ReportCheck {
     init(_ file: ReportFile, _ statement: ReportStatement, _ proof: ReportProof, remade: [UInt8]) throws(FleetError) {
         signature(file, proof)
         data(file, statement)
-        // CSV holds no data, and is compared with what the events say today.
-        let isRemade = SHA256.hash(remade).hex == statement.sha256
-        let source = file.signed ?? (isRemade ? try? SignedReport(bytes: remade, envelope: file.envelope) : nil)
-        try page(file, source)
+        // What nobody signed may hold anything: it is not put on a page.
+        if isGood {
+            // CSV holds no data, and is compared with what the events say today.
+            let isRemade = SHA256.hash(remade).hex == statement.sha256
+            let source = file.signed ?? (isRemade ? try? SignedReport(bytes: remade, envelope: file.envelope) : nil)
+            try page(file, source)
+        } else {
+            add("page", nil, "what the file shows was not compared: its data is not what the coordinator signed")
+        }
         chain(statement, proof)
         making(statement, proof)
         remaking(file, statement, remade, proof)
@@ -32,16 +37,14 @@ struct ReportCheck {
     }
 
     private mutating func signature(_ file: ReportFile, _ proof: ReportProof) {
-        let key = [UInt8](base64: proof.key).flatMap { try? VerifyingKey(raw: $0) }
-        let named = file.envelope.signatures.first?.keyid ?? ""
-        guard let key, (try? file.envelope.checkReport(signedBy: key)) != nil else {
-            return add(
-                "signature", false,
-                named == key?.id
-                    ? "the signature is not the coordinator's: what it covers was changed"
-                    : "it names the key \(named), and this coordinator signs with \(key?.id ?? "another")")
-        }
-        add("signature", true, "signed by this coordinator, key \(key.id)")
+        do throws(FleetError) {
+            guard let raw = [UInt8](base64: proof.key) else {
+                throw FleetError(.protocolViolation, "the coordinator told no key of its own")
+            }
+            let key = try VerifyingKey(raw: raw)
+            try file.envelope.checkReport(signedBy: key)
+            add("signature", true, "signed by this coordinator, key \(key.id)")
+        } catch { add("signature", false, error.message) }
     }
 
     private mutating func data(_ file: ReportFile, _ statement: ReportStatement) {
@@ -60,13 +63,13 @@ struct ReportCheck {
         guard let source else {
             return add("page", nil, "what the file shows can't be compared: its data could not be made again")
         }
-        let expected = try file.format.render(source)
+        let expected = try file.format.render(source, writer: file.writer ?? FleetVersion.current)
         if expected == file.bytes { return add("page", true, "the file shows what its data says, byte for byte") }
         if let writer = file.writer, writer != FleetVersion.current {
             return add(
                 "page", nil,
-                "what the file shows can't be told: fleetctl \(writer) wrote it, and this is \(FleetVersion.current); check it with "
-                    + "a fleetctl of that version")
+                "what the page SHOWS was not checked; rely only on the embedded data: it says that fleetctl \(writer) wrote it, "
+                    + "and this is \(FleetVersion.current); check it with a fleetctl of that version")
         }
         add("page", false, "the file was changed: \(ReportDifference.lines(file.bytes, expected))")
     }
@@ -113,7 +116,9 @@ struct ReportCheck {
                 "version \(proof.version) of the coordinator makes reports in another way than \(statement.version), which made "
                     + "this one: whether it says what the events say can't be told")
         }
-        let difference = file.signed.flatMap { ReportDifference.values($0.bytes, remade) }
+        let difference = file.signed.flatMap {
+            $0.sha256 == statement.sha256 ? ReportDifference.values($0.bytes, remade) : nil
+        }
         add(
             "events", false,
             "the report does not say what its events say" + (difference.map { ": \($0)" } ?? ""))

@@ -29,12 +29,14 @@ enum ReportFormat: String, CaseIterable {
     }
 
     /// The whole file: a pure function of the report, so that a file can be compared with what it should be.
-    func render(_ signed: SignedReport) throws(FleetError) -> [UInt8] {
+    ///
+    /// - Parameter writer: the version of fleetctl that it names.
+    func render(_ signed: SignedReport, writer: String = FleetVersion.current) throws(FleetError) -> [UInt8] {
         let envelope = try Self.text(signed.envelope)
         switch self {
-        case .html: return ReportHTML.render(signed, envelope: envelope)
-        case .md: return Array(ReportMarkdown.render(signed, envelope: envelope).utf8)
-        case .csv: return Array(ReportCSV.render(signed, envelope: envelope).utf8)
+        case .html: return ReportHTML.render(signed, envelope: envelope, writer: writer)
+        case .md: return Array(ReportMarkdown.render(signed, envelope: envelope, writer: writer).utf8)
+        case .csv: return Array(ReportCSV.render(signed, envelope: envelope, writer: writer).utf8)
         case .json:
             return Array(Marks.json.begin.utf8) + signed.bytes + Array(Marks.json.middle.utf8) + Array(envelope.utf8)
                 + Array(Marks.json.end.utf8)
@@ -114,8 +116,12 @@ struct ReportFile {
         let mark = Array(ReportFormat.writer.utf8)
         guard let place = Array(bytes.prefix(600)).firstRange(of: mark) else { return nil }
         let name = bytes[place.upperBound...].prefix(40).prefix { byte in
-            byte == UInt8(ascii: ".") || byte == UInt8(ascii: "-") || Character(UnicodeScalar(byte)).isNumber
-                || Character(UnicodeScalar(byte)).isLetter
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "."), UInt8(ascii: "-"):
+                true
+            default: false
+            }
         }
         return String(decoding: name, as: UTF8.self)
     }

@@ -6,18 +6,18 @@ internal import FleetSystem
 enum ReportHTML {
     static let opening = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
 
-    static func render(_ signed: SignedReport, envelope: String) -> [UInt8] {
+    static func render(_ signed: SignedReport, envelope: String, writer: String) -> [UInt8] {
         let report = signed.report
         var page = ReportPage()
         page.raw(opening)
-        page.raw("<meta name=\"generator\" content=\"\(ReportFormat.writer)\(FleetVersion.current)\">\n")
+        page.raw("<meta name=\"generator\" content=\"\(ReportFormat.writer)\(ReportText.html(writer))\">\n")
         page.raw(
             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n")
         page.raw("<meta name=\"viewport\" content=\"width=device-width\">\n<title>Audit report ")
         page.text("\(ReportText.time(report.since)) to \(ReportText.time(report.until))")
         page.raw("</title>\n<style>\n\(ReportStyle.css)</style>\n</head>\n<body>\n<header>\n")
         page.raw("<h1>Audit report of the etcd backup fleet</h1>\n")
-        page.facts(ReportTables.heading(report))
+        page.facts(ReportTables.heading(report, writer: writer))
         page.raw("</header>\n<main>\n")
         summary(report, &page)
         page.section("chain", "State of the audit chain")

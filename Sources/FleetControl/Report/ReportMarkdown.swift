@@ -6,10 +6,10 @@ internal import FleetSystem
 enum ReportMarkdown {
     static let opening = "# Audit report of the etcd backup fleet\n"
 
-    static func render(_ signed: SignedReport, envelope: String) -> String {
+    static func render(_ signed: SignedReport, envelope: String, writer: String) -> String {
         let report = signed.report
         var text = opening + "\n"
-        text += facts(ReportTables.heading(report).reversed())
+        text += facts(ReportTables.heading(report, writer: writer).reversed())
         text += "## Summary\n\n" + facts(ReportTables.summary(report))
         let concerns = report.concerns
         text +=
@@ -68,16 +68,15 @@ enum ReportMarkdown {
 
     private static func growth(_ report: AuditReport) -> String {
         guard let dates = report.clusters.first?.days.map(\.date), !dates.isEmpty else {
-            return "There was no cluster.\n\n"
+            return ReportText.noDays(report) + "\n\n"
         }
         // About ten of the days.
         let step = max(1, (dates.count + 9) / 10)
         let picked = Array(stride(from: dates.count - 1, through: 0, by: -step)).reversed()
         let rows = picked.map { index in
-            let all = report.clusters.map { $0.days[index] }
+            let all = report.clusters.compactMap { $0.days.dropFirst(index).first }
             return [
-                dates[index], "\(all.reduce(0) { $0 + $1.kept })",
-                Human.bytes(all.reduce(Int64(0)) { $0 + $1.keptBytes }),
+                dates[index], "\(ReportText.sum(all.map(\.kept)))", Human.bytes(ReportText.sum(all.map(\.keptBytes))),
             ]
         }
         return table(

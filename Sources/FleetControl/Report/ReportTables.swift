@@ -47,7 +47,7 @@ struct ReportTable {
     var leftOutText: String? {
         let hidden = rows.count - shown.count
         guard hidden == 0 else {
-            return "The newest \(Self.denseLimit) of \(rows.count + leftOut) are shown. "
+            return "The newest \(Self.denseLimit) of \(ReportText.sum([rows.count, leftOut])) are shown. "
                 + (leftOut == 0 ? "All" : "The newest \(rows.count)")
                 + " are in the data of this file; 'fleetctl audit report --format csv' lists them."
         }
@@ -248,14 +248,14 @@ enum ReportTables {
         ]
     }
 
-    static func heading(_ report: AuditReport) -> [(String, String)] {
+    static func heading(_ report: AuditReport, writer: String) -> [(String, String)] {
         [
             ("From", ReportText.time(report.since)), ("To", ReportText.time(report.until)),
             (
                 "Clusters",
                 report.only.isEmpty ? "all, \(report.clusters.count)" : report.only.joined(separator: ", ")
             ), ("Made", "\(ReportText.time(report.made)), all times are UTC"),
-            ("Form", "\(ReportFormat.writer)\(FleetVersion.current)"),
+            ("Form", "\(ReportFormat.writer)\(writer)"),
         ]
     }
 
@@ -264,13 +264,13 @@ enum ReportTables {
         let clusters = report.clusters
         let met = clusters.reduce(0) { $0 + $1.count(.met) }
         let all = met + clusters.reduce(0) { $0 + $1.count(.missed) }
-        func sum(_ value: (AuditReport.Cluster) -> Int) -> String { "\(clusters.reduce(0) { $0 + value($1) })" }
+        func sum(_ value: (AuditReport.Cluster) -> Int) -> String { "\(ReportText.sum(clusters.map(value)))" }
         return [
             ("Objective met", all == 0 ? "none set" : "\(met) of \(all) cluster days"),
             ("Backups verified", sum(\.backups)), ("Backup attempts failed", sum(\.failed)),
             ("Drills proven", sum(\.proven)), ("Drills failed", sum(\.unproven)), ("Restores", sum(\.restores)),
             ("Failures still standing", "\(report.failures.rows.count { $0.ended == nil })"),
-            ("Acts refused", "\(report.refusals.rows.count + report.refusals.leftOut)"),
+            ("Acts refused or failed", "\(ReportText.sum([report.refusals.rows.count, report.refusals.leftOut]))"),
             ("Audit chain", report.chain.firstBreak == nil ? "holds" : "BROKEN"),
         ]
     }

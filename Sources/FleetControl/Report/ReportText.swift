@@ -7,7 +7,20 @@ enum ReportText {
     /// "2026-11-24T06:55:10Z"
     static func time(_ time: Timestamp) -> String { String(time.description.prefix(19)) + "Z" }
     static func time(_ time: Timestamp?, or other: String) -> String { time.map { Self.time($0) } ?? other }
-    static func seconds(_ seconds: Int) -> String { length(.seconds(seconds)) }
+    static func seconds(_ seconds: Int) -> String { length(.seconds(min(max(seconds, -most), most))) }
+    /// Far beyond what any clock tells, and within what can be written.
+    private static let most = 1_000_000_000_000_000
+    /// Without an overflow.
+    static func sum<Number: FixedWidthInteger>(_ values: [Number]) -> Number {
+        values.reduce(0) { sum, value in
+            let (total, isTooMuch) = sum.addingReportingOverflow(value)
+            return isTooMuch ? (value > 0 ? .max : .min) : total
+        }
+    }
+    /// Instead of what is shown by days.
+    static func noDays(_ report: AuditReport) -> String {
+        report.clusters.isEmpty ? "There was no cluster." : "No day of the range is known."
+    }
     static func between(_ from: Timestamp, _ to: Timestamp) -> String { length(to.since(from)) }
 
     /// "7 h", "5 min 10 s": without a second part that is nothing.

@@ -35,6 +35,9 @@ let auditReportCommand = Command(
             "fleetctl audit report --since 2026-07-01 --until 2026-10-01 --cluster cluster-a -f q3.json",
             "a quarter of one cluster, for programs"),
         .init("fleetctl audit verify --report audit.html", "later: is it what was made then?"),
+    ],
+    exitStatuses: [
+        (.partialFailure, "the chain is broken; the report was made, and ends with the last event before the break")
     ]
 ) { call in
     let path = call.value("file")
@@ -65,7 +68,7 @@ let auditReportCommand = Command(
             + "\(ReportText.time(report.until)), of \(report.chain.height) events; head \(report.chain.head)")
     for concern in report.concerns.prefix(5) { call.terminal.note("! \(Terminal.clean(concern))") }
     if report.concerns.count > 5 { call.terminal.note("! and \(report.concerns.count - 5) more, in the report") }
-    return .success
+    return report.chain.firstBreak == nil ? .success : .partialFailure
 }
 
 /// "90d", or a time.

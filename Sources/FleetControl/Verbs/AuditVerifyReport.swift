@@ -17,9 +17,15 @@ enum AuditVerifyReport {
             return try tell([.init(check: "file", isGood: false, words: error.message)], path, nil, call)
         }
         let control = try await Coordinator.control(call)
-        let stream = try await control.connected().open(
-            ControlMethod.proveReport, try JSON.encode(statement), ends: true)
-        let (remade, last) = try await ReportStream.receive(stream)
+        let (remade, last): ([UInt8], [UInt8])
+        do throws(FleetError) {
+            let stream = try await control.connected().open(
+                ControlMethod.proveReport, try JSON.encode(file.envelope), ends: true)
+            (remade, last) = try await ReportStream.receive(stream)
+        } catch {
+            guard error.code == .badSignature else { throw error }
+            return try tell([.init(check: "signature", isGood: false, words: error.message)], path, statement, call)
+        }
         let proof = try JSON.decode(ReportProof.self, from: last)
         let check = try ReportCheck(file, statement, proof, remade: remade)
         return try tell(check.findings, path, statement, call)
@@ -61,6 +67,10 @@ enum AuditVerifyReport {
         } else if findings.contains(where: { $0.isGood == false }) {
             terminal.print(
                 "\(terminal.red("NOT VERIFIED")): \(name) must not be relied upon; the first WRONG line says why")
+        } else if findings.contains(where: { $0.check == "page" && $0.isGood == nil }) {
+            terminal.print(
+                "\(terminal.yellow("NOT PROVEN")): what the page SHOWS was not checked; rely only on the embedded data of \(name), "
+                    + "where it has any")
         } else {
             terminal.print(
                 "\(terminal.yellow("NOT PROVEN")): nothing speaks against \(name), but not all could be checked")

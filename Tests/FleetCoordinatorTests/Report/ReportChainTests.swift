@@ -142,6 +142,16 @@ struct ReportChainTests {
         #expect(try await catalogue.remake(other, key: "k").proof.hash == nil)
     }
 
+    /// The version is among the bytes that are signed: a coordinator that was upgraded makes them again as they were.
+    @Test func aReportOfAnotherVersionIsMadeAgain() async throws {
+        _ = try await backup("s1")
+        var report = try await report()
+        report.version = "0.0.9"
+        let made = try MadeReport(report)
+        let (proof, remade) = try await catalogue.remake(made.statement, key: "k")
+        #expect(remade?.bytes == made.bytes && proof.version == FleetVersion.current)
+    }
+
     @Test func anEmptyFleetHasAReport() async throws {
         let empty = try Fixture.catalogue(clock)
         let made = try await empty.report(since: clock.now.adding(.seconds(-3600)), until: nil, only: [])
@@ -156,6 +166,30 @@ struct ReportChainTests {
         #expect(report.chain.height == 3 && report.chain.firstBreak?.kind == .edited)
         #expect(report.concerns.first?.contains("BROKEN") == true)
         #expect(report.clusters.map(\.name) == ["a"], "what is behind the break is not believed")
+    }
+
+    /// Nothing is known of the days behind it, and none of them is told.
+    @Test func aBrokenChainHasNoDaysBehindTheBreak() async throws {
+        _ = try await backup("s1")
+        clock.advance(.seconds(86_400))
+        _ = try await catalogue.addCluster("c", by: "root")
+        let last = try await catalogue.auditPage(after: 0, count: 1000).links.last!.sequence
+        clock.advance(.seconds(10 * 86_400))
+        _ = try await backup("s2")
+        try await catalogue.script(
+            "DROP TRIGGER audit_events_no_update; UPDATE audit_events SET time = 0 WHERE sequence = \(last + 1)")
+        let since = ObjectiveCoverage.midnight(clock.now.adding(.seconds(-12 * 86_400)))
+        let made = try await catalogue.report(since: since, until: nil, only: [])
+        let report = made.report
+        #expect(report.chain.height == last && report.chain.firstBreak != nil)
+        #expect(report.until == clock.now.adding(.seconds(-10 * 86_400 - 30)) && report.made == clock.now)
+        #expect(report.clusters.allSatisfy { $0.days.count == 3 })
+        #expect(report.notes.contains { $0.contains("\(report.until)") })
+        #expect(try await catalogue.remake(made.statement, key: "k").remade?.bytes == made.bytes)
+        // Broken before all days that were asked for.
+        let none = try await catalogue.report(since: clock.now.adding(.seconds(-3600)), until: nil, only: [])
+        #expect(none.report.clusters.allSatisfy { $0.days.isEmpty } && none.report.until == none.report.since)
+        for format in ReportFormat.allCases { #expect(try !format.render(none.report.signed()).isEmpty) }
     }
 
     @Test func ranges() throws {

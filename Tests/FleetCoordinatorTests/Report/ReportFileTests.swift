@@ -108,6 +108,13 @@ import Testing
         #expect(html.contains("high bar: missed"))
     }
 
+    @Test func theSummaryCountsWhatFailedToo() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        sample.add("key.rotate", by: "root", outcome: .failed, ["error": "no room"])
+        let summary = ReportTables.summary(try sample.report())
+        #expect(summary.first { $0.0 == "Acts refused or failed" }?.1 == "2", "\(summary)")
+    }
+
     // MARK: tampering
 
     private struct Proven {
@@ -149,7 +156,13 @@ import Testing
         // All of the end, where the data and the signature stand, and a part of the rest.
         let tail = max(0, bytes.count - 700)
         let places = Array(tail..<bytes.count) + (0..<150).map { _ in Int.random(in: 0..<tail, using: &random) }
-        for place in places {
+        // But for what nobody can have signed: the name of the program that wrote the file.
+        let writer = Array("\(ReportFormat.writer)\(FleetVersion.current)".utf8)
+        let name =
+            format == .html
+            ? nil
+            : bytes.firstRange(of: writer).map { ($0.upperBound - FleetVersion.current.utf8.count)..<$0.upperBound }
+        for place in places where name?.contains(place) != true {
             var changed = bytes
             changed[place] ^= [1, 2, 4, 32].randomElement(using: &random)!
             #expect(try !proven.isGood(changed), "byte \(place) of \(bytes.count)")
@@ -158,6 +171,39 @@ import Testing
             #expect(try !proven.isGood(Array(bytes.prefix(cut))), "only \(cut) bytes")
         }
         #expect(try !proven.isGood(bytes + Array("\n".utf8)))
+    }
+
+    /// Data that nobody signed may hold anything: it is not shown at all, and if it were, it would stop no program.
+    @Test func dataThatWasChangedStopsNothing() throws {
+        var report = try SampleEvents(clusters: 2, days: 8).report()
+        let proven = try Proven(report)
+        for index in report.clusters.indices {
+            for day in report.clusters[index].days.indices {
+                report.clusters[index].days[day].keptBytes = .max
+                report.clusters[index].days[day].kept = .max
+                report.clusters[index].days[day].worst = .max
+                report.clusters[index].days[day].late = .max
+            }
+            report.clusters[index].backups = .max
+            report.clusters[index].failed = .min
+            report.clusters[index].objectives = [.init(from: report.since, seconds: .max)]
+        }
+        report.clusters[1].days = []
+        report.backups.leftOut = .max
+        report.refusals.leftOut = .max
+        report.failures.leftOut = .max
+        report.drills.rows[0].milliseconds = .max
+        report.drills.rows[1].milliseconds = .min
+        let tampered = try SignedReport(bytes: try report.canonical(), envelope: proven.signed.envelope)
+        for format in ReportFormat.allCases where format != .csv {
+            let bytes = try format.render(tampered)
+            let file = try ReportFile(bytes)
+            let check = try ReportCheck(file, proven.statement, proven.proof, remade: proven.signed.bytes)
+            #expect(check.findings.first { $0.check == "data" }?.isGood == false)
+            let page = check.findings.first { $0.check == "page" }
+            #expect(page != nil && page?.isGood == nil, "\(format): it was rendered")
+        }
+        #expect(try !ReportFormat.csv.render(tampered).isEmpty)
     }
 
     @Test func theFirstDifferenceIsNamed() throws {
@@ -191,6 +237,21 @@ import Testing
         proof = proven.proof
         proof.key = try PrivateKey.generateEd25519().rawPublicKey().base64
         #expect(try words(html, proof).first?.contains("it names the key") == true)
+    }
+
+    /// An upgrade changes no report that is there: only its writer's name is another than today's.
+    @Test(arguments: ReportFormat.allCases) func oneOfAnotherVersionThatLooksTheSameIsGood(
+        _ format: ReportFormat
+    ) throws {
+        var report = try SampleEvents(clusters: 1, days: 3).report()
+        report.version = "0.0.9"
+        let proven = try Proven(report)
+        let text = String(decoding: try format.render(proven.signed), as: UTF8.self)
+        let older = text.replacing("written by fleetctl \(FleetVersion.current)", with: "written by fleetctl 0.0.9")
+        #expect(format == .json || older != text)
+        let file = try ReportFile(Array(older.utf8))
+        let check = try ReportCheck(file, proven.statement, proven.proof, remade: proven.signed.bytes)
+        #expect(check.isGood, "\(check.findings.filter { $0.isGood != true })")
     }
 
     /// Another program may show and make reports in another way: that is no forgery, and no proof either.

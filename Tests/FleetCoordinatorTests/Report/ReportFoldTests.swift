@@ -100,6 +100,98 @@ import Testing
         #expect(failures.map(\.endedBy) == ["it was deleted", "drill d1"])
     }
 
+    /// What is done once stands only where somebody has to look: neither is a failed restore made good by another one.
+    @Test func whatIsDoneOnceDoesNotStand() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        for (action, state) in [
+            ("restore.end", "rolled-back"), ("undo.end", "failed"), ("cleanup.end", "failed"),
+            ("replace.end", "failed"),
+        ] {
+            sample.wait(60)
+            sample.add(
+                action, by: "coordinator", cluster: "cluster-1", subject: action, outcome: .failed,
+                ["state": state, "code": "x", "error": "no"])
+        }
+        var failures = try sample.report().failures.rows
+        #expect(failures.map(\.kind) == ["restore", "undo", "cleanup", "replace"])
+        #expect(failures.allSatisfy { $0.ended == $0.since && $0.attempts == 1 && $0.endedBy != nil })
+        #expect(try !sample.report().concerns.contains { $0.contains("fails since") })
+        // Two of the same are two.
+        sample.wait(60)
+        sample.add(
+            "restore.end", by: "coordinator", cluster: "cluster-1", subject: "r2", outcome: .failed,
+            ["state": "stuck", "code": "x", "error": "no"])
+        sample.add(
+            "job.end", by: "coordinator", cluster: "cluster-1", subject: "c2", outcome: .failed,
+            ["kind": "cleanup", "state": "lost", "code": "lost", "error": "not heard of"])
+        failures = try sample.report().failures.rows
+        #expect(failures.suffix(2).map(\.ended) == [nil, nil] && failures.count == 6, "stuck and lost stand")
+        sample.wait(60)
+        sample.add(
+            "restore.end", by: "coordinator", cluster: "cluster-1", subject: "r2", outcome: .failed,
+            ["state": "failed", "code": "x", "error": "no"])
+        sample.add(
+            "job.end", by: "agent:cluster-1/node-1", cluster: "cluster-1", subject: "c2",
+            ["kind": "cleanup", "state": "succeeded"])
+        failures = try sample.report().failures.rows
+        #expect(failures.count == 6 && failures.allSatisfy { $0.ended != nil })
+    }
+
+    /// The node's no is the end of it as any other.
+    @Test func whatTheNodeRefusesHasEnded() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        sample.add(
+            "job.create", by: "operator:alice", cluster: "cluster-1", subject: "r1",
+            ["kind": "restore", "node": "node-1", "snapshot": "s"])
+        sample.add(
+            "job.create", by: "operator:alice", cluster: "cluster-1", subject: "p1",
+            ["kind": "restore", "node": "node-1", "snapshot": "s", "dryRun": "true"])
+        sample.add("restore.undo", by: "operator:alice", cluster: "cluster-1", subject: "u1", ["undoes": "r0"])
+        sample.add("restore.create", by: "operator:alice", cluster: "cluster-1", subject: "no", outcome: .refused)
+        sample.wait(5)
+        let no = ["state": "refused", "code": "busy", "error": "a drill runs"]
+        for id in ["r1", "p1"] {
+            sample.add(
+                "job.end", by: "agent:cluster-1/node-1", cluster: "cluster-1", subject: id, outcome: .refused,
+                no.merging(["kind": "restore"]) { $1 }.merging(id == "p1" ? ["dryRun": "true"] : [:]) { $1 })
+        }
+        sample.add("undo.end", by: "coordinator", cluster: "cluster-1", subject: "u1", outcome: .refused, no)
+        let restores = try sample.report().restores.rows
+        #expect(restores.map(\.id) == ["r1", "p1", "u1"])
+        #expect(restores.allSatisfy { $0.ended == sample.now && $0.state == "refused" && $0.error == "a drill runs" })
+    }
+
+    /// An agent of another cluster may do it: it is of the snapshot's cluster, whichever of the two is asked for.
+    @Test func aDrillIsOfItsSnapshotsCluster() throws {
+        var sample = try SampleEvents(clusters: 2, days: 1)
+        sample.add(
+            "job.create", by: "coordinator", cluster: "cluster-1", subject: "d1",
+            ["kind": "drill", "node": "cluster-2/node-1", "snapshot": "s"])
+        sample.wait(40)
+        sample.add(
+            "job.end", by: "agent:cluster-2/node-1", cluster: "cluster-2", subject: "d1", outcome: .failed,
+            ["kind": "drill", "state": "failed", "code": "drill-differs", "error": "no"])
+        #expect(try sample.report(only: ["cluster-1"]).failures.rows.map(\.cluster) == ["cluster-1"])
+        #expect(try sample.report(only: ["cluster-2"]).failures.rows.isEmpty)
+    }
+
+    /// People log in again on other machines, and some leave: what ended long ago needs nobody's attention.
+    @Test func certificatesOfPeopleThatEndedLongAgoAreNone() throws {
+        var sample = try SampleEvents(clusters: 1, days: 90)
+        func enrol(_ name: String, _ ends: String) {
+            sample.add(
+                "enrol", by: "token", subject: name,
+                ["role": "viewer", "fingerprint": name + ends, "notAfter": "\(ends)T00:00:00.000Z"])
+        }
+        for (name, ends) in [
+            ("left", "2026-08-01"), ("ended", "2026-10-01"), ("renewed", "2026-10-01"), ("renewed", "2027-10-01"),
+            ("soon", "2026-12-10"), ("soon", "2026-12-20"),
+        ] { enrol(name, ends) }
+        let rows = try sample.report().certificates.rows
+        #expect(rows.filter { $0.kind == "operator" }.map(\.holder) == ["ended", "soon", "soon"])
+        #expect(rows.filter { $0.kind == "agent" }.count == 1)
+    }
+
     @Test func anActionThatIsNewHasAPlace() throws {
         var sample = try SampleEvents(clusters: 1, days: 1)
         sample.add("operator.role", by: "root", subject: "alice", ["role": "viewer"])

@@ -1,9 +1,10 @@
 import FleetCommandLine
-import FleetControl
+import FleetCrypto
 import FleetProtocol
 import FleetSystem
 import Testing
 
+@testable import FleetControl
 @testable import FleetCoordinator
 
 /// `fleetctl audit report` and `audit verify --report`, as they are typed, with a coordinator that serves.
@@ -80,6 +81,60 @@ struct ReportServerTests {
         await server.stop()
     }
 
+    /// A forger names another version as the writer: what is shown can't be compared, and that is no word in its favour.
+    @Test func aPageThatCantBeComparedIsNotTrusted() async throws {
+        let path = "\(directory.path)/r.html"
+        #expect(try await fleetctl("report", "-f", path).status == .success)
+        let text = try FileSystem.readText(path).replacing("<td>all</td>", with: "<td>any</td>")
+        let forged = "\(directory.path)/forged.html"
+        try FileSystem.writeDurably(
+            forged,
+            Array(
+                text.replacing(
+                    "written by fleetctl \(FleetVersion.current)", with: "written by fleetctl 9.9.9"
+                ).utf8))
+        let found = try await fleetctl("verify", "--report", forged)
+        #expect(found.status == .findings && !found.out.contains("nothing speaks against"), "\(found.out)")
+        #expect(
+            found.out.contains("what the page SHOWS was not checked; rely only on the embedded data"), "\(found.out)")
+        await server.stop()
+    }
+
+    /// Of a broken chain a report is made, and whoever made it is told by the status too.
+    @Test func aBrokenChainIsToldByTheStatus() async throws {
+        try await server.catalogue.script(
+            "DROP TRIGGER audit_events_no_update; UPDATE audit_events SET time = 0 WHERE sequence = 3")
+        let path = "\(directory.path)/r.html"
+        let made = try await fleetctl("report", "-f", path)
+        #expect(made.status == .partialFailure && made.err.contains("BROKEN"), "\(made.err)")
+        #expect(FileSystem.exists(path))
+        await server.stop()
+    }
+
+    /// What was not signed was never handed out: no report is made for whoever only knows what to ask for.
+    @Test func onlyASignedReportIsMadeAgain() async throws {
+        let path = "\(directory.path)/r.json"
+        #expect(try await fleetctl("report", "-f", path).status == .success)
+        let file = try ReportFile(try FileSystem.read(path, limit: 1 << 20))
+        let statement = try file.envelope.reportStatement()
+        let forged = try JobSigner(key: .generateEd25519()).sign(statement)
+        let connection = try await server.operate()
+        func prove(_ request: some Encodable) async throws -> Int {
+            let stream = try await connection.open(ControlMethod.proveReport, try JSON.encode(request), ends: true)
+            return try await ReportStream.receive(stream).0.count
+        }
+        #expect(try await prove(file.envelope) > 1000)
+        await #expect(throws: FleetError.self) { try await prove(statement) }
+        await #expect(throws: FleetError.self) { try await prove(forged) }
+        // The file with that signature is told of as any that is wrong.
+        let other = try ReportFormat.json.render(try #require(file.signed).with(forged))
+        try FileSystem.writeDurably(path + ".json", other)
+        let found = try await fleetctl("verify", "--report", path + ".json")
+        #expect(found.status == .findings && found.out.contains("WRONG    signature"), "\(found.out)\(found.err)")
+        #expect(found.out.contains("it names the key") && found.out.contains("NOT VERIFIED"))
+        await server.stop()
+    }
+
     /// Whoever can write the database makes all that follows anew: the report finds it.
     @Test func aChainThatWasRewrittenIsFound() async throws {
         let path = "\(directory.path)/r.json"
@@ -103,5 +158,11 @@ struct ReportServerTests {
         let found = try await fleetctl("verify", "--report", path)
         #expect(found.status == .findings && found.out.contains("the chain was rewritten"), "\(found.out)")
         await server.stop()
+    }
+}
+
+extension SignedReport {
+    fileprivate func with(_ envelope: Envelope) throws -> SignedReport {
+        try SignedReport(bytes: bytes, envelope: envelope)
     }
 }
