@@ -7,7 +7,7 @@ import Testing
 @testable import FleetCoordinator
 
 /// What each role may, and of which clusters, asked over real connections.
-@Suite("Roles", .timeLimit(.minutes(2))) struct RoleTests {
+@Suite("Roles", .timeLimit(.minutes(5))) struct RoleTests {
     /// Clusters a (production) and b, with a snapshot each.
     private func fleet() async throws -> TestServer {
         let server = try await TestServer()
