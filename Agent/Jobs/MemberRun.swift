@@ -154,6 +154,8 @@ struct MemberRun: Sendable {
         let (paths, faults, order) = (self.paths, self.faults, self.order)
         return try await onDisk { () throws(FleetError) in
             var record = try JoinRecord.read(paths, of: order.replacement)
+            // Before etcd is stopped: the agent may have another unit than when this was planned.
+            try WritablePlaces.check(record.work)
             (record.stage, record.work.waitSeconds) = (stage, order.waitSeconds)
             try record.write(paths)
             return RestoreSteps(work: record.work, paths: paths, faults: faults)

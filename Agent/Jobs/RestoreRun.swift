@@ -10,6 +10,7 @@ struct RestoreRun: Sendable {
     let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
     var decisions = DecisionBox()
     let log: Log
+    var isWritable: @Sendable (String) -> Bool = FileSystem.isWritable
 
     func begin(_ job: Job, _ restore: FleetProtocol.Operation.Restore) async -> JobOutcome {
         await begin(job, dryRun: restore.dryRun) { found throws(FleetError) in
@@ -99,6 +100,7 @@ struct RestoreRun: Sendable {
             if case .end(let verdict, let error) = machine.next(), verdict != .stuck {
                 return outcome(verdict, error, work, machine)
             }
+            try await holdUntilWritable(work)
             let resumed = try await onDisk { () throws(FleetError) in
                 let entry = RestoreEntry.resumed(boot: try .current(), expired: Timestamp.now() > work.expires)
                 try journal.append(entry)
@@ -107,6 +109,33 @@ struct RestoreRun: Sendable {
             machine.apply(resumed)
             return try await drive(journal, work, machine)
         } catch { return broken(error) }
+    }
+
+    /// A step that can't write would fail, and the way back with it. So nothing is done and nothing written until it can: most
+    /// often that is this agent's end and the next one's start, under a unit that was corrected.
+    private func holdUntilWritable(_ work: RestoreWork) async throws(FleetError) {
+        let isWritable = self.isWritable
+        var told: FleetError?
+        while true {
+            do throws(FleetError) {
+                return try await onDisk { () throws(FleetError) in
+                    try WritablePlaces.check(work, isWritable: isWritable)
+                }
+            } catch {
+                if error != told {
+                    told = error
+                    log.error("the unfinished restore is held", error)
+                    do throws(FleetError) {
+                        // Of a note people see the detail.
+                        let words = ["held: \(error.message)", error.hint].compactMap(\.self).joined(separator: "; ")
+                        try await outbox.post(work.job, .note, detail: words, error: error)
+                    } catch { log.error("an event could not be written down", error) }
+                }
+            }
+            do { try await Task.sleep(for: .seconds(1)) } catch {
+                throw FleetError(.interrupted, "the agent ends", hint: "start it again")
+            }
+        }
     }
 
     private func drive(

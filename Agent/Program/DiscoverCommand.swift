@@ -33,6 +33,10 @@ let discoverCommand = Command(
     } else {
         call.terminal.printRaw(DiscoveryReport.text(found.instance))
     }
+    if root == "/", found.instance.restoreProblem == nil {
+        // This command is not held to what the unit lets the agent write.
+        call.terminal.note("whether the agent's service can restore it too is what 'fleetctl status' shows")
+    }
     if let restore {
         call.terminal.note("CAUTION: \(restore): what is found meanwhile is neither what was nor what will be")
     }

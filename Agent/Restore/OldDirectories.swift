@@ -33,7 +33,8 @@ struct OldDirectories: Sendable {
                 try checkUse(part, directory, found, processes)
                 // Moved aside first, so that half of it is never taken for the old data.
                 for path in [part, aside(part)] where try FileSystem.status(path, following: false) != nil {
-                    try checkMounts(path)
+                    // Emptied before: its bare directory is all that the agent has to leave.
+                    if try checkMounts(path) == .agentsOwn, try FileSystem.list(path).isEmpty { continue }
                     if path == directory.old { try checkContents(path) }
                     isThere = true
                     present.append(path)
@@ -45,7 +46,13 @@ struct OldDirectories: Sendable {
         guard !dryRun else { return result }
         for (index, path) in present.enumerated() {
             do throws(FleetError) {
-                if !path.hasSuffix(mark) { try empty(path) }
+                if try mounts(path) == .agentsOwn {
+                    // Nothing is renamed across a mount, so what is in it is moved aside in it.
+                    try empty(path, to: path + "/" + mark)
+                    try FileSystem.removeTree(path + "/" + mark)
+                    continue
+                }
+                if !path.hasSuffix(mark) { try empty(path, to: aside(path)) }
                 try FileSystem.removeTree(path)
                 if !path.hasSuffix(mark) { try FileSystem.removeTree(aside(path)) }
             } catch {
@@ -77,12 +84,13 @@ struct OldDirectories: Sendable {
 
     /// What is in it goes by one rename each, and the directory itself stays in its place: an overlay file system, which has
     /// a part of it in its lower layer, can't rename that.
-    private func empty(_ path: String) throws(FleetError) {
-        let aside = aside(path)
+    private func empty(_ path: String, to aside: String) throws(FleetError) {
         try FileSystem.removeTree(aside)
         try FileSystem.makeDirectories(aside)
         guard try FileSystem.status(path, following: false)?.kind == .directory else { return }
-        for name in try FileSystem.list(path) { try FileSystem.rename("\(path)/\(name)", to: "\(aside)/\(name)") }
+        for name in try FileSystem.list(path) where "\(path)/\(name)" != aside {
+            try FileSystem.rename("\(path)/\(name)", to: "\(aside)/\(name)")
+        }
     }
 
     private var mark: String { ".removed-by-\(restored)" }
@@ -113,7 +121,7 @@ struct OldDirectories: Sendable {
             var strange: [String] = []
             for name in try FileSystem.list(place) {
                 let entry = "\(place)/\(name)"
-                var isEtcds = false
+                var isEtcds = name == mark
                 for (directory, isWal) in data where !isEtcds {
                     if directory == place {
                         isEtcds = isWal ? try isSegment(name, in: place) : name == "member"
@@ -185,17 +193,47 @@ struct OldDirectories: Sendable {
         return false
     }
 
-    private func checkMounts(_ path: String) throws(FleetError) {
-        for line in try FileSystem.readText("/proc/self/mountinfo").split(separator: "\n") {
+    private func checkMounts(_ path: String) throws(FleetError) -> Mounts {
+        let mounts = try mounts(path)
+        if case .below(let point) = mounts {
+            throw FleetError(
+                .mountPoint, "\(point) is a mount point, and nothing is removed across one",
+                hint: "unmount it, then run the cleanup again")
+        }
+        return mounts
+    }
+
+    private func mounts(_ path: String) throws(FleetError) -> Mounts {
+        // Init's view is the host's; where it can't be read, all that is mounted counts.
+        Self.mounts(
+            path, own: try FileSystem.readText("/proc/self/mountinfo"),
+            host: try? FileSystem.readText("/proc/1/mountinfo"))
+    }
+
+    enum Mounts: Equatable {
+        case none
+        /// On the host it is a plain directory, and the agent's unit mounts it for the agent alone, to let it write there:
+        /// what is in it can be removed, and the agent can't remove the directory itself.
+        case agentsOwn
+        case below(String)
+    }
+
+    /// - Parameters: mountinfo(5) as the agent sees it, and as the host does.
+    static func mounts(_ path: String, own: String, host: String?) -> Mounts {
+        func inside(_ mountinfo: String) -> [String] {
+            points(mountinfo).filter { remainder(of: $0, below: path) != nil }
+        }
+        if let host, let point = inside(host).first { return .below(point) }
+        let mounted = inside(own)
+        if let point = mounted.first(where: { host == nil || $0 != path }) { return .below(point) }
+        return mounted.isEmpty ? .none : .agentsOwn
+    }
+
+    private static func points(_ mountinfo: String) -> [String] {
+        mountinfo.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ")
             // Field 5 is the mount point (proc(5)); blanks in it are written "\040".
-            guard fields.count > 4 else { continue }
-            let point = String(fields[4]).replacing("\\040", with: " ")
-            guard remainder(of: point, below: path) == nil else {
-                throw FleetError(
-                    .mountPoint, "\(point) is a mount point, and nothing is removed across one",
-                    hint: "unmount it, then run the cleanup again")
-            }
+            return fields.count > 4 ? String(fields[4]).replacing("\\040", with: " ") : nil
         }
     }
 }

@@ -18,6 +18,18 @@ enum WritablePlaces {
         try check(paths, exists: FileSystem.exists, isWritable: FileSystem.isWritable)
     }
 
+    /// Of a restore that is in its middle: the unit may have become stricter since it was planned.
+    static func check(
+        _ work: RestoreWork, isWritable: (String) -> Bool = FileSystem.isWritable
+    ) throws(FleetError) {
+        // An undo makes no directory.
+        var paths = work.undoes == nil ? work.directories.map(\.new) : []
+        paths += work.plan.changes.map(\.path) + work.controlPlane.map(\.file)
+        if case .staticPod(let manifest, _, _) = work.launch { paths.append(manifest) }
+        if !work.holdingDirectory.isEmpty { paths.append(work.holdingDirectory) }
+        try check(paths, exists: FileSystem.exists, isWritable: isWritable)
+    }
+
     /// - Parameter paths: what would be made or replaced, each in its directory or in one that would be made for it.
     static func check(
         _ paths: [String], exists: (String) -> Bool, isWritable: (String) -> Bool
@@ -30,8 +42,16 @@ enum WritablePlaces {
                     .notWritable, "the agent can't write in \(place)",
                     hint:
                         "if the disk is not read-only itself, the agent's unit keeps it away: 'systemctl edit fleet-agent', "
-                        + "add [Service] and ReadWritePaths=\(place), then 'systemctl restart fleet-agent'")
+                        + "add [Service] and \(setting(for: place)), then 'systemctl restart fleet-agent'")
             }
         }
+    }
+
+    /// Of two settings for the same path systemd takes the stricter one, so ReadWritePaths= opens neither "/" nor a home; and
+    /// with ProtectSystem=full, /etc would be closed in the same way.
+    static func setting(for place: String) -> String {
+        if place == "/" { return "ProtectSystem=yes" }
+        let isHome = ["/home", "/root", "/run/user"].contains { remainder(of: place, below: $0) != nil }
+        return isHome ? "ProtectHome=no" : "ReadWritePaths=\(place)"
     }
 }

