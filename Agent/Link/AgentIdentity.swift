@@ -94,9 +94,10 @@ struct AgentIdentity: Sendable {
         return try? AgentIdentity(before, in: directory)
     }
 
-    /// Makes this the identity on the disk.
+    /// Makes this the identity on the disk, unless the node was enrolled as another agent meanwhile: that one stays.
     func keep() throws(FleetError) {
-        guard try Self.description(in: directory) != description else { return }
+        let present = try Self.description(in: directory)
+        guard present != description, present.isSameAgent(as: description) else { return }
         _ = try Self.put(description, in: directory)
     }
 

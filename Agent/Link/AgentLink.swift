@@ -8,6 +8,8 @@ import FleetSystem
 actor AgentLink: CoordinatorPort {
     /// With which the next connection is made.
     private(set) var identity: AgentIdentity
+    /// It is the one from before a renewal, and not yet known to be good.
+    private var isFormer = false
     let log: Log
     private var connection: Connection?
     private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
@@ -49,7 +51,7 @@ actor AgentLink: CoordinatorPort {
                     await connection.close(error)
                     throw error
                 }
-                try identity.keep()
+                keepIdentity()
                 backoff.succeeded()
                 log.info("connected to \(identity.coordinator)", ["software": await connection.peerSoftware])
                 self.connection = connection
@@ -67,9 +69,20 @@ actor AgentLink: CoordinatorPort {
             } catch {
                 log.error("no connection to the coordinator", error)
                 // Of a coordinator that was put back from a copy, the certificate from before the last renewal may be known.
-                if error.code == "certificate-unknown", let former = identity.former() { identity = former }
+                if error.code == "certificate-unknown", let former = identity.former() {
+                    (identity, isFormer) = (former, true)
+                }
             }
             try? await Task.sleep(for: backoff.next())
+        }
+    }
+
+    /// It works without, too, and finds its way again after a restart.
+    private func keepIdentity() {
+        guard isFormer else { return }
+        isFormer = false
+        do throws(FleetError) { try identity.keep() } catch {
+            log.error("the former certificate is used, and could not be put down as such", error)
         }
     }
 

@@ -67,8 +67,10 @@ import Testing
             let key = try PrivateKey.generateP256()
             _ = try identity.renewed(key, try issue(key).pem())
         }
-        // Enrolling again leaves no key behind that nobody needs.
+        // Enrolling again leaves no key behind that nobody needs, and whoever runs as before does not undo it.
+        let before = try AgentIdentity(directory: directory)
         try enroll()
+        try before.keep()
         #expect(try files() == ["agent.json", "authority.crt", "agent.key", "agent.crt"])
         _ = try AgentIdentity(directory: directory)
     }
