@@ -38,6 +38,7 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(
             name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
         library("FleetSystem", ["CLinux", "CChecksum"]),
@@ -50,11 +51,13 @@ let package = Package(
         library("FleetCommandLine", ["FleetSystem", "CLinux"]),
         library("FleetSchedule", ["FleetSystem"]),
         library("FleetHTTP", ["CMicrohttpd", "FleetSystem"]),
+        library("FleetWebhook", ["CCurl", "FleetSystem"]),
         library("EtcdSnapshot", ["FleetSystem", "FleetCrypto"]),
         library(
             "FleetProtocol", path: "Protocol", exclude: ["README.md"],
             ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS"]),
 
+        library("FleetConcerns", ["FleetSystem", "FleetProtocol", "FleetCommandLine"]),
         library(
             "FleetAgent", path: "Agent",
             [
@@ -65,13 +68,14 @@ let package = Package(
             "FleetCoordinator", path: "Coordinator", exclude: ["RECOVERY.md"],
             [
                 "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetSQLite", "FleetRepository",
-                "FleetSchedule", "FleetHTTP", "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",
+                "FleetSchedule", "FleetHTTP", "FleetWebhook", "EtcdSnapshot", "FleetProtocol", "FleetCommandLine",
+                "FleetConcerns",
             ]),
         library(
             "FleetControl",
             [
                 "EtcdSnapshot", "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetYAML", "FleetProtocol",
-                "FleetCommandLine",
+                "FleetCommandLine", "FleetConcerns",
             ]),
 
         program("fleet-coordinator", ["FleetCoordinator", "FleetCommandLine", "FleetSystem"]),
@@ -97,7 +101,8 @@ let package = Package(
                 "FleetCoordinator", "EtcdSnapshot", "FleetSQLite", "FleetRepository", "RepositoryTestFiles",
                 "EtcdSampleFiles", "RealEtcdProcess", "FleetProtocol", "FleetCommandLine", "FleetControl",
                 "FleetCrypto",
-                "FleetReactor", "FleetTLS", "FleetSystem", "FleetSchedule", "FleetHTTP",
+                "FleetReactor", "FleetTLS", "FleetSystem", "FleetSchedule", "FleetHTTP", "FleetConcerns",
+                "FleetWebhook",
             ]),
         tests("RestoreSimulationTests", ["FleetAgent", "FleetCoordinator", "FleetProtocol", "FleetSystem"]),
         tests("FleetSystemTests", ["FleetSystem"]),

@@ -21,6 +21,9 @@ struct AgentIdentity: Sendable {
         /// The pair before these: a coordinator that was put back from a copy may not know the newer one yet.
         var formerKey: String?
         var formerCertificate: String?
+        /// The file of the authority; nil: that of an enrolment. And that of the former pair.
+        var authority: String?
+        var formerAuthority: String?
     }
 
     let description: Description
@@ -62,15 +65,18 @@ struct AgentIdentity: Sendable {
         let description = Description(
             cluster: cluster, node: result.reply.name, coordinator: "\(coordinator)", jobKey: result.reply.jobKey)
         try FileSystem.writeDurably("\(directory)/\(File.description)", try JSON.encode(description, pretty: true))
-        removeOthers(than: [File.key, File.certificate], in: directory)
+        removeOthers(than: [File.key, File.certificate, File.authority], in: directory)
     }
 
     /// Puts a renewed certificate in force. The description is the last that is written: whatever happens before, the
     /// identity is the one from before, and behind it the new one, never a key with another's certificate.
     ///
+    /// - Parameter authority: another one, by which the coordinator is known from now on.
     /// - Returns: what is in force now.
     /// - Throws: `already-exists` where what is on the disk is not this identity any more.
-    func renewed(_ key: PrivateKey, _ certificate: String) throws(FleetError) -> AgentIdentity {
+    func renewed(
+        _ key: PrivateKey, _ certificate: String, under authority: X509Certificate? = nil
+    ) throws(FleetError) -> AgentIdentity {
         guard try Self.description(in: directory) == description else {
             throw FleetError(
                 .alreadyExists, "this node was enrolled anew since its agent was started",
@@ -80,6 +86,12 @@ struct AgentIdentity: Sendable {
         let name = "agent-\(try X509Certificate(pem: certificate).serial)"
         (next.formerKey, next.formerCertificate) = (description.files.key, description.files.certificate)
         (next.key, next.certificate) = (name + ".key", name + ".crt")
+        next.formerAuthority = description.files.authority
+        if let authority {
+            let file = "authority-\(authority.serial).crt"
+            next.authority = file
+            try FileSystem.writeDurably("\(directory)/\(file)", try authority.pem().utf8)
+        }
         try FileSystem.writeDurably("\(directory)/\(name).key", try key.pem().utf8)
         try FileSystem.writeDurably("\(directory)/\(name).crt", certificate.utf8)
         return try Self.put(next, in: directory)
@@ -91,6 +103,7 @@ struct AgentIdentity: Sendable {
         var before = description
         (before.key, before.certificate) = (description.formerKey, description.formerCertificate)
         (before.formerKey, before.formerCertificate) = (description.files.key, description.files.certificate)
+        (before.authority, before.formerAuthority) = (description.formerAuthority, description.files.authority)
         return try? AgentIdentity(before, in: directory)
     }
 
@@ -106,7 +119,7 @@ struct AgentIdentity: Sendable {
         removeOthers(
             than: [
                 description.files.key, description.files.certificate, description.formerKey ?? "",
-                description.formerCertificate ?? "",
+                description.formerCertificate ?? "", description.files.authority, description.formerAuthority ?? "",
             ], in: directory)
         return try AgentIdentity(description, in: directory)
     }
@@ -118,7 +131,10 @@ struct AgentIdentity: Sendable {
     /// Keys and certificates of before, or of a renewal that was cut off. One that stays harms nothing.
     private static func removeOthers(than used: [String], in directory: String) {
         for file in (try? FileSystem.list(directory)) ?? []
-        where file.hasPrefix("agent") && (file.hasSuffix(".key") || file.hasSuffix(".crt")) && !used.contains(file) {
+        where (file.hasPrefix("agent") || file.hasPrefix("authority"))
+            && (file.hasSuffix(".key") || file.hasSuffix(".crt"))
+            && !used.contains(file)
+        {
             try? FileSystem.remove("\(directory)/\(file)")
         }
     }
@@ -142,7 +158,7 @@ struct AgentIdentity: Sendable {
         node = description.node
         coordinator = try Address(description.coordinator)
         jobKey = try VerifyingKey(raw: [UInt8](base64: description.jobKey) ?? [])
-        authority = try X509Certificate(pem: try FileSystem.readText("\(directory)/\(File.authority)"))
+        authority = try X509Certificate(pem: try FileSystem.readText("\(directory)/\(files.authority)"))
         tls = try TLSContext.client(
             identity: TLSContext.Identity(
                 certificate: certificate, key: try PrivateKey(pem: try FileSystem.readText("\(directory)/\(files.key)"))
@@ -154,8 +170,11 @@ struct AgentIdentity: Sendable {
 }
 
 extension AgentIdentity.Description {
-    fileprivate var files: (key: String, certificate: String) {
-        (key ?? AgentIdentity.File.key, certificate ?? AgentIdentity.File.certificate)
+    fileprivate var files: (key: String, certificate: String, authority: String) {
+        (
+            key ?? AgentIdentity.File.key, certificate ?? AgentIdentity.File.certificate,
+            authority ?? AgentIdentity.File.authority
+        )
     }
 
     /// The same agent, whatever its certificate.

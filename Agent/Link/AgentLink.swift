@@ -10,6 +10,8 @@ actor AgentLink: CoordinatorPort {
     private(set) var identity: AgentIdentity
     /// It is the one from before a renewal, and not yet known to be good.
     private var isFormer = false
+    /// The authority that the coordinator says it has, where that is not the one that this agent knows.
+    private(set) var announced: String?
     let log: Log
     private var connection: Connection?
     private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
@@ -46,7 +48,8 @@ actor AgentLink: CoordinatorPort {
                 ) { stream in await Self.serve(stream, deliver, decide) }
                 let said = await registration()
                 do throws(FleetError) {
-                    let _: Acknowledgement = try await connection.call(Method.register, said)
+                    let reply: RegisterReply = try await connection.call(Method.register, said)
+                    announced = reply.authority.flatMap { $0 == identity.authority.fingerprint ? nil : $0 }
                 } catch {
                     await connection.close(error)
                     throw error

@@ -21,27 +21,32 @@ extension AgentLink {
     /// Looks after the certificate as long as `connection` lasts, and ends with it when there is another one.
     func keepCertificate(on connection: Connection, of runner: JobRunner) async {
         var pause = Duration.seconds(10)
+        // Another authority's word was not good: it is not asked for again on this connection.
+        var isRefused = false
         while !Task.isCancelled {
             do { try await Task.sleep(for: pause) } catch { return }
             pause = min(.seconds(60), RenewalTime.pause(identity.notAfter, now: .now()))
             let isIdle = await runner.activeJobs.isEmpty
-            guard RenewalTime.isDue(identity.notBefore, identity.notAfter, isIdle: isIdle, now: .now()) else {
-                continue
-            }
+            let isDue = RenewalTime.isDue(identity.notBefore, identity.notAfter, isIdle: isIdle, now: .now())
+            let next = isIdle && !isRefused ? announced : nil
+            guard isDue || next != nil else { continue }
             do throws(FleetError) {
-                adopt(try await renewed(on: connection))
+                adopt(try await renewed(on: connection, for: isDue ? nil : next))
                 log.info("the certificate was renewed", ["until": "\(identity.notAfter)"])
                 return await connection.close(
                     FleetError("renewed", "the certificate was renewed", retryable: true))
             } catch {
                 if await connection.isClosed { return }
                 log.error("the certificate, good until \(identity.notAfter), could not be renewed", error)
+                isRefused = isRefused || next != nil && !error.isRetryable
                 pause = RenewalTime.pause(identity.notAfter, now: .now())
             }
         }
     }
 
-    private func renewed(on connection: Connection) async throws(FleetError) -> AgentIdentity {
+    /// - Parameter announced: the authority that it is renewed for, before it is due. Only the job key's word for just that one
+    ///   counts: whoever has a former authority's key could have a young certificate replaced by one that is of no use.
+    private func renewed(on connection: Connection, for announced: String?) async throws(FleetError) -> AgentIdentity {
         let identity = self.identity
         let disk = try await onDisk { () throws(FleetError) in
             try AgentIdentity.description(in: identity.directory)
@@ -54,9 +59,16 @@ extension AgentLink {
         let request = RenewRequest(request: try CertificateRequest(key: key, commonName: identity.node).pem)
         let reply: EnrollReply = try await connection.call(Method.renew, request)
         let certificate = try X509Certificate(pem: reply.certificate)
-        guard certificate.isSigned(by: identity.authority), certificate.belongs(to: key) else {
+        // Whom this node obeys says who vouches for that from now on.
+        let next = try reply.statement.map { envelope throws(FleetError) in
+            try X509Certificate(pem: try envelope.authority(verifiedBy: identity.jobKey).authority)
+        }
+        guard announced == nil || next?.fingerprint == announced, certificate.isSigned(by: next ?? identity.authority),
+            certificate.belongs(to: key)
+        else {
             throw FleetError(.untrusted, "the coordinator answered with a certificate that is not ours")
         }
-        return try await onDisk { () throws(FleetError) in try identity.renewed(key, reply.certificate) }
+        if let next { log.info("the fleet has another authority", ["fingerprint": next.fingerprint]) }
+        return try await onDisk { () throws(FleetError) in try identity.renewed(key, reply.certificate, under: next) }
     }
 }

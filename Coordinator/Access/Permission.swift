@@ -94,6 +94,12 @@ struct Permission: Sendable {
         ControlMethod.proveReport: .init(role: .viewer, concern: .fleet),
         ControlMethod.listCoordinatorCopies: .init(role: .viewer, concern: .fleet),
         ControlMethod.backUpCoordinator: .init(role: .admin, concern: .fleet),
+        ControlMethod.listAlertTargets: .init(role: .viewer, concern: .fleet),
+        ControlMethod.setWebhook: .init(role: .admin, concern: .fleet),
+        ControlMethod.removeAlertTarget: .init(role: .admin, concern: .fleet),
+        ControlMethod.testAlertTarget: .init(role: .admin, concern: .fleet),
+        // Whoever may have a program run there is the coordinator.
+        ControlMethod.setAlertCommand: .init(role: .admin, concern: .host),
 
         ControlMethod.addOperator: .init(role: .admin, concern: .host),
         ControlMethod.setOperator: .init(role: .admin, concern: .host),

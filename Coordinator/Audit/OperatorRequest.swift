@@ -51,7 +51,10 @@ extension OperatorRequest {
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
         case ControlMethod.replaceMember:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.node)
-        case ControlMethod.setPolicy, ControlMethod.removePolicy: return Act(method, by: actor, subject: target?.name)
+        case ControlMethod.setPolicy, ControlMethod.removePolicy, ControlMethod.setWebhook,
+            ControlMethod.setAlertCommand,
+            ControlMethod.removeAlertTarget, ControlMethod.testAlertTarget:
+            return Act(method, by: actor, subject: target?.name)
         case ControlMethod.auditReport, ControlMethod.applyPolicies, ControlMethod.backUpCoordinator:
             return Act(method, by: actor)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)

@@ -138,6 +138,8 @@ extension Catalogue {
     nonisolated func verifyAudit(pageSize: Int = 1000) async throws(FleetError) -> AuditVerdict {
         // From the very beginning: a row numbered 0 or less is not ours either.
         let (walk, head) = try await go(on: AuditWalk(), from: .min, pageSize)
+        // Whoever asks for the summary from now on is told of it as well.
+        if walk.firstBreak != nil { await remember(walk) }
         return walk.finish(recorded: head)
     }
 

@@ -88,14 +88,16 @@ extension Catalogue {
     /// Another certificate for a node whose present one stands. That stays good until the new one is used: the answer may
     /// never arrive. What was asked for before, and was not used either, did not arrive.
     ///
-    /// - Parameter fingerprint: of the certificate that asks.
+    /// - Parameters:
+    ///   - fingerprint: of the certificate that asks.
+    ///   - isOfFormerAuthority: it is to be replaced, however young.
     func renew<Issued: Sendable>(
-        _ node: NodeName, holding fingerprint: String,
+        _ node: NodeName, holding fingerprint: String, isOfFormerAuthority: Bool = false,
         issue: @Sendable (Grant) throws(FleetError) -> (CertificateRecord, Issued)
     ) throws(FleetError) -> Issued {
         try act(Act("certificate.renew", by: "agent:\(node)", cluster: node.cluster, subject: node.node)) {
             event throws(FleetError) in
-            try checkRenewable(node, fingerprint)
+            try checkRenewable(node, fingerprint, isOfFormerAuthority)
             try db.run(
                 """
                 UPDATE certificates SET revoked = ?1 WHERE revoked IS NULL AND cluster = ?2 AND node = ?3
@@ -111,10 +113,13 @@ extension Catalogue {
     }
 
     /// In the transaction that gives out another one: who asks may have been revoked, or its node enrolled again, a moment ago.
-    private func checkRenewable(_ node: NodeName, _ fingerprint: String) throws(FleetError) {
+    private func checkRenewable(
+        _ node: NodeName, _ fingerprint: String, _ isOfFormerAuthority: Bool
+    ) throws(FleetError) {
         guard try identify(fingerprint: fingerprint) == .agent(cluster: node.cluster, node: node.node) else {
             throw FleetError(.certificateUnknown, "this certificate is another node's", hint: newCertificate)
         }
+        guard !isOfFormerAuthority else { return }
         let life = try db.first("SELECT issued, not_after FROM certificates WHERE fingerprint = ?", fingerprint) {
             row throws(FleetError) -> (issued: Timestamp, end: Timestamp) in (try row["issued"], try row["not_after"])
         }
@@ -145,6 +150,26 @@ extension Catalogue {
         }
     }
 
+    /// Who would not be let in, if only this authority's certificates were good: agents as CLUSTER/NODE, and operators. A
+    /// certificate of an agent that is in use retires those before it.
+    func notYet(under authority: String) throws(FleetError) -> (agents: [String], operators: [String]) {
+        let standing = "revoked IS NULL AND not_after > ?1 AND coalesce(authority, '') <> ?2"
+        let agents: [String] = try db.all(
+            """
+            SELECT DISTINCT cluster || '/' || node AS name FROM certificates
+            WHERE \(standing) AND role = 'agent' ORDER BY name
+            """, now, authority
+        ) { row throws(FleetError) in try row["name"] }
+        let operators: [String] = try db.all(
+            """
+            SELECT DISTINCT operator AS name FROM certificates c WHERE \(standing) AND role = 'operator'
+                AND NOT EXISTS (SELECT 1 FROM certificates n WHERE n.operator = c.operator AND n.revoked IS NULL
+                    AND n.authority = ?2) ORDER BY name
+            """, now, authority
+        ) { row throws(FleetError) in try row["name"] }
+        return (agents, operators)
+    }
+
     /// Inside a transaction.
     func insert(_ certificate: CertificateRecord, for grant: Grant) throws(FleetError) {
         let role: Role
@@ -155,10 +180,10 @@ extension Catalogue {
         }
         try db.run(
             """
-            INSERT INTO certificates (fingerprint, serial, role, cluster, node, operator, issued, not_after)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO certificates (fingerprint, serial, role, cluster, node, operator, issued, not_after, authority)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             """, certificate.fingerprint, certificate.serial, role.rawValue, owner.cluster, owner.node, owner.name,
-            certificate.issued, certificate.notAfter)
+            certificate.issued, certificate.notAfter, certificate.authority)
     }
 }
 

@@ -92,9 +92,12 @@ extension Catalogue {
                 latestSavedAt: try row["latest_saved"], members: try row["members"],
                 newerForeign: try row["newer_foreign"], lastJob: last?.id, lastJobKind: last?.kind,
                 lastJobState: last?.state, lastDrill: try self.lastDrill(cluster: name))
-            if let change = try self.lastAct(of: name, onlyChanges: true), [.stuck, .lost].contains(change.state) {
+            if let change = try self.lastAct(of: name, .changes), [.stuck, .lost].contains(change.state) {
                 record.halfRestored = change.id
             }
+            record.lastBackup = try self.lastBackup(of: name)
+            record.lastChange = try self.lastChange(of: name)
+            record.lastProven = try self.lastProven(cluster: name)
             record.isProtected = try row["protected"]
             record.labels = (try? row.json([String: String].self, "labels")) ?? nil
             record.policy = followed[record.name]?.name
@@ -103,32 +106,69 @@ extension Catalogue {
         }
     }
 
+    private func lastBackup(of cluster: String) throws(FleetError) -> JobEnd? {
+        try db.first(
+            """
+            SELECT id, state FROM jobs WHERE cluster = ? AND kind = 'backup' AND finished IS NOT NULL
+            ORDER BY created DESC, id DESC LIMIT 1
+            """, cluster
+        ) { row throws(FleetError) -> JobEnd? in
+            let (job, state): (String, JobState?) = (try row["id"], try row.state("state"))
+            return state.map { JobEnd(job: job, kind: "backup", state: $0) }
+        } ?? nil
+    }
+
+    /// What failed and left nothing half-way is seen to when somebody has backed up by hand since, and old after a week.
+    private func lastChange(of cluster: String) throws(FleetError) -> JobEnd? {
+        guard let last = try lastAct(of: cluster, .changesThatEnded) else { return nil }
+        let end = JobEnd(job: last.id, kind: last.kind, state: last.state)
+        guard last.state == .failed || last.state == .rolledBack || last.state == .refused || last.state == .expired
+        else {
+            return end
+        }
+        let seenTo: Int? = try db.first(
+            """
+            SELECT 1 AS found FROM jobs WHERE cluster = ? AND kind = 'backup' AND state = 'succeeded' AND created > ?
+                AND requested_by NOT LIKE 'schedule:%' LIMIT 1
+            """, cluster, last.created
+        ) { row throws(FleetError) in try row["found"] }
+        return seenTo != nil || now.since(last.created) > .seconds(7 * 86_400) ? nil : end
+    }
+
+    private enum Which {
+        case all
+        /// Of a cluster's data: restore, undo, replacement.
+        case changes
+        /// The same and cleanups, less what is under way.
+        case changesThatEnded
+    }
+
     /// The newest that was no dry run, as operators know it. Each table is asked for its own newest by its index: asked of
     /// all as one, SQLite would walk through the whole history of the fleet for each cluster.
-    ///
-    /// - Parameter onlyChanges: of those that change a cluster's data: restore, undo, replacement.
     private func lastAct(
-        of cluster: String, onlyChanges: Bool = false
-    ) throws(FleetError) -> (id: String, kind: String, state: JobState)? {
+        of cluster: String, _ which: Which = .all
+    ) throws(FleetError) -> (id: String, kind: String, state: JobState, created: Timestamp)? {
         let kind = "CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup' ELSE"
-        let changes = onlyChanges ? "AND cleans IS NULL" : ""
-        let newest = "AND NOT dry_run ORDER BY created DESC, id DESC LIMIT 1"
+        let kinds = which == .all ? "" : "AND kind = 'restore'"
+        let cleanups = which == .changes ? "AND cleans IS NULL" : ""
+        let ended = which == .changesThatEnded ? "AND finished IS NOT NULL" : ""
+        let newest = "\(ended) AND NOT dry_run ORDER BY created DESC, id DESC LIMIT 1"
         let found = try db.first(
             """
-            SELECT id, kind, state FROM (
+            SELECT id, kind, state, created FROM (
                 SELECT * FROM (SELECT id, \(kind) kind END AS kind, state, created FROM jobs WHERE cluster = ?1
-                    AND restore IS NULL AND replacement IS NULL \(onlyChanges ? "AND kind = 'restore'" : "") \(changes) \(newest))
+                    AND restore IS NULL AND replacement IS NULL \(kinds) \(cleanups) \(newest))
                 UNION ALL SELECT * FROM (SELECT id, \(kind) 'restore' END AS kind, state, created FROM member_restores
-                    WHERE cluster = ?1 \(changes) \(newest))
+                    WHERE cluster = ?1 \(cleanups) \(newest))
                 UNION ALL SELECT * FROM (SELECT id, 'replace' AS kind, state, created FROM replacements
                     WHERE cluster = ?1 \(newest))
             ) ORDER BY created DESC, id DESC LIMIT 1
             """, cluster
         ) { row throws(FleetError) in
-            let (id, kind): (String, String) = (try row["id"], try row["kind"])
-            return (id, kind, try row.state("state"))
+            let (id, kind, created): (String, String, Timestamp) = (try row["id"], try row["kind"], try row["created"])
+            return (id, kind, try row.state("state"), created)
         }
-        return found.flatMap { id, kind, state in state.map { (id, kind, $0) } }
+        return found.flatMap { id, kind, state, created in state.map { (id, kind, $0, created) } }
     }
 }
 

@@ -94,6 +94,12 @@ extension Catalogue {
     /// Of any snapshot of the cluster, also one that is not kept any more: that its backups restore was seen all the same.
     func lastDrill(cluster: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.cluster = ?", cluster) }
 
+    func lastProven(cluster: String) throws(FleetError) -> Timestamp? {
+        try db.first("SELECT max(finished) AS proven FROM drills WHERE cluster = ? AND verdict = 'proven'", cluster) {
+            row throws(FleetError) -> Timestamp? in try row["proven"]
+        } ?? nil
+    }
+
     private func lastDrill(_ condition: String, _ value: String) throws(FleetError) -> DrillRecord? {
         try db.first(
             """

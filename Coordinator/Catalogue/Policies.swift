@@ -171,6 +171,18 @@ extension Catalogue {
         try Self.followed(try storedPolicies().map(\.policy), by: try labelledClusters(one))
     }
 
+    /// What a backup may send a second, together with all others of its policy. What a restore saves before it begins has to be
+    /// quick, and is no backup.
+    func bandwidth(ofBackup job: String) throws(FleetError) -> BandwidthLimit? {
+        let cluster: String? = try db.first("SELECT cluster FROM jobs WHERE id = ? AND kind = 'backup'", job) {
+            row throws(FleetError) in try row["cluster"]
+        }
+        guard let cluster, let policy = try policiesByCluster(cluster)[cluster], let rate = policy.bandwidth else {
+            return nil
+        }
+        return BandwidthLimit(policy: policy.name, rate: rate)
+    }
+
     private func labelledClusters(_ one: String?) throws(FleetError) -> [(name: String, labels: [String: String]?)] {
         try db.all("SELECT name, labels FROM clusters WHERE ?1 IS NULL OR name = ?1 ORDER BY name", one) {
             row throws(FleetError) in

@@ -14,6 +14,8 @@ enum Schema {
         Migration("policies", policies),
         Migration("roles", roles),
         Migration("history", history),
+        Migration("alerts", alerts),
+        Migration("authorities", authorities),
     ]
 
     private static let inventory = """
@@ -425,6 +427,39 @@ enum Schema {
         CREATE INDEX jobs_ends ON jobs (kind, undoes, cleans, state, finished, restore, replacement)
             WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL;
         CREATE INDEX snapshots_condition ON snapshots (cluster, condition, saved);
+        """
+
+    // By whose fingerprint; NULL: of the first authority, before there could be another.
+    private static let authorities = "ALTER TABLE certificates ADD COLUMN authority TEXT;"
+
+    // Alerts: what people were told of and is not over. A route has a webhook's whole address and the secret that signs for it;
+    // place is what may be shown of that.
+    private static let alerts = """
+        CREATE TABLE alert_targets (
+            name TEXT PRIMARY KEY,
+            kind TEXT NOT NULL CHECK (kind IN ('webhook', 'command')),
+            place TEXT NOT NULL,
+            route TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            delivered INTEGER,
+            problem TEXT,
+            problem_since INTEGER
+        ) STRICT;
+        CREATE TABLE alerts (
+            key TEXT PRIMARY KEY,
+            concern TEXT NOT NULL,
+            since INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE alert_messages (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL,
+            target TEXT NOT NULL REFERENCES alert_targets (name),
+            body TEXT NOT NULL,
+            created INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            next INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX alert_messages_target ON alert_messages (target, number);
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

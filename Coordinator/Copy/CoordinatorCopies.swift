@@ -16,6 +16,8 @@ struct CoordinatorCopies: Sendable {
 
     /// Without the key of the repository: whoever reads a copy has one that opens it.
     private static let files = ["settings.json", "keys/authority.crt", "keys/authority.key", "keys/job-signing.key"]
+    /// There while a former authority is not retired.
+    private static let passing = ["keys/\(KeyRing.File.former)", "keys/\(KeyRing.File.vouches)"]
     private static let catalogue = "catalogue.db"
 
     /// Durable when it returns, and read back. The catalogue is copied as it is at one moment, while others write to it.
@@ -35,7 +37,7 @@ struct CoordinatorCopies: Sendable {
         try SQLiteConnection.copy(directory.catalogue, to: passing)
         let name = try Self.name(of: passing, now)
         try repository.addState(name) { writer throws(FleetError) in
-            for file in Self.files {
+            for file in Self.files + Self.passing.filter({ FileSystem.exists("\(directory.path)/\($0)") }) {
                 try writer.begin(file)
                 try writer.append(try FileSystem.read("\(directory.path)/\(file)", limit: 1 << 20))
             }
@@ -126,7 +128,7 @@ struct CoordinatorCopies: Sendable {
         let staging = directory.path + "/restore.new"
         let complete = files[0]
         // Where there is a staging directory and no settings, the power failed in the middle of this: the rest is from that.
-        let present = FileSystem.exists(staging) ? [complete] : files + [catalogue]
+        let present = FileSystem.exists(staging) ? [complete] : files + passing + [catalogue]
         for file in present + [catalogue + "-wal", catalogue + "-shm"]
         where FileSystem.exists("\(directory.path)/\(file)") {
             throw FleetError(
@@ -142,7 +144,7 @@ struct CoordinatorCopies: Sendable {
             switch piece {
             case .file(let name):
                 try file?.publish()
-                guard files.contains(name) || name == catalogue, !found.contains(name) else {
+                guard (files + passing + [catalogue]).contains(name), !found.contains(name) else {
                     throw FleetError(
                         .malformed, "the copy has a file \(Names.quote(name)), which is none of a coordinator's")
                 }
@@ -158,7 +160,9 @@ struct CoordinatorCopies: Sendable {
         }
         try checkCatalogue("\(staging)/\(catalogue)")
         try FileSystem.makeDirectories(directory.keys)
-        for name in files.dropFirst() + [catalogue, complete] {
+        // Of another copy, whose putting back was cut off.
+        for name in passing where !found.contains(name) { try FileSystem.remove("\(directory.path)/\(name)") }
+        for name in passing.filter(found.contains) + files.dropFirst() + [catalogue, complete] {
             try FileSystem.rename("\(staging)/\(name)", to: "\(directory.path)/\(name)")
         }
     }

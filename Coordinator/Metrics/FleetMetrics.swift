@@ -67,6 +67,10 @@ enum FleetMetrics {
         page.family(
             "fleet_cluster_last_drill_proven", .gauge, "1 where the last drill proved its snapshot, 0 where it failed.",
             clusters { $0.lastDrill.map { $0.verdict == .proven ? 1 : 0 } })
+        page.family(
+            "fleet_cluster_last_proven_timestamp_seconds", .gauge,
+            "When a drill last proved that a backup of the cluster restores.",
+            clusters { $0.lastProven.map(seconds) })
         let sized: [Sample] = facts.backups.map { ([("cluster", $0.cluster)], Double($0.size)) }
         page.family("fleet_cluster_last_backup_size_bytes", .gauge, "Size of the newest backup, whole.", sized)
         let timed: [Sample] = facts.backups.compactMap { one in one.seconds.map { ([("cluster", one.cluster)], $0) } }
@@ -104,6 +108,12 @@ enum FleetMetrics {
             "Since when a backup or drill is due by its policy and can't begin.",
             (status.waiting ?? []).map { ([("cluster", $0.cluster), ("kind", $0.kind)], seconds($0.due)) })
 
+        if let authority = status.authority {
+            page.gauge(
+                "fleet_authority_expiry_timestamp_seconds",
+                "When the fleet's authority ends, and all certificates with it.",
+                seconds(authority.notAfter))
+        }
         page.gauge("fleet_store_used_bytes", "What the stored snapshots take.", Double(status.storeUsed))
         page.gauge("fleet_store_free_bytes", "What is free where they are stored.", Double(status.storeFree))
         page.gauge("fleet_audit_events", "Events in the audit chain.", Double(status.audit.events))

@@ -9,7 +9,10 @@ public enum CoordinatorProgram {
             .init("fleet-coordinator init --advertise fleet.example.org:7400", "once, on a new coordinator"),
             .init("systemctl enable --now fleet-coordinator", "from then on"),
         ],
-        subcommands: [initCommand, serveCommand, rebuildCommand, exportCommand, restoreCommand, rekeyCommand])
+        subcommands: [
+            initCommand, serveCommand, rebuildCommand, exportCommand, restoreCommand, rekeyCommand,
+            authorityCommand,
+        ])
 
     static let dataOption = Command.Option(
         "data", value: "DIR", "where everything is kept (default /var/lib/fleet-coordinator)")

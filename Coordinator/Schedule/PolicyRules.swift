@@ -37,6 +37,10 @@ struct PolicyRules: Sendable {
         try range("jitter in seconds", policy.jitter, 0...86_400)
         try range("the number of attempts", policy.attempts, 1...10)
         try range("the number of clusters at once", policy.parallel, 1...1000)
+        if let bandwidth = policy.bandwidth {
+            // Slower, and a piece would take longer than an agent waits for a sign that it arrived.
+            try range("the bandwidth in bytes a second", bandwidth, 100_000...1 << 40)
+        }
         if let objective = policy.objective { try range("the objective in seconds", objective, 60...366 * 86_400) }
         guard policy.windows.count <= 20 else {
             throw FleetError(.usage, "it has \(policy.windows.count) windows", hint: "give 20 at most")

@@ -30,7 +30,7 @@ extension CoordinatorServer {
         await sessions.registered(node, connection)
         // All of it is durable: whoever waits for it is told, also where this connection has just gone.
         await carryOut(effects)
-        try await stream.finish(Acknowledgement())
+        try await stream.finish(RegisterReply(authority: keys.authority.certificate.fingerprint))
         guard isNew else { return }
         for job in (try? await catalogue.unknown(request)) ?? [] {
             log.warning(
@@ -46,15 +46,19 @@ extension CoordinatorServer {
         }
         let request = try JSON.decode(RenewRequest.self, from: stream.request).request
         let (keys, validity) = (self.keys, configuration.clientValidity)
-        let pem = try await catalogue.renew(node, holding: present.fingerprint) { grant throws(FleetError) in
+        let isOfFormer = keys.former.map { present.isSigned(by: $0.authority) } ?? false
+        let pem = try await catalogue.renew(
+            node, holding: present.fingerprint, isOfFormerAuthority: isOfFormer
+        ) { grant throws(FleetError) in
             let certificate = try keys.issue(grant, request: request, validity: validity)
-            return (CertificateRecord(certificate), try certificate.pem())
+            return (keys.record(certificate), try certificate.pem())
         }
         log.info("agent \(node) has renewed its certificate")
-        try await stream.finish(
-            EnrollReply(
-                name: node.node, cluster: node.cluster, certificate: pem,
-                authority: try keys.authority.certificate.pem(), jobKey: keys.jobKey))
+        let authority = try keys.authority.certificate.pem()
+        var reply = EnrollReply(
+            name: node.node, cluster: node.cluster, certificate: pem, authority: authority, jobKey: keys.jobKey)
+        if isOfFormer { reply.statement = try keys.signer.sign(AuthorityStatement(authority: authority)) }
+        try await stream.finish(reply)
     }
 
     /// Begun before anything can fail: whoever is gone counts as connected no longer.
@@ -78,6 +82,8 @@ extension CoordinatorServer {
 
     private func receiveUpload(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {
         let request = try JSON.decode(UploadRequest.self, from: stream.request)
+        // What can't be told of policies keeps no backup from being made.
+        let limit = (try? await catalogue.bandwidth(ofBackup: request.job)) ?? nil
         let session = try await vault.begin(request, from: node)
         var progress = TransferProgress(job: request.job, total: request.facts.size, feed: feed)
         do throws(FleetError) {
@@ -86,6 +92,8 @@ extension CoordinatorServer {
                 switch try await stream.receive() {
                 case .data(let bytes):
                     try await session.append(bytes)
+                    // Not taking the next bytes gives the agent no credit to send more: it needs to know nothing of this.
+                    if let limit { try? await Task.sleep(for: shares.pause(behind: bytes.count, limit)) }
                     await progress.moved(to: (progress.done ?? session.offset) + Int64(bytes.count))
                 case .end(let body):
                     let receipt = try await session.finish(try JSON.decode(StreamDigest.self, from: body))

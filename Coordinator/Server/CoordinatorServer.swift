@@ -51,6 +51,10 @@ final class CoordinatorServer: Sendable {
     let postponed = Monitor<[ScheduledTask: Postponed]>([:])
     /// Drills that are due, while what they are compared with is read.
     let preparing = Monitor<Set<ScheduledTask>>([])
+    /// What the backups of each policy have sent lately.
+    let shares = BandwidthShares()
+    /// Those whose alert is on its way.
+    let sending = Monitor<Set<String>>([])
     /// By a member's job: on which connection its agent has answered to a decision.
     let heard = Monitor<[String: Connection]>([:])
 
@@ -85,6 +89,7 @@ final class CoordinatorServer: Sendable {
         var ticking = [
             Task { await self.tickForever() }, Task { await self.watchDeadlines() },
             Task { await self.followPolicies() }, Task { await self.keepCopies() },
+            Task { await self.keepAlerts() }, Task { await self.sendAlerts() }, Task { await self.walkChainDaily() },
         ]
         if metrics != nil { ticking.append(Task { await self.keepFigures() }) }
         return Running(
@@ -229,7 +234,7 @@ final class CoordinatorServer: Sendable {
                         : "use it with 'fleetctl login -'; a node gets its own from 'fleetctl agent token CLUSTER'")
             }
             let certificate = try keys.issue(grant, request: request.request, validity: validity)
-            return (CertificateRecord(certificate), try certificate.pem())
+            return (keys.record(certificate), try certificate.pem())
         }
         let (name, cluster): (String, String?) =
             switch enrolment.grant {

@@ -45,7 +45,9 @@ extension CoordinatorServer {
                 let made = try await blocking { () throws(FleetError) in try copies.list() }.map(\.made)
                 let last = made.filter { $0 <= now.adding(.seconds(600)) }.max()
                 lastCopy.withLock { $0 = last }
-                let isOld = last.map { now.since($0) >= Self.copyPeriod } ?? true
+                // Certificates begin five minutes early. A copy from before the authority is of no use to who has come over to it.
+                let authority = keys.authority.certificate.notBefore.adding(.seconds(300))
+                let isOld = last.map { now.since($0) >= Self.copyPeriod || $0 < authority } ?? true
                 // Where nothing happened since, another would be the same.
                 let head = try await catalogue.auditSequence()
                 if isOld, last == nil || copiedHead.withLock({ $0 }) != head {

@@ -7,18 +7,22 @@ import FleetTLS
 /// 0700; nothing of them is ever in the catalogue or the log.
 struct KeyRing: Sendable {
     let authority: CertificateAuthority
+    /// While not everybody has come over from the authority before: that one, and its word for this one.
+    let former: (authority: X509Certificate, vouches: X509Certificate)?
     let signer: JobSigner
     /// Base64 of the public key that agents pin.
     let jobKey: String
 
-    private enum File {
+    enum File {
         static let authority = "authority.crt"
         static let authorityKey = "authority.key"
         static let jobKey = "job-signing.key"
+        static let former = "former-authority.crt"
+        static let vouches = "authority-by-former.crt"
     }
 
-    /// Ten years: the authority is replaced by setting the fleet up anew, not in passing.
-    private static let authorityValidity = Duration.seconds(3650 * 86_400)
+    /// Ten years: 'fleet-coordinator authority rotate' makes the next.
+    static let authorityValidity = Duration.seconds(3650 * 86_400)
     /// The server's own certificate is made anew at each start.
     private static let serverValidity = Duration.seconds(730 * 86_400)
     /// Agents renew theirs after two thirds of it; operators log in again when it is over.
@@ -52,7 +56,10 @@ struct KeyRing: Sendable {
     }
 
     /// - Throws: `not-found` where `init` never ran, `permission-denied` for a key that others may read.
-    init(directory: String) throws(FleetError) {
+    ///
+    /// - Parameter isOwner: nobody else is at the keys, and a rotation that was cut off is finished.
+    init(directory: String, isOwner: Bool = true) throws(FleetError) {
+        if isOwner { try AuthorityRotation.finish(in: directory) }
         func secret(_ name: String) throws(FleetError) -> String {
             let path = "\(directory)/\(name)"
             guard let status = try FileSystem.status(path) else {
@@ -69,6 +76,7 @@ struct KeyRing: Sendable {
         }
         authority = try CertificateAuthority(
             certificatePEM: try secret(File.authority), keyPEM: try secret(File.authorityKey))
+        former = try AuthorityRotation.former(of: authority, in: directory)
         let key = try PrivateKey(pem: try secret(File.jobKey))
         signer = try JobSigner(key: key)
         jobKey = try key.rawPublicKey().base64
@@ -82,7 +90,8 @@ struct KeyRing: Sendable {
             .coordinator(hosts: ["localhost"]), for: try CertificateRequest(key: key, commonName: "fleet-coordinator"),
             validity: Self.serverValidity)
         return try TLSContext.server(
-            identity: TLSContext.Identity(certificate: certificate, key: key), authority: authority.certificate)
+            identity: TLSContext.Identity(certificate: certificate, key: key), authority: authority.certificate,
+            former: former)
     }
 
     /// A client certificate for whoever a token lets in.
@@ -98,12 +107,14 @@ struct KeyRing: Sendable {
     }
 }
 
-extension CertificateRecord {
-    /// Of one that was made just now.
-    init(_ certificate: X509Certificate) {
-        self.init(
+extension KeyRing {
+    /// What is on record of a certificate that was made just now.
+    func record(_ certificate: X509Certificate) -> CertificateRecord {
+        var record = CertificateRecord(
             fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),
             notAfter: certificate.notAfter)
+        record.authority = authority.certificate.fingerprint
+        return record
     }
 }
 

@@ -112,6 +112,7 @@ extension CoordinatorServer {
             if try await servePolicy(stream, who) { return }
             if try await serveContent(stream, who) { return }
             if try await serveReport(stream, actor) { return }
+            if try await serveAlerts(stream, who) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")
@@ -262,7 +263,18 @@ extension CoordinatorServer {
         status.coordinatorCopyProblem = copyProblem.withLock(\.self)
         status.retentionWaits = try await catalogue.retentionWaits()
         status.policyProblems = try await catalogue.policies().compactMap(\.problem)
+        status.alertTargets = try await catalogue.alertTargets()
+        status.authority = try await authorityStanding()
         return status
+    }
+
+    private func authorityStanding() async throws(FleetError) -> AuthorityStanding {
+        let certificate = keys.authority.certificate
+        var standing = AuthorityStanding(fingerprint: certificate.fingerprint, notAfter: certificate.notAfter)
+        guard let former = keys.former else { return standing }
+        standing.former = former.authority.fingerprint
+        (standing.agents, standing.operators) = try await catalogue.notYet(under: certificate.fingerprint)
+        return standing
     }
 }
 
@@ -276,6 +288,8 @@ extension FleetStatus {
         status.waiting = waiting?.filter { scope.contains($0.cluster) }
         // They are the fleet's.
         status.policyProblems = nil
+        status.alertTargets = nil
+        status.authority = nil
         return status
     }
 }

@@ -51,6 +51,8 @@ public struct EnrollReply: Codable, Sendable {
     public var authority: String
     /// The Ed25519 public key (32 bytes, base64) that signs jobs, pinned from here on.
     public var jobKey: String
+    /// Of a renewal: an `AuthorityStatement` for `authority`, where that is not the one that the asking certificate is of.
+    public var statement: Envelope?
 
     public init(name: String, cluster: String?, certificate: String, authority: String, jobKey: String) {
         self.name = name
@@ -85,6 +87,21 @@ public struct RegisterRequest: Codable, Sendable, Equatable {
         self.lastCounter = lastCounter
         self.drillVersions = drillVersions
     }
+}
+
+/// What a registration is answered with.
+public struct RegisterReply: Codable, Sendable {
+    /// The SHA-256 of the authority's certificate in force: an agent that knows another one renews its certificate now, and
+    /// learns of it so. nil from older coordinators.
+    public var authority: String?
+    public init(authority: String?) { self.authority = authority }
+}
+
+/// The coordinator's word, signed with its job key, for the authority that it is known by from now on.
+public struct AuthorityStatement: Codable, Sendable, Equatable {
+    /// PEM.
+    public var authority: String
+    public init(authority: String) { self.authority = authority }
 }
 
 public struct DeliverRequest: Codable, Sendable {

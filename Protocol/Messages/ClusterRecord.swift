@@ -51,8 +51,15 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var lastJob: String?
     public var lastJobKind: String?
     public var lastJobState: JobState?
+    /// The newest backup that has ended, whatever is under way since.
+    public var lastBackup: JobEnd?
+    /// The newest restore, undo, cleanup or replacement that has ended; nil where a backup that somebody asked for succeeded since:
+    /// they have seen to it.
+    public var lastChange: JobEnd?
     /// The newest drill of any of its snapshots.
     public var lastDrill: DrillRecord?
+    /// When a drill proved any of its snapshots last, whatever later ones found.
+    public var lastProven: Timestamp?
 
     public init(
         name: String, created: Timestamp, identities: [EtcdIdentity], agents: Int, snapshots: Int,
@@ -75,6 +82,18 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
         self.lastJobKind = lastJobKind
         self.lastJobState = lastJobState
         self.lastDrill = lastDrill
+    }
+}
+
+/// How a job ended.
+public struct JobEnd: Codable, Sendable, Equatable {
+    public var job: String
+    public var kind: String
+    public var state: JobState
+    public init(job: String, kind: String, state: JobState) {
+        self.job = job
+        self.kind = kind
+        self.state = state
     }
 }
 
@@ -127,6 +146,8 @@ public struct CertificateRecord: Codable, Sendable, Equatable {
     public var issued: Timestamp
     public var notAfter: Timestamp
     public var revoked: Timestamp?
+    /// The SHA-256 of the authority's certificate that issued it; nil where it was not put down: of the fleet's first, or read from an older coordinator.
+    public var authority: String?
 
     public init(fingerprint: String, serial: String, issued: Timestamp, notAfter: Timestamp, revoked: Timestamp? = nil)
     {

@@ -162,6 +162,27 @@ public struct ClusterDetail: Codable, Sendable {
     }
 }
 
+/// The authority that vouches for everybody, and who has not come over from the one before.
+public struct AuthorityStanding: Codable, Sendable, Equatable {
+    /// SHA-256 of its certificate, lower-case hexadecimal.
+    public var fingerprint: String
+    public var notAfter: Timestamp
+    /// That of the one before, until it is retired.
+    public var former: String?
+    /// Who has only the former one's certificates: agents as CLUSTER/NODE.
+    public var agents: [String]
+    public var operators: [String]
+    public init(
+        fingerprint: String, notAfter: Timestamp, former: String? = nil, agents: [String] = [], operators: [String] = []
+    ) {
+        self.fingerprint = fingerprint
+        self.notAfter = notAfter
+        self.former = former
+        self.agents = agents
+        self.operators = operators
+    }
+}
+
 /// The whole fleet on one screen.
 public struct FleetStatus: Codable, Sendable {
     public var version: String
@@ -186,6 +207,10 @@ public struct FleetStatus: Codable, Sendable {
     public var retentionWaits: Timestamp?
     /// Of policies that nobody can follow.
     public var policyProblems: [FleetError]?
+    /// Who is told of alerts.
+    public var alertTargets: [AlertTarget]?
+    /// nil from older coordinators, and for who may not see the whole fleet.
+    public var authority: AuthorityStanding?
 
     public init(
         version: String, time: Timestamp, clusters: [ClusterRecord], agents: [AgentRecord], openJobs: [JobRecord],

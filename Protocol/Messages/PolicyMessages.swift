@@ -28,6 +28,8 @@ public struct FleetPolicy: Codable, Sendable, Equatable {
     public var attempts = 3
     /// Clusters of this policy that are backed up at once, and that are drilled at once.
     public var parallel = 4
+    /// Bytes a second that all its backups together may send; nil: as fast as they can.
+    public var bandwidth: Int?
     /// Seconds: the recovery point objective. The newest verified backup is to be no older.
     public var objective: Int?
     /// Applied behind each backup that the schedule made; a cluster's own goes before it.
@@ -49,6 +51,7 @@ public struct FleetPolicy: Codable, Sendable, Equatable {
         windows = try fields.decodeIfPresent([String].self, forKey: .windows) ?? windows
         attempts = try fields.decodeIfPresent(Int.self, forKey: .attempts) ?? attempts
         parallel = try fields.decodeIfPresent(Int.self, forKey: .parallel) ?? parallel
+        bandwidth = try fields.decodeIfPresent(Int.self, forKey: .bandwidth)
         objective = try fields.decodeIfPresent(Int.self, forKey: .objective)
         retention = try fields.decodeIfPresent(RetentionPolicy.self, forKey: .retention)
         drill = try fields.decodeIfPresent(String.self, forKey: .drill)

@@ -14,6 +14,7 @@ public struct Envelope: Codable, Sendable, Equatable {
 
     public static let jobType = "application/vnd.etcd-backup-fleet.job.v1+json"
     public static let decisionType = "application/vnd.etcd-backup-fleet.decision.v1+json"
+    public static let authorityType = "application/vnd.etcd-backup-fleet.authority.v1+json"
 
     public var payloadType: String
     /// Base64.

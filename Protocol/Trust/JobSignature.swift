@@ -23,6 +23,11 @@ public struct JobSigner: Sendable {
         try sign(report, as: Envelope.reportType)
     }
 
+    /// The authority that follows. Its type keeps it apart as well.
+    public func sign(_ authority: AuthorityStatement) throws(FleetError) -> Envelope {
+        try sign(authority, as: Envelope.authorityType)
+    }
+
     private func sign(_ statement: some Encodable, as type: String) throws(FleetError) -> Envelope {
         let payload = try JSON.encode(statement)
         let signature = try key.sign(Envelope.preAuthenticationEncoding(type: type, payload: payload))
@@ -48,6 +53,11 @@ extension Envelope {
     /// The same for a decision.
     public func decision(verifiedBy key: VerifyingKey) throws(FleetError) -> JobDecision {
         try statement(Self.decisionType, "decision", key)
+    }
+
+    /// The same for the authority that follows.
+    public func authority(verifiedBy key: VerifyingKey) throws(FleetError) -> AuthorityStatement {
+        try statement(Self.authorityType, "authority", key)
     }
 
     private func statement<Statement: Decodable>(

@@ -1,4 +1,4 @@
-internal import FleetSystem
+public import FleetSystem
 
 /// Columns for people: headings in capitals, two spaces between columns, no lines. The last column may be longer than
 /// the terminal; nothing is ever cut off, since what is cut off at night is what was needed.
@@ -73,5 +73,12 @@ public enum Human {
     private static func oneDecimal(_ value: Double) -> String {
         let tenths = Int((value * 10).rounded())
         return "\(tenths / 10).\(tenths % 10)"
+    }
+}
+
+extension Timestamp {
+    /// "4 min 10 s ago".
+    public func ago(_ now: Timestamp = .now()) -> String {
+        now < self ? "in " + Human.duration(since(now)) : Human.duration(now.since(self)) + " ago"
     }
 }

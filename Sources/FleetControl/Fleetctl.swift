@@ -19,7 +19,7 @@ public enum Fleetctl {
             clusterCommand,
             agentCommand,
             jobCommand,
-            storeCommand, policyCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
+            storeCommand, policyCommand, alertCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,
             coordinatorCommand, loginCommand, whoAmICommand, contextCommand,
         ])
 }

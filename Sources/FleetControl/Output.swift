@@ -15,13 +15,6 @@ enum Output {
     }
 }
 
-extension Timestamp {
-    /// "4 min 10 s ago".
-    func ago(_ now: Timestamp = .now()) -> String {
-        now < self ? "in " + Human.duration(since(now)) : Human.duration(now.since(self)) + " ago"
-    }
-}
-
 extension JobState {
     /// Painted by what it means; the word itself carries the meaning.
     func paint(_ terminal: Terminal) -> @Sendable (String) -> String {

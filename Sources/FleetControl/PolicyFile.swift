@@ -22,7 +22,7 @@ enum PolicyFile {
     private static func policy(_ node: YAMLNode, _ file: String) throws(FleetError) -> FleetPolicy {
         let keys = [
             "name", "clusters", "labels", "schedule", "timezone", "jitter", "windows", "attempts", "parallel",
-            "objective", "retention", "drill",
+            "bandwidth", "objective", "retention", "drill",
         ]
         let values = try Mapping(node, "a policy", file, keys)
         var policy = FleetPolicy(name: try values.text("name") ?? "")
@@ -52,6 +52,7 @@ enum PolicyFile {
         policy.windows = try values.texts("windows") ?? []
         policy.attempts = try values.number("attempts") ?? policy.attempts
         policy.parallel = try values.number("parallel") ?? policy.parallel
+        policy.bandwidth = try values.rate("bandwidth")
         policy.objective = try values.seconds("objective")
         policy.drill = try values.text("drill")
         if let node = values["retention"] {
@@ -114,6 +115,12 @@ enum PolicyFile {
             guard let text = try text(key) else { return nil }
             guard let number = Int(text) else { throw wrong(key, "a whole number") }
             return number
+        }
+
+        func rate(_ key: String) throws(FleetError) -> Int? {
+            guard let text = try text(key) else { return nil }
+            guard let rate = Rates.parse(text) else { throw wrong(key, Rates.form) }
+            return rate
         }
 
         func seconds(_ key: String) throws(FleetError) -> Int? {

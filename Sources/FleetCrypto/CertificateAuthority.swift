@@ -51,10 +51,32 @@ public struct CertificateAuthority: Sendable {
             from: now,
             validity: validity,
             extensions: [
-                (NID_basic_constraints, "critical,CA:TRUE,pathlen:0"), (NID_key_usage, "critical,keyCertSign,cRLSign"),
+                // One authority below it: the one that follows it, for those who know only this one.
+                (NID_basic_constraints, "critical,CA:TRUE,pathlen:1"), (NID_key_usage, "critical,keyCertSign,cRLSign"),
                 (NID_subject_key_identifier, "hash"),
             ])
         return (try certificate.pem(), try key.pem())
+    }
+
+    /// A certificate for the authority that follows this one, signed by this one: whoever trusts this one trusts that one by it,
+    /// as long as this one is good.
+    ///
+    /// - Throws: `untrusted` where this one may not vouch for another authority.
+    public func vouch(for next: X509Certificate, now: Timestamp = .now()) throws(FleetError) -> X509Certificate {
+        // -1: no limit. Authorities of before rotation was thought of have 0.
+        guard X509_get_pathlen(certificate.certificate) != 0, let publicKey = X509_get0_pubkey(next.certificate) else {
+            throw FleetError(
+                .untrusted, "this authority was made to vouch for no other one",
+                hint: "a fleet with such an authority is enrolled anew: see RECOVERY.md")
+        }
+        let end = min(certificate.notAfter, next.notAfter)
+        return try Self.build(
+            commonName: next.commonName ?? "", organization: next.organization ?? "", unit: nil, issuer: certificate,
+            publicKey: publicKey, signer: key, from: now, validity: max(.seconds(1), end.since(now)),
+            extensions: [
+                (NID_basic_constraints, "critical,CA:TRUE,pathlen:0"), (NID_key_usage, "critical,keyCertSign,cRLSign"),
+                (NID_subject_key_identifier, "hash"), (NID_authority_key_identifier, "keyid"),
+            ])
     }
 
     /// Issues a certificate for the public key of a request, after checking that the request is signed with it.

@@ -44,6 +44,12 @@ public enum FileSystem {
     /// file system, or this process's own view of it, is read-only.
     public static func isWritable(_ directory: String) -> Bool { access(directory, W_OK) == 0 }
 
+    /// A file that this process may start.
+    public static func isExecutable(_ path: String) -> Bool {
+        guard let kind = try? status(path)?.kind, kind == .file else { return false }
+        return access(path, X_OK) == 0
+    }
+
     /// The whole file, refused above `limit` bytes before anything is allocated for it. Files of /proc, whose size
     /// reads 0, are read as they come.
     public static func read(_ path: String, limit: Int = 16 << 20) throws(FleetError) -> [UInt8] {

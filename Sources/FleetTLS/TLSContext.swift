@@ -20,17 +20,24 @@ public final class TLSContext: @unchecked Sendable {
 
     /// For the coordinator. A client may come without a certificate (it can then only enroll); one that comes with a
     /// certificate of another authority fails in the handshake.
-    public static func server(identity: Identity, authority: X509Certificate) throws(FleetError) -> TLSContext {
+    ///
+    /// - Parameter former: the authority before this one, whose clients are still let in, and what it says of this one.
+    public static func server(
+        identity: Identity, authority: X509Certificate,
+        former: (authority: X509Certificate, vouches: X509Certificate)? = nil
+    ) throws(FleetError) -> TLSContext {
         let context = try TLSContext(isServer: true)
         try context.use(identity)
-        try context.trust(authority)
-        // The authority's certificate is sent along: who enrolls knows only its fingerprint.
-        guard fleet_ctx_add_chain(context.context, authority.certificate) == 1 else {
-            throw openSSLError("prepare TLS")
+        // Sent along: by the first, who knows only the former one trusts this one; who enrolls knows only a fingerprint.
+        for sent in [former?.vouches, authority].compactMap(\.self) {
+            guard fleet_ctx_add_chain(context.context, sent.certificate) == 1 else { throw openSSLError("prepare TLS") }
         }
         SSL_CTX_set_verify(context.context, SSL_VERIFY_PEER, nil)
-        guard SSL_CTX_add_client_CA(context.context, authority.certificate) == 1 else {
-            throw openSSLError("prepare TLS")
+        for trusted in [authority, former?.authority].compactMap(\.self) {
+            try context.trust(trusted)
+            guard SSL_CTX_add_client_CA(context.context, trusted.certificate) == 1 else {
+                throw openSSLError("prepare TLS")
+            }
         }
         return context
     }

@@ -37,6 +37,37 @@ import Testing
 
     private func files() throws -> Set<String> { Set(try FileSystem.list(directory)) }
 
+    /// With another authority: the pair from before keeps its own.
+    @Test func anotherAuthorityIsOfOneIdentity() throws {
+        try enroll()
+        let first = try AgentIdentity(directory: directory)
+        let made = try CertificateAuthority.create(name: "next", validity: .seconds(86_400))
+        let next = try CertificateAuthority(certificatePEM: made.certificatePEM, keyPEM: made.keyPEM)
+        func issue(_ key: PrivateKey) throws -> String {
+            try next.issue(
+                .agent(cluster: "a", node: "n1"), for: try CertificateRequest(key: key, commonName: "n1"),
+                validity: .seconds(3600)
+            ).pem()
+        }
+        let key = try PrivateKey.generateP256()
+        let second = try first.renewed(key, try issue(key), under: next.certificate)
+        #expect(second.authority.fingerprint == next.certificate.fingerprint)
+        #expect(try AgentIdentity(directory: directory).authority.fingerprint == next.certificate.fingerprint)
+        let former = try #require(second.former())
+        #expect(former.authority.fingerprint == authority.certificate.fingerprint)
+        #expect(former.former()?.authority.fingerprint == next.certificate.fingerprint)
+        // With the next renewal nothing needs the first any more.
+        let later = try PrivateKey.generateP256()
+        let third = try second.renewed(later, try issue(later))
+        #expect(third.authority.fingerprint == next.certificate.fingerprint)
+        #expect(third.former()?.authority.fingerprint == next.certificate.fingerprint)
+        #expect(try files().filter { $0.hasPrefix("authority") } == ["authority-\(next.certificate.serial).crt"])
+        // Enrolled anew, it is as it was at first.
+        try enroll()
+        #expect(try AgentIdentity(directory: directory).authority.fingerprint == authority.certificate.fingerprint)
+        #expect(try files().filter { $0.hasPrefix("authority") } == ["authority.crt"])
+    }
+
     @Test func aRenewalLeavesOneIdentity() throws {
         try enroll()
         let first = try AgentIdentity(directory: directory)

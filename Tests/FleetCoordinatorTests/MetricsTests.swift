@@ -72,7 +72,7 @@ struct MetricsTests {
         let rules = try FileSystem.readText("\(tree)/ops/monitoring/fleet.rules.yaml")
         var status = try await page()
         // What is there only behind a drill.
-        status += "fleet_cluster_last_drill_proven fleet_cluster_last_drill_timestamp_seconds"
+        status += "fleet_cluster_last_drill_proven fleet_cluster_last_proven_timestamp_seconds"
         let named = Set(rules.matches(of: /\bfleet_[a-z_]+/).map { String($0.output) })
         #expect(named.count > 12)
         for name in named { #expect(status.contains(name), "\(name)") }

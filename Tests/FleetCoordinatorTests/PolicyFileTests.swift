@@ -22,6 +22,7 @@ struct PolicyFileTests {
                 windows: ["mon-fri 20:00-06:00", "sat,sun 00:00-24:00"]
                 attempts: 5
                 parallel: 2
+                bandwidth: 20MB
                 objective: 1d6h
                 retention: {last: 6, daily: 14}
                 drill: "0 5 * * sun"
@@ -36,6 +37,7 @@ struct PolicyFileTests {
         expected.windows = ["mon-fri 20:00-06:00", "sat,sun 00:00-24:00"]
         expected.attempts = 5
         expected.parallel = 2
+        expected.bandwidth = 20_000_000
         expected.objective = 108_000
         expected.retention = RetentionPolicy(last: 6, daily: 14)
         expected.drill = "0 5 * * sun"

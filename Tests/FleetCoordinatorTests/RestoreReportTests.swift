@@ -1,3 +1,4 @@
+import FleetConcerns
 import FleetProtocol
 import FleetSystem
 import Testing

@@ -9,6 +9,8 @@ struct ScheduleTests {
         var node: String
         var state: String
         var requestedBy: String
+        var created: Timestamp
+        var finished: Timestamp?
     }
 
     private static let policies = """
@@ -16,13 +18,18 @@ struct ScheduleTests {
           - name: often
             labels: {env: lab}
             schedule: "@every 1m"
+            bandwidth: 100kB
             objective: 10m
             retention: {last: 2}
         """
 
     @Test func backupsAreMadeWhoeverIsAway() async throws {
         try await LabFleet.with { fleet in
-            _ = try await fleet.makeMembers("ha", ["--kind", "external", "--layout", "debian"])
+            let nodes = try await fleet.makeMembers("ha", ["--kind", "external", "--layout", "debian"])
+            // 400 kB can't arrive in less than three seconds, at the 100 kB a second that the policy allows.
+            for key in 0..<4 {
+                try await fleet.etcdctl(nodes[0], "put", "fill-\(key)", String(repeating: "x", count: 100_000))
+            }
             try await fleet.exec("hub", "sh", "-c", "printf '%s\\n' \"$1\" >/root/policies.yaml", "sh", Self.policies)
             let applied = try await fleet.fleetctl("policy", "apply", "/root/policies.yaml", "--yes")
             #expect(applied.output.contains("often  added"))
@@ -33,6 +40,9 @@ struct ScheduleTests {
             let parts = try await parts(fleet)
             #expect(parts.values.sorted() == ["follower", "follower", "leader"], "\(parts)")
             let first = try await made(1, fleet)
+            for backup in first {
+                #expect((backup.finished ?? backup.created).since(backup.created) > .seconds(3), "\(backup)")
+            }
             #expect(parts[first[0].node] == "follower", "the leader has enough to do")
             // Whoever made it goes away: another member does the next.
             try await fleet.exec(first[0].node, "systemctl", "stop", "fleet-agent")

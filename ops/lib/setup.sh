@@ -47,7 +47,7 @@ need_swift() {
 }
 
 need_build_packages() {
-    need_packages libssl-dev libsqlite3-dev libyaml-dev libzstd-dev libmicrohttpd-dev pkg-config g++ ca-certificates
+    need_packages libssl-dev libsqlite3-dev libyaml-dev libzstd-dev libmicrohttpd-dev libcurl4-openssl-dev pkg-config g++ ca-certificates
 }
 
 # The three programs, with the Swift runtime inside; prints the directory they are in.

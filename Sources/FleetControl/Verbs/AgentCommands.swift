@@ -1,4 +1,5 @@
 internal import FleetCommandLine
+internal import FleetConcerns
 internal import FleetProtocol
 internal import FleetSystem
 

@@ -1,4 +1,5 @@
 internal import FleetCommandLine
+internal import FleetConcerns
 internal import FleetProtocol
 internal import FleetSystem
 
@@ -127,14 +128,5 @@ private func begin(_ name: String, _ control: Control, _ call: Invocation) async
             isTold = true
         }
         do { try await Task.sleep(for: .seconds(2)) } catch { throw FleetError(error) }
-    }
-}
-
-/// Agents that are there to drill, with no etcd beside them.
-enum Verifiers {
-    /// Whether a cluster has nothing else: then there is nothing in it to back up.
-    static func areAll(of cluster: String, _ agents: [AgentRecord]) -> Bool {
-        let own = agents.filter { $0.cluster == cluster && $0.certificate?.revoked == nil }
-        return !own.isEmpty && own.allSatisfy(\.isVerifier)
     }
 }

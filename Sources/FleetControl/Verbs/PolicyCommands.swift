@@ -43,7 +43,7 @@ private let policySet = Command(
     "set", "Make a policy, or change what is named of one",
     discussion: """
         A new one comes behind the others, and selects every cluster unless --cluster or --label says otherwise. What is not
-        named stays as it was; 'none' takes back a schedule, a drill, an objective or all windows, --every-cluster what it
+        named stays as it was; 'none' takes back a schedule, a drill, a bandwidth, an objective or all windows, --every-cluster what it
         selects by, --no-retention what it keeps.
         """,
     arguments: [.init("POLICY", "its name")],
@@ -57,6 +57,7 @@ private let policySet = Command(
         .init("window", value: "WHEN", "begin only then, as 'mon-fri 22:00-06:00', or 'none'", repeated: true),
         .init("attempts", value: "N", "of one backup or drill, the first included (default 3)"),
         .init("parallel", value: "N", "clusters of this policy at once (default 4), drills apart"),
+        .init("bandwidth", value: "RATE", "of all its backups together, as 20MB a second, or 'none'"),
         .init("objective", value: "LENGTH", "how old the newest backup may be, as 8h, or 'none'"),
         .init("drill", value: "CRON", "when the newest backup is drilled, or 'none'"),
         .init("keep-last", value: "N", "retention: the newest N; any --keep- sets all of them anew"),
@@ -103,6 +104,12 @@ private let policySet = Command(
     if !call.values("window").isEmpty { policy.windows = call.values("window").filter { $0 != "none" } }
     policy.attempts = try call.number("attempts", default: policy.attempts)
     policy.parallel = try call.number("parallel", default: policy.parallel)
+    if let text = call.value("bandwidth") {
+        policy.bandwidth = text == "none" ? nil : Rates.parse(text)
+        guard text == "none" || policy.bandwidth != nil else {
+            throw FleetError(.usage, "--bandwidth takes \(Rates.form), not \(Names.quote(text))")
+        }
+    }
     policy.objective = call.value("objective") == "none" ? nil : try seconds("objective", policy.objective)
     if call.has("no-retention") { policy.retention = nil }
     let rules = ["last", "hourly", "daily", "weekly", "monthly", "yearly"]
@@ -149,6 +156,7 @@ private let policyApply = Command(
               windows: ["mon-fri 20:00-06:00", "sat,sun 00:00-24:00"]
               attempts: 3                      # of one backup
               parallel: 4                      # clusters at once
+              bandwidth: 20MB                  # a second, of all its backups together
               objective: 6h                    # how old the newest backup may be
               retention: {last: 6, daily: 14, weekly: 8}
               drill: "0 5 * * sun"
@@ -222,6 +230,9 @@ enum PolicyWords {
             if policy.jitter > 0 { lines.append("jitter     up to \(Human.duration(.seconds(policy.jitter)))") }
             for window in policy.windows { lines.append("window     \(window) (\(zone))") }
             lines.append("at once    \(policy.parallel); \(policy.attempts) attempts each")
+        }
+        if let bandwidth = policy.bandwidth {
+            lines.append("bandwidth  \(Human.bytes(Int64(bandwidth))) a second, of all its backups together")
         }
         if let objective = policy.objective {
             lines.append("objective  the newest backup is no older than \(Human.duration(.seconds(objective)))")

@@ -1,4 +1,5 @@
 internal import FleetCommandLine
+internal import FleetConcerns
 internal import FleetProtocol
 internal import FleetSystem
 
@@ -142,11 +143,7 @@ enum RestoreReport {
 
     /// What to do about those that a decided restore waits for and that are not there.
     static func missed(_ job: JobRecord, _ agents: [AgentRecord]) -> [String] {
-        guard job.deadline == nil, let waited = job.waitsFor else { return [] }
-        return agents.filter { waited.contains($0.node) && $0.cluster == job.cluster && !$0.connected }.map { agent in
-            "\(agent.node) is not connected: boot it, and it does its part; after a day without a sign of it the \(job.kind) "
-                + "counts as stuck; gone for good? fleetctl agent revoke \(job.cluster) \(agent.node)"
-        }
+        job.missed(agents).map { "\($0.agent.node) is not connected: \($0.action)" }
     }
 
     /// What is to be known and done behind a success: what all members say is shown once, and without their names.

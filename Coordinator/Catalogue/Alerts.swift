@@ -1,0 +1,224 @@
+import FleetConcerns
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+
+/// A message that waits for its target.
+struct AlertDelivery: Sendable, Equatable {
+    var message: Int64
+    var id: String
+    var target: String
+    var route: AlertRoute
+    var body: String
+    var created: Timestamp
+    var attempts: Int
+}
+
+/// Who is told, what they were told, and what they are still to be told.
+extension Catalogue {
+    /// A target that is away for a week gets no flood when it is back.
+    static let waitingLimit = 1000
+    /// Older than this, a message is news no more.
+    static let alertLifetime = Duration.seconds(86_400)
+
+    // MARK: targets
+
+    /// - Parameter name: one alone.
+    func alertTargets(_ name: String? = nil) throws(FleetError) -> [AlertTarget] {
+        try db.all(
+            """
+            SELECT t.*, (SELECT count(*) FROM alert_messages m WHERE m.target = t.name) AS waiting FROM alert_targets t
+            WHERE ?1 IS NULL OR t.name = ?1 ORDER BY t.name
+            """, name
+        ) { row throws(FleetError) in
+            let kind: String = try row["kind"]
+            return AlertTarget(
+                name: try row["name"], kind: AlertTarget.Kind(rawValue: kind) ?? .webhook, place: try row["place"],
+                created: try row["created"], delivered: try row["delivered"], waiting: try row["waiting"],
+                problem: try row.json(FleetError.self, "problem"), since: try row["problem_since"])
+        }
+    }
+
+    /// One that is there already is replaced, with what waits for it; a new one is told of what stands.
+    ///
+    /// - Throws: `malformed` for a name that is none.
+    func setAlertTarget(
+        _ name: String, _ route: AlertRoute, fleet: String, by actor: String
+    ) throws(FleetError) -> AlertTarget {
+        var event = Act("alert.set", by: actor, subject: name)
+        event.detail = ["kind": route.kind.rawValue, "place": route.place]
+        return try act(event) { _ throws(FleetError) in
+            try Names.check(name, "alert target")
+            try db.run(
+                """
+                INSERT INTO alert_targets (name, kind, place, route, created) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, place = excluded.place, route = excluded.route,
+                    problem = NULL, problem_since = NULL
+                """, name, route.kind.rawValue, route.place, try JSON.text(route), now)
+            try db.run("DELETE FROM alert_messages WHERE target = ?", name)
+            for alert in try standingAlerts() { try queue(message(alert, .firing, fleet), to: name) }
+            return try knownAlertTarget(name)
+        }
+    }
+
+    /// With what waits for it.
+    ///
+    /// - Throws: `not-found`.
+    func removeAlertTarget(_ name: String, by actor: String) throws(FleetError) {
+        try act(Act("alert.remove", by: actor, subject: name)) { _ throws(FleetError) in
+            _ = try knownAlertTarget(name)
+            try db.run("DELETE FROM alert_messages WHERE target = ?", name)
+            try db.run("DELETE FROM alert_targets WHERE name = ?", name)
+        }
+    }
+
+    /// - Throws: `not-found`; `database-corrupt` where it can't be read any more.
+    func alertRoute(_ name: String) throws(FleetError) -> AlertRoute {
+        _ = try knownAlertTarget(name)
+        let route = try db.first("SELECT route FROM alert_targets WHERE name = ?", name) { row throws(FleetError) in
+            try row.json(AlertRoute.self, "route")
+        }
+        guard let route, let route else {
+            throw FleetError(
+                .databaseCorrupt, "the catalogue does not say how \(name) is told", hint: "set it anew, or remove it")
+        }
+        return route
+    }
+
+    private func knownAlertTarget(_ name: String) throws(FleetError) -> AlertTarget {
+        guard let found = try alertTargets(name).first else {
+            throw FleetError(
+                .notFound, "nobody called \(Names.quote(name)) is told of alerts", hint: "see: fleetctl alert list")
+        }
+        return found
+    }
+
+    // MARK: what they are told
+
+    func standingAlerts() throws(FleetError) -> [StandingAlert] {
+        try db.all("SELECT concern, since FROM alerts ORDER BY since, key") { row throws(FleetError) in
+            // One that can't be read any more, or is of a kind that only a newer coordinator knows, hides no other.
+            guard let concern = try? row.json(Concern.self, "concern") else { return StandingAlert?.none }
+            return StandingAlert(concern: concern, since: try row["since"])
+        }.compactMap(\.self)
+    }
+
+    /// What it decided and who is to be told of it, as one.
+    ///
+    /// - Returns: what was over.
+    @discardableResult
+    func turnAlerts(_ turn: AlertBook.Turn, fleet: String) throws(FleetError) -> [StandingAlert] {
+        guard !turn.isEmpty else { return [] }
+        return try db.transaction { () throws(FleetError) in
+            let targets = try alertTargets().map(\.name)
+            let over = try standingAlerts().filter { turn.over.contains($0.concern.key) }
+            for alert in over { try db.run("DELETE FROM alerts WHERE key = ?", alert.concern.key) }
+            for alert in turn.raised {
+                try db.run(
+                    "INSERT OR IGNORE INTO alerts (key, concern, since) VALUES (?, ?, ?)", alert.concern.key,
+                    try JSON.text(alert.concern), alert.since)
+            }
+            let messages = over.map { message($0, .over, fleet) } + turn.raised.map { message($0, .firing, fleet) }
+            for message in messages { for target in targets { try queue(message, to: target) } }
+            return over
+        }
+    }
+
+    func message(_ alert: StandingAlert, _ state: AlertMessage.State, _ fleet: String) -> AlertMessage {
+        let concern = alert.concern
+        // What agents say may be of any length and have any characters; a receiver that refuses one message gets no other.
+        func line(_ text: String) -> String {
+            Act.clip(
+                String(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : Character($0) }),
+                2000)
+        }
+        return AlertMessage(
+            fleet: fleet, state: state, alert: concern.kind.rawValue, key: concern.key, cluster: concern.cluster,
+            node: concern.node, since: alert.since, time: now,
+            text: line(state == .over ? "over: \(concern.text)" : concern.line),
+            action: state == .over ? nil : concern.action.map(line))
+    }
+
+    /// Inside a transaction.
+    private func queue(_ message: AlertMessage, to target: String) throws(FleetError) {
+        try db.run(
+            "INSERT INTO alert_messages (id, target, body, created, next) VALUES (?, ?, ?, ?, ?)",
+            Identifier.make(at: now), target, try JSON.text(message), now, now)
+        try db.run(
+            """
+            DELETE FROM alert_messages WHERE target = ?1 AND number <= (SELECT number FROM alert_messages WHERE target = ?1
+                ORDER BY number DESC LIMIT 1 OFFSET ?2)
+            """, target, Self.waitingLimit)
+    }
+
+    // MARK: the way there
+
+    /// Of each target the oldest message, where it is time to send it. They go one after the other, as they came to be.
+    /// - Parameter target: this one's alone.
+    func dueAlerts(to target: String? = nil) throws(FleetError) -> [AlertDelivery] {
+        try db.all(
+            """
+            SELECT m.*, t.route FROM alert_targets t JOIN alert_messages m
+                ON m.number = (SELECT min(number) FROM alert_messages o WHERE o.target = t.name)
+            WHERE (m.next <= ?1 OR m.next > ?2) AND (?3 IS NULL OR t.name = ?3) ORDER BY t.name
+            """, now, now.adding(Self.longestPause * 2), target
+        ) { row throws(FleetError) -> AlertDelivery? in
+            // 'fleetctl alert test' says what is wrong with such a one.
+            guard let route = try? row.json(AlertRoute.self, "route") else { return nil }
+            return AlertDelivery(
+                message: try row["number"], id: try row["id"], target: try row["target"], route: route,
+                body: try row["body"], created: try row["created"], attempts: try row["attempts"])
+        }.compactMap(\.self)
+    }
+
+    static let longestPause = Duration.seconds(1800)
+
+    /// Nothing is said of a target that was set anew meanwhile, or is gone.
+    func delivered(_ delivery: AlertDelivery) throws(FleetError) {
+        try db.transaction { () throws(FleetError) in
+            guard try db.run("DELETE FROM alert_messages WHERE number = ?", delivery.message) > 0 else { return }
+            try reached(delivery.target)
+        }
+    }
+
+    func reached(_ target: String) throws(FleetError) {
+        try db.run(
+            "UPDATE alert_targets SET delivered = ?, problem = NULL, problem_since = NULL WHERE name = ?", now, target)
+    }
+
+    /// Tried again a little later, and then later and later; given up, on record, when it is old. One that its receiver does not
+    /// want as it is, is given up soon: those behind it wait.
+    ///
+    /// - Returns: whether it was given up.
+    @discardableResult
+    func undelivered(_ delivery: AlertDelivery, _ problem: FleetError) throws(FleetError) -> Bool {
+        let pause = min(Self.longestPause, .seconds(10 << min(delivery.attempts, 8)))
+        let isOld = now.since(delivery.created) > Self.alertLifetime
+        let isUnwanted = !problem.isRetryable && delivery.attempts >= 2
+        func note() throws(FleetError) {
+            try db.run(
+                "UPDATE alert_targets SET problem = ?, problem_since = coalesce(problem_since, ?) WHERE name = ?",
+                try JSON.text(problem.shortened(to: 500)), now, delivery.target)
+        }
+        guard isOld || isUnwanted else {
+            try db.transaction { () throws(FleetError) in
+                let moved = try db.run(
+                    "UPDATE alert_messages SET attempts = attempts + 1, next = ? WHERE number = ?", now.adding(pause),
+                    delivery.message)
+                if moved > 0 { try note() }
+            }
+            return false
+        }
+        let isThere: Int? = try db.first("SELECT 1 AS found FROM alert_messages WHERE number = ?", delivery.message) {
+            row throws(FleetError) in try row["found"]
+        }
+        guard isThere != nil else { return false }
+        var event = Act("alert.give-up", by: "coordinator", subject: delivery.target)
+        event.detail = ["attempts": "\(delivery.attempts + 1)", "written": delivery.created.description]
+        try act(event) { _ throws(FleetError) in
+            try note()
+            try db.run("DELETE FROM alert_messages WHERE number = ?", delivery.message)
+        }
+        return true
+    }
+}

@@ -1,0 +1,96 @@
+public import FleetProtocol
+internal import FleetSystem
+
+/// Something that needs attention, and what to do about it: what `fleetctl status` lists, and what alerts are sent of.
+public struct Concern: Codable, Sendable, Equatable {
+    /// What programs tell them apart by; the names are part of every alert.
+    public enum Kind: String, Codable, Sendable, CaseIterable {
+        case noAgent = "no-agent"
+        case noBackup = "no-backup"
+        case clockWrong = "clock-wrong"
+        case objectiveBroken = "objective-broken"
+        case backupFailed = "backup-failed"
+        /// A restore, undo, cleanup or replacement.
+        case jobFailed = "job-failed"
+        case halfRestored = "half-restored"
+        case drillFailed = "drill-failed"
+        case snapshotUnusable = "snapshot-unusable"
+        case foreignBackup = "foreign-backup"
+        case membersWithoutAgent = "members-without-agent"
+        case taskWaiting = "task-waiting"
+        case policyUnusable = "policy-unusable"
+        case memberMissed = "member-missed"
+        case agentLost = "agent-lost"
+        case agentCertificate = "agent-certificate"
+        case etcdNotFound = "etcd-not-found"
+        case etcdStopped = "etcd-stopped"
+        case notRestorable = "not-restorable"
+        case authorityEnds = "authority-ends"
+        /// Nothing is wrong; somebody has to end it.
+        case authorityRotation = "authority-rotation"
+        case coordinatorCopy = "coordinator-copy"
+        /// Nothing is wrong; people have to know it.
+        case retentionWaits = "retention-waits"
+        case auditBroken = "audit-broken"
+        case storeFull = "store-full"
+        case alertUndelivered = "alert-undelivered"
+        /// The coordinator can't tell what needs attention.
+        case blind
+    }
+
+    public var kind: Kind
+    public var cluster: String?
+    public var node: String?
+    /// What else tells it from others of its kind: a policy, a job.
+    public var subject: String?
+    /// What is wrong, on one line.
+    public var text: String
+    /// What to do.
+    public var action: String?
+
+    public init(
+        _ kind: Kind, cluster: String? = nil, node: String? = nil, subject: String? = nil, _ text: String,
+        action: String? = nil
+    ) {
+        self.kind = kind
+        self.cluster = cluster
+        self.node = node
+        self.subject = subject
+        self.text = text
+        self.action = action
+    }
+
+    init(_ kind: Kind, agent: AgentRecord, _ text: String, action: String? = nil) {
+        self.init(kind, cluster: agent.cluster, node: agent.node, text, action: action)
+    }
+
+    public var line: String { action.map { "\(text); \($0)" } ?? text }
+
+    /// The same for the same matter, whatever its words are by now.
+    public var key: String {
+        [kind.rawValue, cluster ?? "", node ?? "", subject ?? ""].joined(separator: "|")
+    }
+}
+
+extension Concern {
+    /// All of these, and those of `known` of which nothing can be said now: of a node whose agent is away. Pure.
+    public static func stillUnknown(_ known: [Concern], in status: FleetStatus) -> [Concern] {
+        let now = all(status)
+        let away = Set(
+            status.agents.filter { !$0.connected && $0.certificate?.revoked == nil }.map { [$0.cluster, $0.node] })
+        return now
+            + known.filter { one in
+                guard let cluster = one.cluster, let node = one.node, away.contains([cluster, node]) else {
+                    return false
+                }
+                return [.etcdStopped, .etcdNotFound].contains(one.kind) && !now.contains { $0.key == one.key }
+            }
+    }
+
+    /// All that needs attention in the fleet as it is told here. Pure.
+    public static func all(_ status: FleetStatus) -> [Concern] {
+        status.clusters.flatMap { ofCluster($0, status) } + ofWork(status)
+            + status.agents.flatMap { ofAgent($0, status) }
+            + ofCoordinator(status)
+    }
+}

@@ -1,0 +1,101 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+extension Concern {
+    /// What is due and can't begin, and what waits in its middle.
+    static func ofWork(_ status: FleetStatus) -> [Concern] {
+        var all = (status.waiting ?? []).map { one in
+            Concern(
+                .taskWaiting, cluster: one.cluster, subject: one.kind,
+                "the \(one.kind) of \(one.cluster) is due since \(one.due.short) and can't begin: \(one.reason.message)",
+                action: one.reason.hint)
+        }
+        for problem in status.policyProblems ?? [] {
+            all.append(Concern(.policyUnusable, subject: problem.message, problem.message, action: problem.hint))
+        }
+        for job in status.openJobs {
+            for (agent, action) in job.missed(status.agents) {
+                all.append(
+                    Concern(
+                        .memberMissed, cluster: job.cluster, node: agent.node, subject: job.id,
+                        "\(job.kind) \(job.id) of \(job.cluster): \(agent.node) is not connected", action: action))
+            }
+        }
+        return all
+    }
+
+    static func ofCoordinator(_ status: FleetStatus) -> [Concern] {
+        var all: [Concern] = []
+        if let problem = status.coordinatorCopyProblem {
+            let newest = status.coordinatorCopy.map { "of \($0.short)" } ?? "none"
+            all.append(
+                Concern(
+                    .coordinatorCopy,
+                    "the coordinator can't make a copy of itself, the newest is \(newest): \(problem.message)",
+                    action: problem.hint))
+        }
+        if let until = status.retentionWaits {
+            all.append(
+                Concern(
+                    .retentionWaits,
+                    "this coordinator was put back from a copy, and deletes nothing by itself until \(until.short)",
+                    action:
+                        "pin again, and set again, what was pinned and set since; 'fleetctl retention apply' works as ever"
+                ))
+        }
+        for target in status.alertTargets ?? [] {
+            guard let problem = target.problem else { continue }
+            all.append(
+                Concern(
+                    .alertUndelivered, subject: target.name,
+                    "alerts don't reach \(target.name) since \(target.since?.short ?? "a while"): \(problem.message)",
+                    action: problem.hint ?? "try it with 'fleetctl alert test \(target.name)'"))
+        }
+        if let authority = status.authority {
+            all += rotation(authority)
+            if authority.notAfter.since(status.time) < .seconds(180 * 86_400) {
+                all.append(
+                    Concern(
+                        .authorityEnds,
+                        "the fleet's authority ends \(authority.notAfter.short), and all certificates with it",
+                        action: "on the coordinator's host: 'fleet-coordinator authority rotate --help'"))
+            }
+        }
+        if !status.audit.isIntact {
+            all.append(
+                Concern(
+                    .auditBroken, "the audit chain is broken",
+                    action: "'fleetctl audit verify' says where; keep a copy of the catalogue before anything else"))
+        }
+        let needed = max(status.storeUsed / 10, 1 << 30)
+        if status.storeFree < needed {
+            all.append(
+                Concern(
+                    .storeFull, "less than \(Human.bytes(needed)) are free in the store",
+                    action: "'fleetctl store stats', 'fleetctl retention apply --all --dry-run', 'fleetctl store gc'"))
+        }
+        return all
+    }
+
+    private static func rotation(_ authority: AuthorityStanding) -> [Concern] {
+        guard authority.former != nil else { return [] }
+        let (agents, operators) = (authority.agents, authority.operators)
+        let text = "a former authority is still good"
+        if !agents.isEmpty {
+            let names = agents.prefix(5).joined(separator: ", ") + (agents.count > 5 ? ", ..." : "")
+            return [
+                Concern(
+                    .authorityRotation,
+                    "\(text), and agents have not come over from it, \(agents.count) in all: \(names)",
+                    action: "they do by themselves when they are connected and have no job")
+            ]
+        }
+        let people = operators.isEmpty ? "" : "; these log in again: \(operators.joined(separator: ", "))"
+        return [
+            Concern(
+                .authorityRotation, "\(text), and all agents have come over\(people)",
+                action: "on the coordinator's host: fleet-coordinator authority retire")
+        ]
+    }
+}

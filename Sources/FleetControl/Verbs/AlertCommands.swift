@@ -1,0 +1,133 @@
+internal import FleetCommandLine
+internal import FleetProtocol
+internal import FleetSystem
+
+private let nameArgument = Command.Argument("NAME", "what to call it: pager, chat")
+
+let alertCommand = Command(
+    "alert", "Who is told by itself when something needs attention",
+    discussion: """
+        What is wrong by 'fleetctl status' is sent as one JSON object: once when it has stood for a while (a failed backup
+        or drill, a broken objective and a broken audit chain at once, an agent that is away after five minutes), and once when
+        it is over. A message that is not taken is sent again for a day, with longer and longer pauses; one that is answered with a
+        status from 400 to 499, but 408, 425 and 429, three times. The coordinator can't
+        tell that it is down itself: have Prometheus watch it, or another host.
+        """,
+    subcommands: [webhookCommand, commandCommand, listCommand, testCommand, removeCommand])
+
+private let webhookCommand = Command(
+    "webhook", "Send alerts to an address",
+    discussion: """
+        Each is posted as JSON with a field 'text' that says what is wrong and what to do, which chat servers show as it is;
+        'alert' is what kind it is, 'state' is firing, over or test, and 'key' is the same in the message that says that it is
+        over. Any answer from 200 to 299 means that it was taken.
+
+        The header X-Fleet-Signature is t=SECONDS,v1=HEX, where HEX is the HMAC-SHA256 of SECONDS, a full stop and the body,
+        by the secret that is shown here once. X-Fleet-Delivery is the same each time that one message is sent: it may arrive
+        twice.
+
+        A webhook that is there already under this name is replaced, also its secret.
+        """,
+    arguments: [
+        nameArgument,
+        .init("URL", "https://..., or '-' to read it from standard input: many have a secret in them"),
+    ],
+    options: [
+        .init("ca", value: "FILE", "trust these authorities (PEM) for it instead of the system's"),
+        .init("http", "allow http://, where who listens on the way may know all"), Output.option,
+    ],
+    examples: [.init("fleetctl alert webhook pager -", "asks for the address, and prints the secret")]
+) { call in
+    var url = call.argument("URL")!
+    if url == "-" { url = call.terminal.reads("the webhook's address") }
+    let authorities = try call.value("ca").map { path throws(FleetError) in
+        try FileSystem.readText(path, limit: 1 << 20)
+    }
+    let name = call.argument("NAME")!
+    let control = try await Coordinator.control(call)
+    let reply: WebhookReply = try await control.call(
+        ControlMethod.setWebhook,
+        WebhookRequest(name: name, url: url, authorities: authorities, allowsHTTP: call.has("http") ? true : nil))
+    if Output.isJSON(call) {
+        try Output.json(reply, call)
+        return .success
+    }
+    call.terminal.print(reply.secret)
+    call.terminal.note(
+        "alerts go to \(name) (\(Terminal.clean(reply.target.place))), signed with this secret, which is shown only now; try it: fleetctl "
+            + "alert test \(name)")
+    return .success
+}
+
+private let commandCommand = Command(
+    "command", "Have the coordinator start a program for each alert",
+    discussion: """
+        It gets the same JSON object as a webhook on standard input, no arguments, and 30 seconds; it has to end with 0 where it
+        has passed the message on. It runs as the coordinator does: as its user, within what its unit allows (no
+        setuid programs, as some that send mail are), without this shell's environment. For root on the coordinator's host.
+        """,
+    arguments: [nameArgument, .init("PROGRAM", "its absolute path on the coordinator's host")],
+    options: [Output.option],
+    examples: [.init("fleetctl alert command chat /usr/local/lib/fleet/tell-chat", "a script of your own")]
+) { call in
+    let control = try await Coordinator.control(call)
+    let name = call.argument("NAME")!
+    let target: AlertTarget = try await control.call(
+        ControlMethod.setAlertCommand, AlertCommandRequest(name: name, program: call.argument("PROGRAM")!))
+    if Output.isJSON(call) {
+        try Output.json(target, call)
+    } else {
+        call.terminal.print(
+            "\(Terminal.clean(target.place)) is started for each alert; try it: fleetctl alert test \(name)")
+    }
+    return .success
+}
+
+private let listCommand = Command(
+    "list", "List who is told, and whether it reaches them", options: [Output.option],
+    examples: [.init("fleetctl alert list", "with what waits for each, and why")]
+) { call in
+    let control = try await Coordinator.control(call)
+    let targets: [AlertTarget] = try await control.ask(ControlMethod.listAlertTargets, ListRequest())
+    if Output.isJSON(call) {
+        try Output.json(targets, call)
+        return .success
+    }
+    var table = Table(["NAME", "KIND", "TO", "LAST DELIVERED", "WAITING", "PROBLEM"])
+    for target in targets {
+        table.add([
+            target.name, target.kind.rawValue, Terminal.clean(target.place), target.delivered?.ago() ?? "never",
+            "\(target.waiting)", Terminal.clean(target.problem?.message ?? ""),
+        ])
+    }
+    if table.isEmpty {
+        call.terminal.note(
+            "nobody is told of anything; name a webhook with 'fleetctl alert webhook NAME URL', or a program with 'fleetctl "
+                + "alert command NAME PROGRAM'")
+    } else {
+        table.print(call.terminal)
+    }
+    return .success
+}
+
+private let testCommand = Command(
+    "test", "Send a message now, and see whether it is taken", arguments: [nameArgument],
+    examples: [.init("fleetctl alert test pager", "whoever is behind it should be told within seconds")]
+) { call in
+    let control = try await Coordinator.control(call)
+    let name = call.argument("NAME")!
+    let _: Acknowledgement = try await control.call(ControlMethod.testAlertTarget, NameRequest(name: name))
+    call.terminal.print("\(name) took a test message; see whether it arrived")
+    return .success
+}
+
+private let removeCommand = Command(
+    "remove", "Send no more alerts there", arguments: [nameArgument],
+    examples: [.init("fleetctl alert remove pager", "what waits for it goes too")]
+) { call in
+    let control = try await Coordinator.control(call)
+    let name = call.argument("NAME")!
+    let _: Acknowledgement = try await control.call(ControlMethod.removeAlertTarget, NameRequest(name: name))
+    call.terminal.print("\(name) is told of nothing any more")
+    return .success
+}

@@ -1,0 +1,423 @@
+import FleetConcerns
+import FleetCrypto
+import FleetProtocol
+import FleetSQLite
+import FleetSystem
+import FleetWebhook
+import Testing
+
+@testable import FleetCoordinator
+
+/// Who is told of what, when and how often.
+@Suite("Alerts", .timeLimit(.minutes(5)))
+struct AlertTests {
+    private let start = (now: Timestamp("2026-11-29T03:00:00Z")!, tick: ContinuousClock.now)
+    private let failed = Concern(.backupFailed, cluster: "a", "the last backup of a has failed", action: "look")
+    private let lost = Concern(.agentLost, cluster: "a", node: "n1", "away")
+
+    /// By seconds since the start.
+    private func look(
+        _ book: inout AlertBook, _ concerns: [Concern], _ told: inout Set<String>, at seconds: Int
+    ) -> (raised: [Concern.Kind], over: [String]) {
+        let turn = book.look(
+            at: concerns, told: told, now: start.now.adding(.seconds(seconds)), tick: start.tick + .seconds(seconds))
+        told.formUnion(turn.raised.map(\.concern.key))
+        told.subtract(turn.over)
+        return (turn.raised.map(\.concern.kind), turn.over)
+    }
+
+    @Test func onceWhenItStandsAndOnceWhenItIsOver() {
+        var (book, told) = (AlertBook(), Set<String>())
+        #expect(
+            look(&book, [failed, lost], &told, at: 0).raised == [.backupFailed], "that an agent is away may be a reboot"
+        )
+        #expect(look(&book, [failed, lost], &told, at: 299).raised.isEmpty)
+        #expect(look(&book, [failed, lost], &told, at: 300).raised == [.agentLost])
+        for seconds in [301, 4000, 90_000] {
+            let turn = look(&book, [failed, lost], &told, at: seconds)
+            #expect(turn.raised.isEmpty && turn.over.isEmpty)
+        }
+        // Other words are no other matter.
+        var worse = failed
+        worse.text = "the last backup of a was lost"
+        #expect(look(&book, [worse, lost], &told, at: 90_001).raised.isEmpty)
+        #expect(look(&book, [worse], &told, at: 90_010).over.isEmpty)
+        #expect(look(&book, [worse, lost], &told, at: 90_030).raised.isEmpty, "it came back: nothing was over")
+        #expect(look(&book, [worse], &told, at: 90_040).over.isEmpty)
+        #expect(look(&book, [worse], &told, at: 90_099).over.isEmpty)
+        #expect(look(&book, [worse], &told, at: 90_100).over == [lost.key])
+        #expect(look(&book, [], &told, at: 90_200).over.isEmpty)
+        #expect(look(&book, [], &told, at: 90_260).over == [failed.key])
+        #expect(told.isEmpty)
+        // From the beginning.
+        #expect(look(&book, [lost], &told, at: 90_300).raised.isEmpty)
+        #expect(look(&book, [lost], &told, at: 90_600).raised == [.agentLost])
+    }
+
+    @Test func whatIsNoReasonToBeWoken() {
+        var (book, told) = (AlertBook(), Set<String>())
+        let waits = Concern(.retentionWaits, "it waits")
+        for seconds in stride(from: 0, through: 100_000, by: 5000) {
+            #expect(look(&book, [waits], &told, at: seconds).raised.isEmpty)
+        }
+        let others = Concern.Kind.allCases.filter { $0 != .retentionWaits && $0 != .authorityRotation }
+        #expect(others.allSatisfy { ($0.patience ?? .seconds(1 << 30)) <= .seconds(3600) })
+    }
+
+    /// The next attempt is under way within a minute: the failure is not over because of that.
+    @Test func aFailedBackupStandsUntilOneSucceeds() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        func kinds() async throws -> [Concern.Kind] {
+            let status = FleetStatus(
+                version: "1", time: clock.now, clusters: try await catalogue.clusters(), agents: [], openJobs: [],
+                storeFree: 1 << 40, storeUsed: 0, audit: try await catalogue.verifyAudit())
+            return Concern.all(status).filter { $0.cluster == "a" }.map(\.kind).filter { $0 != .noBackup }
+        }
+        func backUp() async throws -> String {
+            clock.advance(.seconds(60))
+            return try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(300), by: "root").id
+        }
+        #expect(try await kinds() == [])
+        let first = try await backUp()
+        #expect(try await kinds() == [])
+        _ = try await catalogue.answered(first, refusal: FleetError(.malformed, "no"))
+        #expect(try await kinds() == [.backupFailed])
+        let second = try await backUp()
+        #expect(try await kinds() == [.backupFailed], "it is being tried again, and has not succeeded yet")
+        try await catalogue.script(
+            "UPDATE jobs SET state = 'succeeded', finished = created + 1000 WHERE id = '\(second)'")
+        #expect(try await kinds() == [])
+    }
+
+    private func target(_ catalogue: Catalogue, _ name: String, _ url: String = "https://a.example/secret") async throws
+    {
+        _ = try await catalogue.setAlertTarget(
+            name, .webhook(url: url, secret: "s3cret", authorities: nil, allowsHTTP: false), fleet: "f:1", by: "root")
+    }
+    private func alert(_ concern: Concern) -> StandingAlert { StandingAlert(concern: concern, since: start.now) }
+    private func bodies(_ catalogue: Catalogue) async throws -> [AlertMessage] {
+        try await catalogue.dueAlerts().map { try JSON.decode(AlertMessage.self, from: Array($0.body.utf8)) }
+    }
+
+    @Test func theQueueIsInOrderAndOutlivesTheProcess() async throws {
+        let directory = try TemporaryDirectory()
+        let clock = TestClock()
+        var catalogue = try await Fixture.fleet(clock, path: directory.path + "/c")
+        try await target(catalogue, "pager")
+        try await catalogue.turnAlerts(.init(raised: [alert(failed), alert(lost)]), fleet: "f:1")
+        // Told once more of what stands, as by one that has read it before it was there.
+        try await catalogue.turnAlerts(.init(), fleet: "f:1")
+        await catalogue.close()
+        catalogue = try Catalogue(.file(directory.path + "/c"), clock: { clock.now })
+        #expect(try await catalogue.standingAlerts().map(\.concern.kind) == [.agentLost, .backupFailed])
+        let first = try #require(try await catalogue.dueAlerts().first)
+        #expect(try await catalogue.dueAlerts().count == 1, "one after the other")
+        #expect(try await bodies(catalogue).map(\.alert) == ["backup-failed"])
+        #expect(try await bodies(catalogue)[0].text == "the last backup of a has failed; look")
+
+        // Later and later, and not before.
+        try await catalogue.undelivered(first, FleetError(.webhook, "no", retryable: true))
+        #expect(try await catalogue.dueAlerts().isEmpty)
+        #expect(try await catalogue.alertTargets().first?.problem?.message == "no")
+        clock.advance(.seconds(11))
+        let second = try #require(try await catalogue.dueAlerts().first)
+        #expect(second.id == first.id && second.attempts == 1)
+        try await catalogue.delivered(second)
+        #expect(try await catalogue.alertTargets().first?.problem == nil)
+        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
+
+        // Whoever comes later is told of what stands.
+        try await target(catalogue, "chat")
+        #expect(try await catalogue.alertTargets().map(\.waiting) == [2, 1])
+        try await catalogue.turnAlerts(.init(over: [lost.key, "unknown"]), fleet: "f:1")
+        #expect(try await catalogue.standingAlerts().map(\.concern.kind) == [.backupFailed])
+        #expect(try await catalogue.alertTargets().map(\.waiting) == [3, 2])
+        try await catalogue.removeAlertTarget("chat", by: "root")
+        #expect(try await catalogue.alertTargets().map(\.name) == ["pager"])
+        await #expect(throws: FleetError.self) { try await catalogue.removeAlertTarget("chat", by: "root") }
+    }
+
+    @Test func givenUpAfterADayOnRecord() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await target(catalogue, "pager")
+        try await catalogue.turnAlerts(.init(raised: [alert(failed)]), fleet: "f:1")
+        var attempts = 0
+        while let due = try await catalogue.dueAlerts().first, attempts < 200 {
+            attempts += 1
+            try await catalogue.undelivered(due, FleetError(.webhook, "no", retryable: true))
+            clock.advance(.seconds(1801))
+        }
+        #expect(attempts > 40 && attempts < 60, "\(attempts)")
+        let target = try #require(try await catalogue.alertTargets().first)
+        #expect(target.waiting == 0 && target.problem != nil, "it is still known not to be reached")
+        let log = try await catalogue.auditLog(AuditFilter())
+        #expect(log.contains { $0.event.action == "alert.give-up" })
+        #expect(try await catalogue.verifyAudit().isIntact)
+    }
+
+    /// One that its receiver will never want does not keep those behind it waiting.
+    @Test func whatIsNotWantedIsPassed() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await target(catalogue, "pager")
+        var long = failed
+        long.text = String(repeating: "x", count: 200_000) + "\n\u{1b}[31m"
+        try await catalogue.turnAlerts(.init(raised: [alert(long), alert(lost)]), fleet: "f:1")
+        let body = try #require(try await bodies(catalogue).first)
+        #expect(body.text.utf8.count < 2100 && body.action == "look", "agents may say anything")
+        let unwanted = FleetError(.webhook, "it answered with HTTP status 400")
+        for _ in 0..<3 {
+            let due = try #require(try await catalogue.dueAlerts().first)
+            try await catalogue.undelivered(due, unwanted)
+            clock.advance(.seconds(300))
+        }
+        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
+        // What is known of a message that is gone says nothing of the target that took its place.
+        let late = try #require(try await catalogue.dueAlerts().first)
+        try await target(catalogue, "pager", "https://b.example/")
+        try await catalogue.undelivered(late, FleetError(.webhook, "no", retryable: true))
+        try await catalogue.delivered(late)
+        let fresh = try #require(try await catalogue.alertTargets().first)
+        #expect(fresh.problem == nil && fresh.delivered == nil && fresh.waiting == 2)
+    }
+
+    /// etcd stopped, and then its node went away: nobody knows that it is over.
+    @Test func whatCantBeSeenIsNotOver() async throws {
+        let catalogue = try await Fixture.fleet()
+        var agents = try await catalogue.agents()
+        agents[0].connected = true
+        agents[0].instance?.pid = nil
+        var status = FleetStatus(
+            version: "1", time: start.now, clusters: [], agents: agents, openJobs: [], storeFree: 1 << 40, storeUsed: 0,
+            audit: try await catalogue.verifyAudit())
+        let stopped = Concern.all(status).filter { $0.kind == .etcdStopped }
+        #expect(stopped.count == 1)
+        status.agents[0].connected = false
+        #expect(!Concern.all(status).contains { $0.kind == .etcdStopped })
+        #expect(Concern.stillUnknown(stopped + [failed], in: status).filter { $0.kind == .etcdStopped } == stopped)
+        #expect(!Concern.stillUnknown(stopped + [failed], in: status).contains(failed))
+        status.agents[0].connected = true
+        status.agents[0].instance?.pid = 7
+        #expect(!Concern.stillUnknown(stopped, in: status).contains { $0.kind == .etcdStopped })
+    }
+
+    /// A restore that failed is not over because the next backup was due.
+    @Test func aFailedRestoreStandsUntilSomebodySawToIt() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        func failures() async throws -> [Concern] {
+            let status = FleetStatus(
+                version: "1", time: clock.now, clusters: try await catalogue.clusters(), agents: [], openJobs: [],
+                storeFree: 1 << 40, storeUsed: 0, audit: try await catalogue.verifyAudit())
+            return Concern.all(status).filter {
+                $0.cluster == "a" && ($0.kind == .jobFailed || $0.kind == .halfRestored)
+            }
+        }
+        func job(_ kind: String, _ state: String, by actor: String = "root") async throws -> String {
+            clock.advance(.seconds(60))
+            let id = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(60), by: actor).id
+            try await catalogue.script(
+                "UPDATE jobs SET kind = '\(kind)', state = '\(state)', finished = created + 1000 WHERE id = '\(id)'")
+            return id
+        }
+        let failed = try await job("restore", "rolled-back")
+        #expect(try await failures().map(\.subject) == [failed])
+        _ = try await job("backup", "succeeded", by: "schedule:p")
+        _ = try await job("drill", "succeeded")
+        #expect(try await failures().map(\.subject) == [failed])
+        let second = try await job("restore", "failed")
+        #expect(try await failures().map(\.subject) == [second], "another one is another matter")
+        _ = try await job("backup", "succeeded")
+        #expect(try await failures().isEmpty)
+        let stuck = try await job("restore", "stuck")
+        _ = try await job("backup", "succeeded")
+        #expect(try await failures().map(\.subject) == [stuck], "what stands half-way is not seen to by a backup")
+        _ = try await job("restore", "succeeded")
+        #expect(try await failures().isEmpty)
+        _ = try await job("restore", "failed")
+        clock.advance(.seconds(8 * 86_400))
+        #expect(try await failures().isEmpty)
+    }
+
+    @Test func neitherAddressNorSecretIsOnRecord() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await target(catalogue, "pager", "https://hooks.example:8443/services/T0K3N?key=T0K3N")
+        #expect(try await catalogue.alertTargets()[0].place == "https://hooks.example:8443")
+        let log = try JSON.text(try await catalogue.auditLog(AuditFilter()))
+        #expect(log.contains("alert.set") && !log.contains("T0K3N") && !log.contains("s3cret"))
+    }
+
+    /// A target that is away for long is not flooded.
+    @Test func whatWaitsIsBounded() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await target(catalogue, "pager")
+        let all = (0..<(Catalogue.waitingLimit + 5)).map { alert(Concern(.jobFailed, subject: "\($0)", "it failed")) }
+        try await catalogue.turnAlerts(.init(raised: all), fleet: "f:1")
+        #expect(try await catalogue.alertTargets()[0].waiting == Catalogue.waitingLimit)
+        #expect(try await bodies(catalogue)[0].key.hasSuffix("|5"), "the oldest have gone")
+    }
+
+    @Test(arguments: [
+        ("https://a.example/x", false, "https://a.example"),
+        ("https://u:p@a.example:1/x", false, "https://a.example:1"),
+        ("http://a.example/", true, "http://a.example"), ("http://a.example/", false, nil),
+        ("file:///etc/passwd", true, nil), ("https://", true, nil), ("a.example", true, nil),
+        ("https://a.example/\r\nX: y", true, nil), ("gopher://a.example", true, nil), ("", true, nil),
+    ])
+    func addresses(_ url: String, _ allowsHTTP: Bool, _ host: String?) {
+        #expect(Webhook.host(url, allowsHTTP: allowsHTTP) == host)
+    }
+
+    /// As a receiver checks it: RFC 2104 by another implementation gave this value.
+    @Test func theSignature() throws {
+        let now = Timestamp("2026-11-29T03:00:00Z")!
+        #expect(now.milliseconds / 1000 == 1_795_921_200)
+        #expect(
+            AlertRoute.signature(Array(#"{"a":1}"#.utf8), "s3cret", now)
+                == "t=1795921200,v1=09dd8edc66aa995e97ffc4f29a9060e283201ed0b0e11465f0d585d025d078e0")
+    }
+
+    @Test func aCommandGetsTheMessageAndItsEndCounts() throws {
+        let directory = try TemporaryDirectory()
+        let program = directory.path + "/told"
+        let script =
+            "#!/bin/sh\ncat >\(directory.path)/got\n[ ! -e \(directory.path)/broken ] || { echo no way >&2; exit 3; }\n"
+        try FileSystem.writeDurably(program, Array(script.utf8), mode: 0o700)
+        try AlertRoute.check(program: program)
+        #expect(throws: FleetError.self) { try AlertRoute.check(program: "told") }
+        #expect(throws: FleetError.self) { try AlertRoute.check(program: directory.path) }
+        try AlertRoute.command(program: program).send(Array("{}".utf8), id: "1")
+        #expect(try FileSystem.readText(directory.path + "/got") == "{}")
+        try FileSystem.writeDurably(directory.path + "/broken", [], mode: 0o600)
+        let error = #expect(throws: FleetError.self) {
+            try AlertRoute.command(program: program).send(Array("{}".utf8), id: "1")
+        }
+        #expect(error?.message.contains("status 3: no way") == true && error?.isRetryable == true)
+    }
+
+    /// A receiver of another make, over a real connection.
+    ///
+    /// - Parameter tls: the files of its certificate and key.
+    private func receiving(tls: [String] = [], _ body: (_ port: Int, _ got: String) async throws -> Void) async throws {
+        let directory = try TemporaryDirectory()
+        let (program, got) = (directory.path + "/receiver.py", directory.path + "/got")
+        try FileSystem.writeDurably(program, Array(Self.receiver.utf8), mode: 0o600)
+        let handle = Subprocess.Handle()
+        async let ended = Blocking.run {
+            try Subprocess.run(
+                "/usr/bin/python3", [program, got, directory.path + "/port"] + tls, deadline: .seconds(60),
+                handle: handle)
+        }
+        var port: Int?
+        for _ in 0..<200 where port == nil {
+            try await Task.sleep(for: .milliseconds(50))
+            port = (try? FileSystem.readText(directory.path + "/port")).flatMap { Int($0) }
+        }
+        defer { handle.stop() }
+        try await body(try #require(port), got)
+        handle.stop()
+        _ = try await ended
+    }
+
+    /// Keeps what it is sent, and answers as the path says.
+    private static let receiver = """
+        import http.server, json, os, ssl, sys, time
+        class Receiver(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                with open(sys.argv[1], "a") as file:
+                    file.write(json.dumps([self.path, dict(self.headers), body.decode()]) + "\\n")
+                if self.path == "/slow": time.sleep(30)
+                self.send_response({"/bad": 503, "/moved": 307, "/many": 429, "/unwanted": 400}.get(self.path, 204 if self.path == "/none" else 200))
+                if self.path == "/moved": self.send_header("Location", "/ok")
+                self.end_headers()
+                if self.path == "/endless":
+                    for _ in range(1000): self.wfile.write(b"x" * 4096)
+            def log_message(self, *_): pass
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+        if len(sys.argv) > 3:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*sys.argv[3:])
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        with open(sys.argv[2] + ".new", "w") as file: file.write(str(server.server_address[1]))
+        os.rename(sys.argv[2] + ".new", sys.argv[2])
+        server.serve_forever()
+        """
+
+    @Test func aWebhookIsPostedAndItsAnswerCounts() async throws {
+        try await receiving { port, got in
+            func send(_ path: String, _ body: String = "{}") async throws {
+                let route = AlertRoute.webhook(
+                    url: "http://127.0.0.1:\(port)\(path)", secret: "s3cret", authorities: nil, allowsHTTP: true)
+                try await Blocking.run { try route.send(Array(body.utf8), id: "d1") }
+            }
+            // What is in it is passed on as it is, whatever bytes of text.
+            try await send("/ok", #"{"text":"a \u0000 b ü"}"#)
+            try await send("/none")
+            let lines = try FileSystem.readText(got).split(separator: "\n")
+            #expect(lines.count == 2)
+            let first = String(lines[0])
+            #expect(first.contains(#"\"text\":\"a \\u0000 b \u00fc\"#) && first.contains(#""X-Fleet-Delivery": "d1""#))
+            #expect(
+                first.contains(#""X-Fleet-Signature": "t="#) && first.contains(#""Content-Type": "application/json""#))
+            try await send("/endless")
+            let never = await #expect(throws: FleetError.self) { try await send("/unwanted") }
+            #expect(never?.isRetryable == false, "the same again is refused again")
+            for (path, word) in [("/bad", "503"), ("/moved", "307"), ("/many", "429")] {
+                let error = await #expect(throws: FleetError.self) { try await send(path + "", "{}") }
+                #expect(error?.code == .webhook && error?.isRetryable == true)
+                #expect(error?.message.contains(word) == true || word.isEmpty, "\(error?.message ?? "")")
+                #expect(error?.message.contains(path) == false, "the path may be a secret: \(error?.message ?? "")")
+            }
+            #expect(try FileSystem.readText(got).split(separator: "\n").count == 7, "a redirection is not followed")
+            #expect(throws: FleetError.self) {
+                try Webhook.post(
+                    Webhook.Request(
+                        url: "http://127.0.0.1:\(port)/slow", body: [], headers: [], allowsHTTP: true,
+                        deadline: .milliseconds(300)))
+            }
+        }
+        let refused = AlertRoute.webhook(url: "http://127.0.0.1:1/", secret: "s", authorities: nil, allowsHTTP: false)
+        #expect(throws: FleetError.self) { try refused.send([], id: "1") }
+    }
+
+    /// The receiver's certificate counts: that of the system's authorities, or of those that were named.
+    @Test func whoIsNotWhoTheyShouldBeIsToldNothing() async throws {
+        let authority = try TemporaryDirectory()
+        let (key, certificate) = (authority.path + "/key", authority.path + "/certificate")
+        for (name, host) in [("", "127.0.0.1"), ("-other", "127.0.0.2")] {
+            let made = try await Blocking.run {
+                try Subprocess.run(
+                    "/usr/bin/openssl",
+                    [
+                        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                        "/CN=hook",
+                        "-addext", "subjectAltName=IP:\(host)", "-days", "2", "-keyout", key + name, "-out",
+                        certificate + name,
+                    ])
+            }
+            try #require(made.succeeded, "\(made.complaint)")
+        }
+        for (name, isTrusted) in [("", true), ("-other", false)] {
+            try await receiving(tls: [certificate + name, key + name]) { port, got in
+                let authorities = try FileSystem.readText(certificate + name)
+                func send(_ authorities: String?) throws {
+                    try Webhook.post(
+                        Webhook.Request(
+                            url: "https://127.0.0.1:\(port)/ok", body: Array("{}".utf8), headers: [],
+                            authorities: authorities))
+                }
+                if isTrusted {
+                    try send(authorities)
+                } else {
+                    #expect(throws: FleetError.self, "it is another host's certificate") { try send(authorities) }
+                }
+                #expect(throws: FleetError.self, "the system does not know who vouches for it") { try send(nil) }
+                let lines = (try? FileSystem.readText(got))?.split(separator: "\n").count ?? 0
+                #expect(lines == (isTrusted ? 1 : 0))
+            }
+        }
+    }
+}
