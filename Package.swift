@@ -10,9 +10,13 @@ let settings: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-func library(_ name: String, path: String? = nil, exclude: [String] = [], _ dependencies: [Target.Dependency]) -> Target
-{
-    .target(name: name, dependencies: dependencies, path: path, exclude: exclude, swiftSettings: settings)
+func library(
+    _ name: String, path: String? = nil, resources: [Resource]? = nil, exclude: [String] = [],
+    _ dependencies: [Target.Dependency]
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: path, exclude: exclude, resources: resources,
+        swiftSettings: settings)
 }
 func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(name: name, dependencies: dependencies, swiftSettings: settings)
@@ -72,7 +76,8 @@ let package = Package(
                 "FleetConcerns",
             ]),
         library(
-            "FleetControl",
+            // A link to ops/systemd: where there are no packages, fleetctl brings the agent's unit itself.
+            "FleetControl", resources: [.embedInCode("Install/fleet-agent.service")],
             [
                 "EtcdSnapshot", "FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetYAML", "FleetProtocol",
                 "FleetCommandLine", "FleetConcerns",
@@ -117,6 +122,8 @@ let package = Package(
             "FleetCommandLineTests",
             ["FleetSystem", "FleetCommandLine", "FleetAgent", "FleetControl", "FleetCoordinator"]),
         tests("FleetProtocolTests", ["FleetSystem", "FleetCrypto", "FleetReactor", "FleetTLS", "FleetProtocol"]),
+        tests(
+            "FleetControlTests", ["FleetControl", "FleetCommandLine", "FleetCrypto", "FleetProtocol", "FleetSystem"]),
         tests("FleetLabTests", ["FleetSystem"]),
         tests("FleetYAMLTests", ["FleetYAML", "FleetSystem"]),
         tests(

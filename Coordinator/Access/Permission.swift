@@ -76,6 +76,7 @@ struct Permission: Sendable {
 
         // Whoever has an agent may have a verifier, to which all clusters' snapshots go.
         ControlMethod.agentToken: .init(role: .admin, concern: .fleet),
+        ControlMethod.enrolmentTerms: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.revokeAgent: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.protectCluster: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.setRetention: .init(role: .admin, concern: .cluster(.cluster)),

@@ -42,7 +42,8 @@ extension OperatorRequest {
             return act
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
-        case ControlMethod.acceptCluster, ControlMethod.protectCluster, ControlMethod.startBackup,
+        case ControlMethod.enrolmentTerms, ControlMethod.acceptCluster, ControlMethod.protectCluster,
+            ControlMethod.startBackup,
             ControlMethod.setRetention,
             ControlMethod.applyRetention, ControlMethod.labelCluster:
             return Act(method, by: actor, cluster: target?.cluster)

@@ -52,6 +52,8 @@ extension CoordinatorServer {
             try await stream.finish(try await agents(cluster).filter { scope.contains($0.cluster) })
         case ControlMethod.agentToken:
             try await stream.finish(try await token(.agent, try request(TokenRequest.self), actor))
+        case ControlMethod.enrolmentTerms:
+            try await stream.finish(try await terms(try request(EnrolmentTermsRequest.self), who))
         case ControlMethod.operatorToken:
             try await stream.finish(try await token(.operator, try request(TokenRequest.self), actor))
         case ControlMethod.listOperators: try await stream.finish(try await catalogue.operators())
@@ -130,14 +132,28 @@ extension CoordinatorServer {
         }
     }
 
+    private func terms(_ request: EnrolmentTermsRequest, _ who: Principal) async throws(FleetError) -> EnrolmentTerms {
+        _ = try await catalogue.cluster(request.cluster)
+        if request.enrols {
+            try who.needsAll(ControlMethod.agentToken)
+            try await mayEnrol(request.cluster, who.actor)
+        }
+        var terms = EnrolmentTerms(
+            address: "\(configuration.advertise)", authority: keys.authority.certificate.fingerprint)
+        terms.former = keys.former?.authority.fingerprint
+        return terms
+    }
+
+    private func mayEnrol(_ cluster: String, _ actor: String) async throws(FleetError) {
+        guard actor.hasPrefix("operator:"), try await catalogue.isProtected(cluster) else { return }
+        throw FleetError(
+            .permissionDenied, "\(cluster) is protected: its agents are enrolled by root on the coordinator's host",
+            hint: "there: fleetctl agent token \(cluster)")
+    }
+
     private func token(_ role: Role, _ request: TokenRequest, _ actor: String) async throws(FleetError) -> TokenReply {
         try request.check()
-        if role == .agent, actor.hasPrefix("operator:"), try await catalogue.isProtected(request.name) {
-            throw FleetError(
-                .permissionDenied,
-                "\(request.name) is protected: its agents are enrolled by root on the coordinator's host",
-                hint: "there: fleetctl agent token \(request.name)")
-        }
+        if role == .agent { try await mayEnrol(request.name, actor) }
         let token = JoinToken(
             address: configuration.advertise, authorityFingerprint: keys.authority.certificate.fingerprint)
         let expires = try await catalogue.createToken(

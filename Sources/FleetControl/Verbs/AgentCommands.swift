@@ -6,6 +6,7 @@ internal import FleetSystem
 let agentCommand = Command(
     "agent", "Agents beside the etcd members",
     subcommands: [
+        agentInstallCommand, agentUninstallCommand,
         Command(
             "token", "Make a join token for an agent",
             discussion: """
@@ -22,7 +23,7 @@ let agentCommand = Command(
             let reply: TokenReply = try await control.call(
                 ControlMethod.agentToken,
                 TokenRequest(name: call.argument("CLUSTER")!, validSeconds: Int(valid.seconds)))
-            try printToken(reply, call, next: "on the node, as root: fleet-agent enroll -")
+            try printToken(reply, call, next: tokenAdvice(reply, call.terminal))
             return .success
         },
         Command(

@@ -1,0 +1,99 @@
+internal import FleetCommandLine
+internal import FleetConcerns
+internal import FleetProtocol
+internal import FleetSystem
+
+let agentUninstallCommand = Command(
+    "uninstall", "Remove an agent from its node, by ssh",
+    discussion: """
+        Stops and disables the agent, removes its package, or program and unit where these were installed without one, and takes
+        its right to connect. It says what it will do and asks. What the agent keeps in /var/lib/fleet-agent stays unless --purge
+        is given; etcd, its data and the directories that restores have left are never touched.
+
+        It is refused while a restore is under way on the node. Where the node is gone, there is nothing to uninstall: 'fleetctl
+        agent revoke' is enough.
+
+        \(SSHOptions.discussion)
+        """,
+    arguments: [.init("CLUSTER", "the agent's cluster"), .init("NODE", "its node, as 'fleetctl agent list' names it")],
+    options: [
+        .init("ssh", value: "HOST", "the node, as ssh takes it: root@HOST"), SSHOptions.option,
+        .init("purge", "also remove the node's key, the journals of its restores, and settings of the unit"),
+        .init("dry-run", "say what would be done, and change nothing"), .init("yes", short: "y", "do not ask"),
+    ],
+    examples: [
+        .init("fleetctl agent uninstall cluster-a cp-1 --ssh root@cp1", "shows what it will do, then asks"),
+        .init("fleetctl agent uninstall cluster-a cp-1 --ssh root@cp1 --purge --yes", "nothing of it is left there"),
+    ],
+    exitStatuses: [(.declined, "the question was not answered with yes")]
+) { call in
+    let (cluster, node, terminal) = (call.argument("CLUSTER")!, call.argument("NODE")!, call.terminal)
+    guard let host = call.value("ssh") else {
+        throw FleetError(
+            .usage, "the node was not named",
+            hint: "give --ssh root@HOST; for a node that is gone: fleetctl agent revoke \(cluster) \(node)")
+    }
+    let shell = try SecureShell(host: host, options: call.values("ssh-option"))
+    let control = try await Coordinator.control(call)
+    let terms: EnrolmentTerms = try await control.ask(
+        ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: cluster, enrols: false))
+    let detail: ClusterDetail = try await control.ask(ControlMethod.showCluster, NameRequest(name: cluster))
+    let agent = detail.agents.first { $0.node == node }
+    let moving = detail.openJobs?.first { job in agent.map(job.movesEtcd) ?? false }
+    let look: NodeLook
+    do throws(FleetError) { look = try await shell.look() } catch {
+        var error = error
+        if error.code == .unreachable {
+            error.hint =
+                (error.hint.map { $0 + "; " } ?? "")
+                + "if the node is gone for good: fleetctl agent revoke \(cluster) \(node)"
+        }
+        throw error
+    }
+    let plan = try UninstallPlan.make(
+        look, cluster: cluster, node: node, purge: call.has("purge"), terms: terms, agent: agent, moving: moving)
+    if plan.isEmpty {
+        terminal.print(
+            "\(host)  \(terminal.green("ok"))  nothing to do: no agent is installed there, and \(cluster)/\(node) may not connect"
+        )
+        tellKept(plan, host, terminal)
+        return .success
+    }
+    let isDryRun = call.has("dry-run")
+    if isDryRun || !call.has("yes") {
+        for line in plan.words(done: false, cluster: cluster, node: node) { terminal.print("\(host)  would \(line)") }
+        tellKept(plan, host, terminal, word: "would keep")
+    }
+    if isDryRun {
+        terminal.print("\(host)  nothing was changed (--dry-run)")
+        return .success
+    }
+    guard call.has("yes") || terminal.confirms("Uninstall the agent of \(cluster) on \(node)?") else {
+        terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
+        return .declined
+    }
+    if plan.touchesNode {
+        let script = NodeScript.remove(
+            isPackage: plan.removesPackage, isByHand: plan.removesByHand, purges: plan.purges)
+        let outcome = try await shell.run(script, deadline: .seconds(180))
+        if outcome.status == NodeScript.unfinished {
+            throw FleetError.unfinished([NodeWords.last(outcome.errors)], cluster)
+        }
+        guard outcome.succeeded else {
+            throw SecureShell.failure(
+                "removing the agent", outcome, "its right to connect stands; run the same again when that is mended")
+        }
+    }
+    if plan.revokes {
+        let _: RevokeReply = try await control.call(
+            ControlMethod.revokeAgent, RevokeRequest(cluster: cluster, name: node))
+    }
+    for line in plan.words(done: true, cluster: cluster, node: node) { terminal.print("\(host)  \(line)") }
+    terminal.print("\(host)  \(terminal.green("ok"))  the agent of \(cluster)/\(node) is uninstalled")
+    tellKept(plan, host, terminal)
+    return .success
+}
+
+private func tellKept(_ plan: UninstallPlan, _ host: String, _ terminal: Terminal, word: String = "kept") {
+    for kept in plan.keeps { terminal.note("\(host)  \(word): \(kept)") }
+}

@@ -1,0 +1,344 @@
+import FleetCommandLine
+import FleetProtocol
+import FleetSystem
+import Testing
+
+@testable import FleetControl
+
+/// From what a node is and what was asked for to what is done, by table.
+@Suite struct InstallPlanTests {
+    static let terms = EnrolmentTerms(address: "hub:7400", authority: "aa")
+    static let deb = AgentSource(.package(head: []), "/x/fleet-agent_2_amd64.deb", [1])
+    static let elf = AgentSource(.program(machine: "x86_64", version: "0.2.0"), "/x/fleet-agent", [1])
+
+    static func node(_ change: (inout NodeLook) -> Void = { _ in }) -> NodeLook {
+        var look = try! NodeLook(
+            NodeLookTests.answer([
+                "host=cp1", "system=Linux", "machine=x86_64", "glibc=glibc 2.36", "systemd=yes", "apt=yes",
+                "dpkg=amd64", "given=fleet-agent 2 amd64", "enabled=disabled", "active=inactive",
+            ]), marker: NodeLookTests.marker)
+        change(&look)
+        return look
+    }
+
+    /// With the package of version 2, enrolled, running.
+    static func packaged(_ change: (inout NodeLook) -> Void = { _ in }) -> NodeLook {
+        node { look in
+            look.package = .init(status: "installed", version: "2")
+            look.given?.relation = .same
+            (look.enabled, look.isActive, look.hasState) = ("enabled", true, true)
+            look.identity = .init(cluster: "a", node: "cp1", coordinator: "hub:7400", authorities: ["aa"])
+            change(&look)
+        }
+    }
+
+    /// The same with the program `elf`.
+    static func byHand(_ change: (inout NodeLook) -> Void = { _ in }) -> NodeLook {
+        packaged { look in
+            (look.package, look.given, look.dpkg, look.hasAptGet) = (nil, nil, nil, false)
+            (look.program, look.programVersion, look.unit) = (elf.sha256, "0.2.0", AgentUnit.sha256)
+            change(&look)
+        }
+    }
+
+    static func agent(
+        _ node: String = "cp1", cluster: String = "a", connected: Bool = true, revoked: Bool = false,
+        ends: Duration = .seconds(3600)
+    )
+        -> AgentRecord
+    {
+        let now = Timestamp.now()
+        return AgentRecord(
+            cluster: cluster, node: node, enrolled: now, lastSeen: now, connected: connected, version: "0.2.0",
+            instance: nil, discoveryError: nil,
+            certificate: CertificateRecord(
+                fingerprint: "f", serial: "1", issued: now, notAfter: now.adding(ends), revoked: revoked ? now : nil))
+    }
+
+    static func plan(
+        _ look: NodeLook, _ source: AgentSource = deb, agents: [AgentRecord] = [], name: String? = nil,
+        force: Bool = false
+    ) throws(FleetError) -> InstallPlan {
+        try InstallPlan.make(
+            look,
+            InstallWish(
+                cluster: "a", name: name, force: force, source: source, terms: terms, agents: agents))
+    }
+
+    static func installed(_ version: String, _ relation: NodeLook.Given.Relation) -> NodeLook {
+        packaged { look in
+            look.package?.version = version
+            look.given?.relation = relation
+        }
+    }
+
+    private func steps(
+        _ look: NodeLook, _ source: AgentSource = deb, agents: [AgentRecord] = [agent()], name: String? = nil,
+        force: Bool = false
+    ) throws -> [InstallPlan.Step] {
+        try Self.plan(look, source, agents: agents, name: name, force: force).steps
+    }
+
+    private func refusal(
+        _ look: NodeLook, _ source: AgentSource = deb, agents: [AgentRecord] = [], name: String? = nil
+    ) -> FleetError.Code? {
+        do throws(FleetError) { _ = try Self.plan(look, source, agents: agents, name: name) } catch {
+            #expect(error.hint != nil)
+            return error.code
+        }
+        return nil
+    }
+
+    @Test func anEmptyNode() throws {
+        #expect(
+            try steps(Self.node(), agents: [])
+                == [.package(version: "2", from: nil, downgrades: false), .enrol(again: nil), .enable, .start])
+        let bare = Self.node { ($0.dpkg, $0.given, $0.hasAptGet) = (nil, nil, false) }
+        #expect(
+            try steps(bare, Self.elf, agents: [])
+                == [.program(version: "0.2.0", from: nil), .unit(replaces: false), .enrol(again: nil), .enable, .start])
+        #expect(try Self.plan(Self.node(), name: "other").node == "other")
+        #expect(try Self.plan(Self.node()).program == "/usr/bin/fleet-agent")
+        #expect(try Self.plan(bare, Self.elf).program == "/usr/local/bin/fleet-agent")
+    }
+
+    @Test func aSecondRunChangesNothing() throws {
+        #expect(try steps(Self.packaged()) == [])
+        #expect(try steps(Self.byHand(), Self.elf) == [])
+        #expect(try steps(Self.packaged(), force: true) == [], "nor by force")
+    }
+
+    /// Where a run was cut off, the next one goes on.
+    @Test func halfOfIt() throws {
+        let unpacked = Self.packaged { $0.package?.status = "half-configured" }
+        #expect(try steps(unpacked) == [.package(version: "2", from: nil, downgrades: false)])
+        #expect(try steps(Self.packaged { $0.isActive = false }) == [.start])
+        #expect(try steps(Self.packaged { ($0.isActive, $0.enabled) = (false, "disabled") }) == [.enable, .start])
+        #expect(try steps(Self.packaged { $0.identity = nil }, agents: []).first == .enrol(again: nil))
+        #expect(try steps(Self.byHand { $0.unit = nil }, Self.elf).first == .unit(replaces: false))
+        let moved = try steps(Self.byHand { $0.isOutdated = true }, Self.elf)
+        #expect(moved.count == 1 && moved.contains { if case .restart = $0 { true } else { false } })
+        #expect(
+            try steps(Self.packaged { ($0.isOutdated, $0.enabled) = (true, "disabled") })
+                == [.enable, .restart(why: "what runs is what was there before")])
+        let silent = try steps(Self.packaged(), agents: [Self.agent(connected: false)])
+        #expect(silent.count == 1 && silent.contains { if case .restart = $0 { true } else { false } })
+    }
+
+    @Test func versions() throws {
+        let older = Self.installed("1", .newer)
+        #expect(try steps(older) == [.package(version: "2", from: "1", downgrades: false)])
+        let newer = Self.installed("3", .older)
+        #expect(try steps(newer) == [])
+        #expect(try Self.plan(newer, agents: [Self.agent()]).notes.first?.contains("--force") == true)
+        #expect(try steps(newer, force: true) == [.package(version: "2", from: "3", downgrades: true)])
+
+        let old = Self.byHand { ($0.program, $0.programVersion) = ("x", "0.1.9") }
+        #expect(try steps(old, Self.elf).first == .program(version: "0.2.0", from: "0.1.9"))
+        let new = Self.byHand { ($0.program, $0.programVersion, $0.unit) = ("x", "0.10.0", "its own") }
+        #expect(try steps(new, Self.elf) == [], "nor is its unit")
+        #expect(try steps(new, Self.elf, force: true).first == .program(version: "0.2.0", from: "0.10.0"))
+        let another = Self.byHand { $0.program = "x" }
+        #expect(try steps(another, Self.elf).first == .program(version: "0.2.0", from: "0.2.0"), "another build")
+        #expect(try steps(Self.byHand { ($0.program, $0.programVersion) = ("x", nil) }, Self.elf).count == 2)
+        for (one, other, order) in [
+            ("2.36", "2.34", 1), ("2.9", "2.34", -1), ("2.34", "2.34.0", 0), ("0.1.0~git", "0.1.0", 0), ("x", "1", nil),
+            ("", "", nil), ("1..2", "1", nil),
+        ] { #expect(Versions.compare(one, other) == order, "\(one) \(other)") }
+    }
+
+    @Test func fromByHandToThePackage() throws {
+        let look = Self.byHand { look in
+            (look.dpkg, look.hasAptGet) = ("amd64", true)
+            look.given = .init(name: "fleet-agent", version: "2", architecture: "amd64", relation: nil)
+        }
+        #expect(
+            try steps(look) == [
+                .package(version: "2", from: nil, downgrades: false),
+                .removeHandInstalled(keepsUnit: false, enables: true, restarts: true),
+            ])
+        var edited = look
+        edited.unit = "edited"
+        #expect(try steps(edited).contains(.removeHandInstalled(keepsUnit: true, enables: true, restarts: true)))
+        #expect(refusal(Self.packaged(), Self.elf) == .alreadyExists)
+    }
+
+    @Test func whoItIsNow() throws {
+        func again(_ agents: [AgentRecord], _ look: NodeLook = Self.packaged()) throws -> Bool {
+            let steps = try steps(look, agents: agents)
+            guard case .enrol(again: .some) = steps.first, case .restart = steps.last else { return false }
+            return steps.count == 2
+        }
+        #expect(try again([Self.agent(connected: false, revoked: true)]))
+        #expect(try again([Self.agent(connected: false, ends: .seconds(-1))]))
+        #expect(try again([]))
+        #expect(try again([Self.agent(cluster: "b")]))
+        // While the authority is changed, a node knows two.
+        #expect(try steps(Self.packaged { $0.identity?.authorities = ["bb", "aa"] }) == [])
+    }
+
+    @Test func whatIsRefused() {
+        #expect(refusal(Self.packaged { $0.identity?.cluster = "b" }) == .otherFleet)
+        #expect(refusal(Self.packaged { $0.identity?.authorities = ["bb"] }) == .otherFleet)
+        #expect(refusal(Self.packaged(), agents: [Self.agent()], name: "cp2") == .otherFleet)
+        #expect(refusal(Self.packaged { ($0.identity, $0.isIdentityDamaged) = (nil, true) }) == .alreadyExists)
+        // Another machine of that name is at work.
+        #expect(refusal(Self.node(), agents: [Self.agent()]) == .alreadyExists)
+        #expect(refusal(Self.node(), agents: [Self.agent(connected: false)]) == .alreadyExists)
+        #expect(refusal(Self.node(), agents: [Self.agent(connected: false, revoked: true)]) == nil)
+        #expect(refusal(Self.node(), agents: [Self.agent(connected: false, ends: .seconds(-1))]) == nil)
+        #expect(refusal(Self.node(), agents: [Self.agent(cluster: "b")]) == nil)
+
+        #expect(refusal(Self.node { $0.system = "FreeBSD" }) == .unsuitable)
+        #expect(refusal(Self.node { $0.hasSystemd = false }) == .unsuitable)
+        #expect(refusal(Self.node { $0.glibc = nil }) == .unsuitable)
+        #expect(refusal(Self.node { $0.glibc = "2.31" }) == .unsuitable)
+        #expect(refusal(Self.node { $0.enabled = "masked" }) == .unsuitable)
+        #expect(refusal(Self.node { $0.host = "Über Host" }) == .malformed)
+        #expect(refusal(Self.node { $0.dpkg = nil }) == .unsuitable)
+        #expect(refusal(Self.node { $0.hasAptGet = false }) == .unsuitable)
+        #expect(refusal(Self.node { $0.given = nil }) == .malformed)
+        #expect(refusal(Self.node { $0.given?.name = "fleetctl" }) == .malformed)
+        #expect(refusal(Self.node { $0.given?.architecture = "arm64" }) == .unsuitable)
+        #expect(refusal(Self.node { $0.machine = "aarch64" }, Self.elf) == .unsuitable)
+        #expect(refusal(Self.packaged { $0.hasAptGet = false }, agents: [Self.agent()]) == nil, "nothing to install")
+    }
+
+    /// A hint is pasted.
+    @Test func noNodePutsWordsIntoAHint() {
+        for (cluster, isTold) in [("b", true), ("$(reboot)", false)] {
+            let error = #expect(throws: FleetError.self) {
+                try Self.plan(Self.packaged { $0.identity?.cluster = cluster })
+            }
+            #expect(error?.hint?.contains("uninstall") == isTold && error?.hint?.contains("reboot") == false)
+        }
+    }
+
+    /// What goes on there is not disturbed; an agent that is off is what it waits for.
+    @Test func inTheMiddleOfARestore() throws {
+        let busy: (inout NodeLook) -> Void = { $0.unfinished = ["/var/lib/fleet-agent/jobs/j/journal"] }
+        #expect(try steps(Self.packaged(busy)) == [])
+        #expect(
+            try steps(
+                Self.packaged { look in
+                    busy(&look)
+                    look.isActive = false
+                }) == [.start])
+        let upgrade = Self.packaged { look in
+            busy(&look)
+            look.given?.relation = .newer
+        }
+        #expect(refusal(upgrade, agents: [Self.agent()]) == .busy)
+        #expect(refusal(Self.packaged(busy), agents: []) == .busy, "it would be enrolled anew")
+    }
+}
+
+@Suite struct UninstallPlanTests {
+    private func plan(
+        _ look: NodeLook, agent: AgentRecord? = InstallPlanTests.agent(), purge: Bool = false, moving: JobRecord? = nil
+    ) throws(FleetError) -> UninstallPlan {
+        try UninstallPlan.make(
+            look, cluster: "a", node: "cp1", purge: purge, terms: InstallPlanTests.terms, agent: agent, moving: moving)
+    }
+
+    private func refusal(_ look: NodeLook, agent: AgentRecord? = InstallPlanTests.agent()) -> FleetError.Code? {
+        do throws(FleetError) { _ = try plan(look, agent: agent) } catch { return error.code }
+        return nil
+    }
+
+    @Test func whatIsThereGoes() throws {
+        let package = try plan(InstallPlanTests.packaged())
+        #expect(package.removesPackage && !package.removesByHand && !package.purges && package.revokes)
+        #expect(package.keeps.count == 2 && package.keeps[0].hasPrefix("/var/lib/fleet-agent"))
+        let hand = try plan(InstallPlanTests.byHand { $0.hasDropIns = true }, purge: true)
+        #expect(!hand.removesPackage && hand.removesByHand && hand.purges && hand.keeps.count == 1)
+        let revoked = InstallPlanTests.agent(revoked: true)
+        #expect(try !plan(InstallPlanTests.packaged(), agent: revoked).revokes)
+        #expect(try plan(InstallPlanTests.node(), agent: revoked).isEmpty)
+        #expect(try plan(InstallPlanTests.node(), agent: revoked, purge: true).isEmpty)
+        let rest = try plan(InstallPlanTests.node())
+        #expect(rest.revokes && !rest.touchesNode, "a run that was cut off behind the removal")
+    }
+
+    @Test func whatIsRefused() {
+        #expect(refusal(InstallPlanTests.packaged { $0.identity?.cluster = "b" }) == .otherFleet)
+        #expect(refusal(InstallPlanTests.packaged { $0.identity?.node = "cp2" }) == .otherFleet)
+        #expect(refusal(InstallPlanTests.packaged { $0.identity?.authorities = ["bb"] }) == .otherFleet)
+        #expect(refusal(InstallPlanTests.packaged { $0.unfinished = ["/j"] }) == .busy)
+        #expect(refusal(InstallPlanTests.node(), agent: nil) == .notFound)
+    }
+}
+
+/// What is printed with a token.
+@Suite struct TokenAdviceTests {
+    private func terminal(_ isTerminal: Bool) -> Terminal {
+        Terminal(outputIsTerminal: isTerminal, errorIsTerminal: isTerminal, color: false, columns: 80) { _, _ in }
+    }
+
+    @Test func aLineToPasteWhereOnlyAPersonReadsIt() throws {
+        let reply = TokenReply(token: "fleet1.00.11@[::1]:7400", expires: .now())
+        #expect(!tokenAdvice(reply, terminal(false)).contains("fleet1"), "logs keep what is written there")
+        let line = try #require(
+            tokenAdvice(reply, terminal(true)).split(separator: "\n").first { $0.contains("fleet1") })
+        // What a shell makes of it, with the agent's and systemd's places taken.
+        let script = "fleet-agent() { echo \"$*\"; cat; }; systemctl() { echo \"$*\"; }; " + line
+        let outcome = try Subprocess.run("/bin/bash", ["-c", script])
+        #expect(outcome.outputText == "enroll -\n\(reply.token)\nenable --now fleet-agent\n")
+    }
+}
+
+@Suite struct SSHFailureTests {
+    @Test(arguments: [
+        ("Host key verification failed.", FleetError.Code.hostKey),
+        ("No ED25519 host key is known for cp1 and you have requested strict checking.", .hostKey),
+        ("@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", .hostKey),
+        ("root@cp1: Permission denied (publickey,password).", .permissionDenied),
+        ("Received disconnect from 10.0.0.1 port 22:2: Too many authentication failures", .permissionDenied),
+        ("ssh: Could not resolve hostname cp1: Name or service not known", .unreachable),
+        ("ssh: connect to host cp1 port 22: Connection refused", .unreachable),
+        ("ssh: connect to host cp1 port 22: Connection timed out", .unreachable),
+        ("Timeout, server cp1 not responding.", .unreachable),
+        ("Bad configuration option: foo", .ssh), ("", .ssh),
+    ])
+    func whatToDo(_ said: String, _ code: FleetError.Code) {
+        let error = SSHFailure.explain("root@cp1", Array(said.utf8))
+        #expect(error.code == code && error.hint?.isEmpty == false)
+    }
+
+    @Test func aChangedKeyIsToldApart() {
+        let changed = SSHFailure.explain("root@cp1", Array("REMOTE HOST IDENTIFICATION HAS CHANGED".utf8))
+        #expect(
+            changed.message.contains("another machine") && changed.hint?.contains("ssh-keygen -R cp1, then") == true)
+    }
+
+    @Test func sshItselfKnowsHowAKeyIsRemoved() {
+        let said =
+            "Offending ED25519 key in /root/.ssh/known_hosts:1\n  remove with:\n  ssh-keygen -f \"/root/.ssh/known_hosts\" -R \"[n]:2222\"\n"
+        let error = SSHFailure.explain("n", Array(("REMOTE HOST IDENTIFICATION HAS CHANGED\n" + said).utf8))
+        #expect(error.hint?.contains(#": ssh-keygen -f "/root/.ssh/known_hosts" -R "[n]:2222", then"#) == true)
+    }
+
+    @Test func whatToTryIsWhatWasDone() {
+        let denied = SSHFailure.explain(
+            "n", Array("Permission denied (publickey)".utf8), options: ["Port=2222", "ProxyCommand=nc %h"])
+        #expect(denied.hint?.hasSuffix("try: ssh -o BatchMode=yes -o Port=2222 -o 'ProxyCommand=nc %h' n true") == true)
+    }
+
+    @Test func whatANodeSays() {
+        let output = Array("debug\nerror: this join token expired\u{1b}[2J\nhint: make a new one\n".utf8)
+        let error = NodeWords.error(output, .enrolment)
+        #expect(error?.message == "this join token expired[2J" && error?.hint == "make a new one")
+        #expect(NodeWords.error(Array("Segmentation fault".utf8), .enrolment) == nil)
+        #expect(NodeWords.last(Array("a\nb\nc\nd\n".utf8)) == "b; c; d")
+    }
+
+    @Test func nothingIsAsked() throws {
+        let shell = try SecureShell(host: "root@cp1", options: ["Port=2222"])
+        #expect(shell.arguments.starts(with: ["-T", "-o", "BatchMode=yes", "-o", "Port=2222"]))
+        #expect(shell.arguments.suffix(2) == ["--", "root@cp1"])
+        #expect(!shell.arguments.contains { $0.contains("StrictHostKeyChecking") })
+        for host in ["", "-oProxyCommand=x", "a b", "a\n"] {
+            #expect(throws: FleetError.self) { try SecureShell(host: host, options: []) }
+        }
+    }
+}

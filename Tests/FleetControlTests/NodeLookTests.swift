@@ -1,0 +1,184 @@
+import FleetCrypto
+import FleetSystem
+import Testing
+
+@testable import FleetControl
+
+/// What a node says of itself, right and wrong.
+@Suite struct NodeLookTests {
+    static let marker = "00ff"
+
+    static func answer(_ lines: [String]) -> String {
+        "begin \(marker)\n" + lines.map { $0 + "\n" }.joined() + "end \(marker)\n"
+    }
+
+    @Test func whatIsThere() throws {
+        let look = try NodeLook(
+            Self.answer([
+                "host=cp1.example.org", "system=Linux", "machine=x86_64", "glibc=glibc 2.36", "systemd=yes", "apt=yes",
+                "dpkg=amd64", "package=installed 0.1.0-1", "given=fleet-agent 0.2.0-1 amd64", "relation=gt",
+                "program=abc", "program-version=fleet-agent 0.1.0", "unit=def", "drop-ins=yes", "enabled=enabled",
+                "active=active", "reload=no", "executable=/usr/bin/fleet-agent", "state=yes",
+                "unfinished= /var/lib/fleet-agent/jobs/a/journal /var/lib/fleet-agent/joining",
+            ]), marker: Self.marker)
+        #expect(look.host == "cp1.example.org" && look.defaultName == "cp1" && look.glibc == "2.36")
+        #expect(look.hasSystemd && look.hasAptGet && look.dpkg == "amd64" && look.package?.isInstalled == true)
+        #expect(
+            look.given == .init(name: "fleet-agent", version: "0.2.0-1", architecture: "amd64", relation: .newer))
+        #expect(look.program == "abc" && look.programVersion == "0.1.0" && look.unit == "def" && look.hasDropIns)
+        #expect(look.enabled == "enabled" && look.isActive && !look.isOutdated && look.hasState)
+        #expect(look.unfinished.count == 2 && look.identity == nil && !look.isIdentityDamaged)
+    }
+
+    @Test func nothingIsThere() throws {
+        let look = try NodeLook(
+            Self.answer(["host=n", "glibc=", "package=", "given=  ", "enabled=", "active=inactive", "unfinished="]),
+            marker: Self.marker)
+        #expect(look.glibc == nil && look.package == nil && look.given == nil && look.dpkg == nil)
+        #expect(!look.isActive && !look.isByHand && look.unfinished.isEmpty)
+    }
+
+    @Test func bannersAndNoiseAroundIt() throws {
+        let noise = "Welcome!\nbegin 00fe\nhost=evil\nbegin \(Self.marker)\nhost=false\n\r\u{1b}[31m=\n"
+        let look = try NodeLook(
+            noise + Self.answer(["host=right", "no value", "=", "machine=a=b"]) + "host=late\n", marker: Self.marker)
+        #expect(look.host == "right" && look.machine == "a=b")
+    }
+
+    @Test(arguments: ["", "begin 00ff\nhost=a\n", "end 00ff\n", "end 00ff\nbegin 00ff\n", "\u{0}\u{ff}"])
+    func anAnswerThatIsNotWhole(_ text: String) {
+        #expect(throws: FleetError.self) { try NodeLook(text, marker: Self.marker) }
+    }
+
+    @Test func whatIsTooLongIsCut() throws {
+        let look = try NodeLook(
+            Self.answer(["host=" + String(repeating: "a", count: 1_000_000)]), marker: Self.marker)
+        #expect(look.host.count == 200)
+    }
+
+    @Test func whoItIs() throws {
+        let authority = try CertificateAuthority.create(name: "test", validity: .seconds(600))
+        let description = #"{"cluster":"a","node":"n","coordinator":"h:1","jobKey":"x","later":"fields"}"#
+        let look = try NodeLook(
+            Self.answer([
+                "identity=" + Array(description.utf8).base64,
+                "authority=" + Array((authority.certificatePEM + authority.certificatePEM).utf8).base64,
+            ]), marker: Self.marker)
+        let fingerprint = try X509Certificate(pem: authority.certificatePEM).fingerprint
+        #expect(
+            look.identity
+                == .init(cluster: "a", node: "n", coordinator: "h:1", authorities: [fingerprint, fingerprint]))
+        for damage in ["", "!!!", Array("{}".utf8).base64] {
+            let look = try NodeLook(
+                Self.answer(["identity=" + Array(description.utf8).base64, "authority=" + damage]),
+                marker: Self.marker)
+            #expect(look.identity == nil && look.isIdentityDamaged)
+        }
+    }
+
+    /// Restarted, since what is on the disk is not what runs.
+    @Test func whatRunsIsNotWhatIsThere() throws {
+        for line in ["executable=/usr/local/bin/fleet-agent (deleted)", "reload=yes"] {
+            #expect(try NodeLook(Self.answer(["active=active", line]), marker: Self.marker).isOutdated)
+            #expect(try !NodeLook(Self.answer(["active=inactive", line]), marker: Self.marker).isOutdated)
+        }
+    }
+}
+
+/// The scripts themselves, by this machine's own shell.
+@Suite struct NodeScriptTests {
+    private func shell(_ script: String, _ input: String = "") throws -> Subprocess.Outcome {
+        try Subprocess.run("/bin/sh", ["-c", script], input: Array(input.utf8))
+    }
+
+    @Test(arguments: ["a", "it's", "'", "''", "$(id)`id`\"\\!", "a b\nc", ""])
+    func aWordIsOneWord(_ text: String) throws {
+        #expect(try shell("printf %s \(NodeScript.quoted(text))").outputText == text)
+    }
+
+    @Test func aLookIsWholeAndReadable() throws {
+        let outcome = try shell(NodeScript.look("abcd"))
+        #expect(outcome.succeeded, "\(outcome.complaint)")
+        let look = try NodeLook(outcome.outputText, marker: "abcd")
+        #expect(look.system == "Linux" && !look.host.isEmpty && !look.machine.isEmpty && look.glibc != nil)
+        #expect(look.given == nil)
+    }
+
+    /// The node's own dpkg reads the beginning of a package.
+    @Test func aPackageIsReadFromItsBeginning() throws {
+        let place = "/tmp/fleet-control-test-\(Randomness.token(8))"
+        defer { try? FileSystem.removeTree(place) }
+        try FileSystem.makeDirectories(place + "/tree/DEBIAN", mode: 0o755)
+        try FileSystem.writeDurably(
+            place + "/tree/DEBIAN/control",
+            Array(
+                "Package: fleet-agent\nVersion: 9:1.0~x-1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: x\n"
+                    .utf8),
+            mode: 0o644)
+        try FileSystem.writeDurably(place + "/tree/filler", SecureRandom.bytes(1 << 20), mode: 0o644)
+        _ = try Subprocess.check("/usr/bin/dpkg-deb", ["--build", place + "/tree", place + "/a.deb"])
+        let source = try AgentSource.package(place + "/a.deb")
+        guard case .package(let head) = source.kind else {
+            Issue.record("no package")
+            return
+        }
+        #expect(head.count < 2000 && source.bytes.count > 1 << 20)
+        let look = try NodeLook(try shell(NodeScript.look("abcd", packageHead: head)).outputText, marker: "abcd")
+        #expect(look.given == .init(name: "fleet-agent", version: "9:1.0~x-1", architecture: "all", relation: nil))
+        for damaged in [Array(head.dropLast()), Array(head.dropFirst()), Array(head.prefix(70)), []] {
+            #expect(AgentSource.debianHead(damaged) == nil)
+        }
+        #expect(throws: FleetError.self) { try AgentSource.program(place + "/a.deb") }
+    }
+
+    @Test func aProgramIsForAMachine() throws {
+        let here = try AgentSource.elfMachine(FileSystem.read("/bin/true"))
+        let machine = try Subprocess.check("/usr/bin/uname", ["-m"]).outputText.split(separator: "\n").first.map(
+            String.init)
+        #expect(here == machine)
+        #expect(AgentSource.elfMachine(Array(repeating: 0x7f, count: 100)) == nil && AgentSource.elfMachine([]) == nil)
+        let other = #expect(throws: FleetError.self) { try AgentSource.program("/bin/true") }
+        #expect(other?.code == .malformed)
+    }
+
+    /// What did not arrive whole is never put in its place.
+    @Test func whatIsCutOffIsNotInstalled() throws {
+        let place = "/tmp/fleet-control-test-\(Randomness.token(8))"
+        defer { try? FileSystem.removeTree(place) }
+        try FileSystem.makeDirectories(place)
+        let text = "#!/bin/sh\necho fleet-agent 1.2.3\n"
+        let digest = SHA256.hash(Array(text.utf8)).hex
+        let script = NodeScript.installProgram(digest).replacing("/usr/local/bin", with: place)
+        let cut = try shell(script, String(text.dropLast()))
+        #expect(cut.status == 1 && cut.complaint.contains("not what was sent"))
+        #expect(try FileSystem.list(place).isEmpty)
+        // One that does not start does not replace one that does.
+        let broken = "#!/bin/sh\nexit 3\n"
+        let refused = try shell(
+            NodeScript.installProgram(SHA256.hash(Array(broken.utf8)).hex).replacing("/usr/local/bin", with: place),
+            broken)
+        #expect(try refused.status == 3 && FileSystem.list(place).isEmpty)
+        let other = "#!/bin/sh\necho fleetctl 1.2.3\n"
+        let another = try shell(
+            NodeScript.installProgram(SHA256.hash(Array(other.utf8)).hex).replacing("/usr/local/bin", with: place),
+            other)
+        #expect(try another.complaint.contains("not fleet-agent") && FileSystem.list(place).isEmpty)
+        let whole = try shell(script, text)
+        #expect(whole.succeeded, "\(whole.complaint)")
+        #expect(
+            try FileSystem.list(place) == ["fleet-agent"] && FileSystem.status(place + "/fleet-agent")?.mode == 0o755)
+    }
+
+    /// fleetctl brings the very unit, and finds what is unfinished as the package does before it lets itself be removed.
+    @Test func nothingDriftsFromWhatIsPackaged() throws {
+        let here = FileSystem.parent(of: FileSystem.parent(of: FileSystem.parent(of: #filePath)))
+        #expect(try AgentUnit.bytes == FileSystem.read(here + "/ops/systemd/fleet-agent.service"))
+        func lines(_ text: String) -> [Substring] {
+            text.split(separator: "\n").map { $0.drop { $0 == " " } }.filter { !$0.hasPrefix("#") }
+        }
+        let mine = lines(NodeScript.findsUnfinished)
+        let packaged = lines(try FileSystem.readText(here + "/ops/debian/fleet-agent.prerm"))
+        let start = try #require(packaged.firstIndex(of: mine[0]))
+        #expect(Array(packaged[start...].prefix(mine.count)) == mine)
+    }
+}
