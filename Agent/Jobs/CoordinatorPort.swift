@@ -9,4 +9,7 @@ protocol CoordinatorPort: Sendable {
     /// Returns when all of the snapshot is at `path`, synced, with the length and digest of its record; goes on behind
     /// what is there already.
     func fetch(job: String, snapshot record: SnapshotRecord, to path: String) async throws(FleetError)
+
+    /// The same with a program of the agent's own.
+    func fetch(job: String, program: ProgramRecord, to path: String) async throws(FleetError)
 }

@@ -34,6 +34,7 @@ struct JobGate: Sendable {
                     && undo.group.map { $0.isValid && $0.isKnown } ?? true
             case .cleanup(let cleanup): Identifier.isValid(cleanup.restored)
             case .member(let member): member.isValid
+            case .upgrade(let upgrade): upgrade.isValid
             }
         guard Identifier.isValid(job.id), isValid else {
             throw FleetError(.malformed, "the job has a field that is out of bounds", hint: "upgrade the coordinator")

@@ -11,6 +11,7 @@ actor JobRunner {
     private let port: any CoordinatorPort
     private let faults: FaultInjection
     private let discover: @Sendable () throws(FleetError) -> DiscoveredEtcd
+    private let program: OwnProgram?
     private let log: Log
     /// The job that holds the node; a restore that is stuck holds it until the agent's next start.
     private var current: String?
@@ -18,13 +19,16 @@ actor JobRunner {
     private var told: String?
     /// Of restores that are under way.
     private var decisions: [String: DecisionBox] = [:]
+    /// An upgrade that has brought this very program, until the coordinator has taken its registration.
+    private var upgrade: (job: String, program: ProgramRecord, isTold: Bool)?
 
     /// - Parameters:
     ///   - port: how bytes travel; `AgentLink`.
+    ///   - program: what this process is; nil where it can't be another.
     ///   - discover: looks at this node; tests look at another.
     init(
         paths: AgentPaths, gate: JobGate, port: any CoordinatorPort, log: Log,
-        faults: FaultInjection = FaultInjection(),
+        faults: FaultInjection = FaultInjection(), program: OwnProgram? = nil,
         discover: @escaping @Sendable () throws(FleetError) -> DiscoveredEtcd = { () throws(FleetError) in
             try Discovery.discover()
         }
@@ -35,6 +39,7 @@ actor JobRunner {
         self.port = port
         self.log = log
         self.faults = faults
+        self.program = program
         self.discover = discover
         outbox = Outbox(paths: paths)
     }
@@ -43,8 +48,8 @@ actor JobRunner {
     var activeJobs: [String] {
         get async {
             // In this order: a job that ends meanwhile has posted its outcome before it gives the node free.
-            let running = current
-            return Set(await outbox.unacknowledgedJobs + [running].compactMap { $0 }).sorted()
+            let running = [current, upgrade?.job].compactMap { $0 }
+            return Set(await outbox.unacknowledgedJobs + running).sorted()
         }
     }
 
@@ -66,14 +71,14 @@ actor JobRunner {
         if id == current { return }
         if try await onDisk({ () throws(FleetError) in FileSystem.exists(paths.envelope(id)) }) { return }
         await letGo()
-        guard current == nil else {
+        if let busy = current ?? upgrade?.job {
             throw FleetError(
-                .busy, "this node is at job \(current ?? "")", hint: "wait until that job has ended", retryable: true)
+                .busy, "this node is at job \(busy)", hint: "wait until that job has ended", retryable: true)
         }
         current = id
         switch job.operation {
         case .restore, .undo: _ = box(id)
-        case .backup, .drill, .cleanup, .member: break
+        case .backup, .drill, .cleanup, .member, .upgrade: break
         }
         do throws(FleetError) {
             try await onDisk { () throws(FleetError) in
@@ -88,7 +93,7 @@ actor JobRunner {
             decisions[id] = nil
             throw error
         }
-        Task { await execute(job) }
+        Task { await execute(job, envelope) }
     }
 
     /// The coordinator's word about a restore of several members. Of a job that was never begun here it is the last: its
@@ -136,7 +141,7 @@ actor JobRunner {
         } catch { log.error("etcd's own tools could not be copied aside", error) }
     }
 
-    private func execute(_ job: Job) async {
+    private func execute(_ job: Job, _ envelope: Envelope) async {
         let log = self.log.with("job", job.id)
         log.info("job \(job.operation.kind) begins")
         switch job.operation {
@@ -163,6 +168,12 @@ actor JobRunner {
             let run = MemberRun(
                 paths: paths, job: job, order: member, outbox: outbox, faults: faults, discover: discover)
             await end(job.id, await run.run(), log)
+        case .upgrade(let upgrade):
+            let run = UpgradeRun(
+                job: job.id, order: upgrade, envelope: envelope, program: program, outbox: outbox, port: port,
+                faults: faults)
+            // Without an outcome this process ends here, and the next one tells what became of it.
+            if let outcome = await run.run() { await end(job.id, outcome, log) }
         }
     }
 
@@ -232,7 +243,14 @@ actor JobRunner {
                 cutOff.append(job)
             }
         }
-        for job in cutOff { await tellOfCut(job) }
+        for job in cutOff {
+            let operation = await operation(of: job)
+            if case .upgrade(let order) = operation {
+                await takeUp(job, order)
+            } else {
+                await tellOfCut(job, operation)
+            }
+        }
         let keep = Set(unfinished)
         try await onDisk { () throws(FleetError) in
             // First: it would go on writing into what is removed.
@@ -248,20 +266,27 @@ actor JobRunner {
     }
 
     /// A full disk must not keep the agent from its start: then it is told later.
-    private func tellOfCut(_ job: String) async {
-        let log = self.log.with("job", job)
-        let (paths, gate) = (self.paths, self.gate)
-        let operation = try? await onDisk { () throws(FleetError) in
-            let envelope = try JSON.decode(Envelope.self, from: try FileSystem.read(paths.envelope(job)))
-            return try gate.operation(of: envelope)
-        }
+    private func tellOfCut(_ job: String, _ operation: FleetProtocol.Operation?) async {
         let (hint, left) = Self.whatIsLeft(operation)
         let outcome = JobOutcome(
             result: .failed,
             error: FleetError(.interrupted, "the agent ended while it was at this job", hint: hint, retryable: true),
             summary: "cut off by the agent's end; \(left)")
-        do throws(FleetError) { try await outbox.post(job, .outcome, outcome: outcome) } catch {
-            Task { await tell(job, outcome, log) }
+        await tellNowOrLater(job, outcome)
+    }
+
+    private func tellNowOrLater(_ job: String, _ outcome: JobOutcome) async {
+        let log = self.log.with("job", job)
+        do throws(FleetError) {
+            try await outbox.post(job, .outcome, error: outcome.error, outcome: outcome)
+        } catch { Task { await tell(job, outcome, log) } }
+    }
+
+    private func operation(of job: String) async -> FleetProtocol.Operation? {
+        let (paths, gate) = (self.paths, self.gate)
+        return try? await onDisk { () throws(FleetError) in
+            let envelope = try JSON.decode(Envelope.self, from: try FileSystem.read(paths.envelope(job)))
+            return try gate.operation(of: envelope)
         }
     }
 
@@ -272,6 +297,37 @@ actor JobRunner {
         case .member: ("the coordinator has it done again, from where it was", "it may be done in part")
         default: ("nothing was changed on the node; start the job again", "nothing was changed")
         }
+    }
+
+    // MARK: upgrades
+
+    /// One that was under way when the agent ended, which is how an upgrade comes to its end.
+    private func takeUp(_ job: String, _ order: FleetProtocol.Operation.Upgrade) async {
+        switch program?.standing(job, order.program) ?? .cutOff {
+        case .runs: upgrade = (job, order.program, isTold: false)
+        case .fellBack(let error):
+            try? await outbox.post(job, .stepFailed, step: UpgradeRun.lastStep, error: error)
+            await tellNowOrLater(
+                job, JobOutcome(result: .failed, error: error, summary: "went back to the program of before"))
+        case .cutOff: await tellOfCut(job, .upgrade(order))
+        }
+    }
+
+    /// The coordinator has taken this program's registration: it works, and the upgrade that brought it has succeeded.
+    func registered() async {
+        await faults.passing("prove", .before)
+        await self.program?.registered()
+        guard let (job, program, isTold) = upgrade, !isTold, self.program?.isOnTrial == false else { return }
+        // A connection that is lost and made again meanwhile comes here once more.
+        upgrade?.isTold = true
+        let log = self.log.with("job", job)
+        await faults.passing("prove", .after)
+        do throws(FleetError) {
+            try await outbox.post(job, .stepDone, step: UpgradeRun.lastStep)
+        } catch { log.error("an event could not be written down", error) }
+        await tell(job, JobOutcome(result: .succeeded, summary: "runs fleet-agent \(program.name)"), log)
+        log.info("the upgrade to \(program.name) is proven")
+        upgrade = nil
     }
 
     private func resume(_ jobs: [String]) async {

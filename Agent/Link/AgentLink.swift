@@ -14,6 +14,8 @@ actor AgentLink: CoordinatorPort {
     private(set) var announced: String?
     let log: Log
     private var connection: Connection?
+    /// Why there is none.
+    private(set) var problem: FleetError?
     private var waiting: [Int: CheckedContinuation<Void, Never>] = [:]
     private var lastWaiter = 0
 
@@ -55,6 +57,7 @@ actor AgentLink: CoordinatorPort {
                     throw error
                 }
                 keepIdentity()
+                problem = nil
                 backoff.succeeded()
                 log.info("connected to \(identity.coordinator)", ["software": await connection.peerSoftware])
                 self.connection = connection
@@ -71,6 +74,7 @@ actor AgentLink: CoordinatorPort {
                     "the connection to the coordinator is lost: \(reason.message)", ["code": reason.code.rawValue])
             } catch {
                 log.error("no connection to the coordinator", error)
+                problem = error
                 // Of a coordinator that was put back from a copy, the certificate from before the last renewal may be known.
                 if error.code == "certificate-unknown", let former = identity.former() {
                     (identity, isFormer) = (former, true)
@@ -188,23 +192,50 @@ actor AgentLink: CoordinatorPort {
     ///
     /// - Throws: `malformed` when it is not; then what arrived is removed, since nothing of it can be trusted.
     func fetch(job: String, snapshot record: SnapshotRecord, to path: String) async throws(FleetError) {
-        try await retrying("fetch of snapshot \(record.id)") { connection throws(FleetError) in
+        let wanted = Wanted(
+            name: "snapshot \(record.id)", size: record.size, sha256: record.sha256,
+            hint: "try again; if it stays so, the coordinator's copy is damaged: restore from another one")
+        try await fetch(wanted, to: path, Method.fetch) { offset throws(FleetError) in
+            try JSON.encode(FetchRequest(job: job, snapshot: record.id, offset: offset))
+        }
+    }
+
+    func fetch(job: String, program: ProgramRecord, to path: String) async throws(FleetError) {
+        let wanted = Wanted(
+            name: "program \(program.name)", size: program.size, sha256: program.sha256, hint: "upgrade again")
+        try await fetch(wanted, to: path, Method.fetchProgram) { offset throws(FleetError) in
+            try JSON.encode(ProgramFetchRequest(job: job, sha256: program.sha256, offset: offset))
+        }
+    }
+
+    /// What its bytes have to add up to.
+    private struct Wanted: Sendable {
+        var name: String
+        var size: Int64
+        var sha256: String
+        /// Where they do not.
+        var hint: String
+    }
+
+    private func fetch(
+        _ wanted: Wanted, to path: String, _ method: String,
+        _ request: @escaping @Sendable (_ offset: Int64) throws(FleetError) -> [UInt8]
+    ) async throws(FleetError) {
+        try await retrying("fetch of \(wanted.name)") { connection throws(FleetError) in
             let file = try await onDisk { () throws(FleetError) in
-                if let status = try FileSystem.status(path), status.size > record.size { try FileSystem.remove(path) }
+                if let status = try FileSystem.status(path), status.size > wanted.size { try FileSystem.remove(path) }
                 return try HashedFile(continuing: path)
             }
-            let stream = try await connection.open(
-                Method.fetch, try JSON.encode(FetchRequest(job: job, snapshot: record.id, offset: file.length)),
-                ends: true)
+            let stream = try await connection.open(method, try request(file.length), ends: true)
             do throws(FleetError) {
                 receiving: while true {
                     switch try await stream.receive() {
                     case .data(let bytes):
-                        guard file.length + Int64(bytes.count) <= record.size else {
-                            throw FleetError(.malformed, "more bytes arrived than snapshot \(record.id) has")
+                        guard file.length + Int64(bytes.count) <= wanted.size else {
+                            throw FleetError(.malformed, "more bytes arrived than \(wanted.name) has")
                         }
                         try await onDisk { () throws(FleetError) in try file.write(bytes) }
-                    case .message: throw FleetError(.protocolViolation, "a message among the bytes of a snapshot")
+                    case .message: throw FleetError(.protocolViolation, "a message among the bytes of \(wanted.name)")
                     case .end: break receiving
                     }
                 }
@@ -213,11 +244,10 @@ actor AgentLink: CoordinatorPort {
                 throw error
             }
             try await onDisk { () throws(FleetError) in
-                guard file.length == record.size, file.digest == record.sha256 else {
+                guard file.length == wanted.size, file.digest == wanted.sha256 else {
                     try FileSystem.remove(path)
                     throw FleetError(
-                        .malformed, "what arrived of snapshot \(record.id) is not what was stored",
-                        hint: "try again; if it stays so, the coordinator's copy is damaged: restore from another one")
+                        .malformed, "what arrived of \(wanted.name) is not what was stored", hint: wanted.hint)
                 }
                 try file.sync()
             }

@@ -12,6 +12,10 @@ public enum AgentProgram {
         ],
         subcommands: [discoverCommand, enrollCommand, runCommand, decideCommand])
 
+    /// By which the program's file tells its version to whoever does not run it (`ProgramScan`). One literal, which names
+    /// `FleetVersion.current` once more.
+    static let mark = "etcd-backup-fleet program fleet-agent 0.1.0;"
+
     static let stateOption = Command.Option(
         "state", value: "DIR", "where keys, journals and tools are kept (default \(AgentPaths.standardState))")
     static let spoolOption = Command.Option(

@@ -5,6 +5,7 @@ import FleetSystem
 struct Inventory: Sendable {
     let runner: JobRunner
     let programs: DrillPrograms
+    let own: OwnProgram
     let log: Log
 
     /// How often the node is looked at; a manifest or a unit changes rarely.
@@ -12,7 +13,8 @@ struct Inventory: Sendable {
 
     func registration() async -> RegisterRequest {
         var request = RegisterRequest(
-            agentVersion: FleetVersion.current, instance: nil, discoveryError: nil, activeJobs: [], lastCounter: 0)
+            agentVersion: FleetVersion.current, instance: nil, discoveryError: nil, activeJobs: [], lastCounter: 0,
+            program: own.told)
         // While a restore moves files about, what is found is neither what was nor what will be.
         if await runner.isRestoring {
             request.discoveryError = FleetError(

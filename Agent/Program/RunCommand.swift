@@ -1,12 +1,17 @@
 import FleetCommandLine
 import FleetProtocol
 import FleetSystem
+private import Glibc
 
 let runCommand = Command(
     "run", "Serve the coordinator until told to stop",
     discussion: """
         Runs under systemd (Type=notify). It dials the coordinator and listens on nothing. A restore that was under way when
         the agent or the node stopped goes on, or is rolled back, at the next start.
+
+        Where 'fleetctl agent upgrade' has brought another program, that one is run in place of this, out of the state
+        directory, unless this one is newer. It is left again where it does not come back to the coordinator. To run this
+        one whatever was chosen: remove program/choice.json there, and restart the agent.
         """,
     options: [
         AgentProgram.stateOption, AgentProgram.spoolOption, AgentProgram.programsOption,
@@ -21,11 +26,15 @@ let runCommand = Command(
     let identity = try AgentIdentity(directory: paths.identity)
     // Two agents on one state directory would do one job twice.
     let lock = try FileLock(paths.state + "/lock", hint: "an agent runs on this node already; stop it first")
-    let link = AgentLink(identity: identity, log: log)
     let gate = JobGate(node: identity.node, cluster: identity.cluster, key: identity.jobKey)
-    let runner = JobRunner(paths: paths, gate: gate, port: link, log: log)
+    let program = try await onDisk { () throws(FleetError) in
+        try ProgramLaunch(files: paths.ownPrograms, gate: gate, log: log).settle()
+    }
+    let link = AgentLink(identity: identity, log: log)
+    let runner = JobRunner(paths: paths, gate: gate, port: link, log: log, program: program)
     try await runner.start()
-    let inventory = Inventory(runner: runner, programs: DrillPrograms(paths: paths), log: log)
+    let inventory = Inventory(
+        runner: runner, programs: DrillPrograms(paths: paths), own: program, log: log)
     let connecting = Task {
         await link.run(
             registration: { await inventory.registration() },
@@ -36,12 +45,21 @@ let runCommand = Command(
                     group.addTask { await sendEvents(runner, inventory, connection, log) }
                     group.addTask { await inventory.keepUpToDate(connection, told: told) }
                     group.addTask { await link.keepCertificate(on: connection, of: runner) }
+                    group.addTask { await runner.registered() }
                 }
             })
     }
-    log.info("agent of \(identity.cluster)/\(identity.node) is running", ["version": FleetVersion.current])
+    let trial = Task {
+        if await program.isOverdue({ await link.problem }) { exit(1) }
+        await program.staysUp()
+    }
+    log.debug("this is \(AgentProgram.mark)")
+    log.info(
+        "agent of \(identity.cluster)/\(identity.node) is running",
+        ["version": FleetVersion.current, "program": program.told.sha256])
     Service.notify("READY=1\nSTATUS=agent of \(identity.cluster)/\(identity.node)")
     await Service.termination()
+    trial.cancel()
     Service.notify("STOPPING=1")
     log.info("stopping")
     connecting.cancel()

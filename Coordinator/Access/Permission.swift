@@ -77,6 +77,9 @@ struct Permission: Sendable {
         // Whoever has an agent may have a verifier, to which all clusters' snapshots go.
         ControlMethod.agentToken: .init(role: .admin, concern: .fleet),
         ControlMethod.enrolmentTerms: .init(role: .admin, concern: .cluster(.cluster)),
+        // It is root on the nodes from then on.
+        ControlMethod.uploadProgram: .init(role: .admin, concern: .fleet),
+        ControlMethod.upgradeAgent: .init(role: .admin, concern: .fleet),
         ControlMethod.revokeAgent: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.protectCluster: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.setRetention: .init(role: .admin, concern: .cluster(.cluster)),

@@ -50,13 +50,14 @@ extension OperatorRequest {
         // A preview changes nothing; that somebody wanted what is forbidden is worth knowing all the same.
         case ControlMethod.previewRestore, ControlMethod.startRestore:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.at)
-        case ControlMethod.replaceMember:
+        case ControlMethod.replaceMember, ControlMethod.upgradeAgent:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.node)
         case ControlMethod.setPolicy, ControlMethod.removePolicy, ControlMethod.setWebhook,
             ControlMethod.setAlertCommand,
             ControlMethod.removeAlertTarget, ControlMethod.testAlertTarget:
             return Act(method, by: actor, subject: target?.name)
-        case ControlMethod.auditReport, ControlMethod.applyPolicies, ControlMethod.backUpCoordinator:
+        case ControlMethod.auditReport, ControlMethod.applyPolicies, ControlMethod.backUpCoordinator,
+            ControlMethod.uploadProgram:
             return Act(method, by: actor)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,

@@ -149,7 +149,8 @@ extension Catalogue {
         of cluster: String, _ which: Which = .all
     ) throws(FleetError) -> (id: String, kind: String, state: JobState, created: Timestamp)? {
         let kind = "CASE WHEN undoes IS NOT NULL THEN 'undo' WHEN cleans IS NOT NULL THEN 'cleanup' ELSE"
-        let kinds = which == .all ? "" : "AND kind = 'restore'"
+        // What its agents run is nothing of a cluster's.
+        let kinds = "AND kind \(which == .all ? "<> 'upgrade'" : "= 'restore'")"
         let cleanups = which == .changes ? "AND cleans IS NULL" : ""
         let ended = which == .changesThatEnded ? "AND finished IS NOT NULL" : ""
         let newest = "\(ended) AND NOT dry_run ORDER BY created DESC, id DESC LIMIT 1"

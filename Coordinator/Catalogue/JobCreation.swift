@@ -111,13 +111,14 @@ extension Catalogue {
         return SafetySnapshot(snapshot: try newIdentifier(), node: node)
     }
 
-    private func createJob(
+    func createJob(
         _ operation: Operation, snapshot: String, dryRun: Bool, cluster: String, node: String, lifetime: Duration,
         by actor: String, _ check: (_ id: String, _ event: inout Act) throws(FleetError) -> Void
     ) throws(FleetError) -> JobRecord {
         let id = try newIdentifier()
         var event = Act("job.create", by: actor, cluster: cluster, subject: id)
-        event.detail = ["kind": operation.kind, "node": node, "snapshot": snapshot]
+        event.detail = ["kind": operation.kind, "node": node]
+        if !snapshot.isEmpty { event.detail["snapshot"] = snapshot }
         if dryRun { event.detail["dryRun"] = "true" }
         try act(event) { event throws(FleetError) in
             guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
@@ -168,6 +169,7 @@ extension Catalogue {
             case .drill: .drill
             case .restore, .undo, .cleanup: .restore
             case .member: .member
+            case .upgrade: .upgrade
             }
         try db.run(
             """

@@ -158,8 +158,12 @@ extension Catalogue {
 
     private func advanceInside(_ id: String, _ input: JobMachine.Input) throws(FleetError) -> JobEffect {
         var before = try machine(id)
-        if before.kind == .drill, case .event(let event, isNew: true) = input {
-            before.objection = try objection(to: event)
+        if case .event(let event, isNew: true) = input {
+            switch before.kind {
+            case .drill: before.objection = try objection(to: event)
+            case .upgrade: before.objection = try objection(toUpgrade: event)
+            case .backup, .restore, .cleanup, .member: break
+            }
         }
         var machine = before
         let commands = machine.handle(input, at: now)
@@ -293,5 +297,6 @@ extension Catalogue {
         }
         if kind == .restore { try recordStep(event) }
         if kind == .member { try auditStep(event, as: "replace.step") }
+        if kind == .upgrade { try auditStep(event, as: "upgrade.step") }
     }
 }

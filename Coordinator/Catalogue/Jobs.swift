@@ -66,7 +66,7 @@ extension Catalogue {
             }
             return event
         }
-        if !["backup", "drill", "member"].contains(record.kind) { record.steps = try restoreSteps(first) }
+        if !["backup", "drill", "member", "upgrade"].contains(record.kind) { record.steps = try restoreSteps(first) }
         record.aftermath = try aftermath(of: record)
         if record.dryRun { record.approvals = try approvals(of: first) }
         return record

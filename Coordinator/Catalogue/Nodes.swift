@@ -18,15 +18,19 @@ extension Catalogue {
                 .notFound, "node \(node) of cluster \(cluster) is not enrolled",
                 hint: "enrol it with: fleetctl agent token \(cluster)")
         }
+        // It is in every listing from now on.
+        var program = request.program
+        if let error = program?.fallback?.error { program?.fallback?.error = error.shortened(to: 500) }
         func update() throws(FleetError) {
             try db.run(
                 """
-                UPDATE nodes SET instance = ?, discovery_error = ?, discovered = ?, drill_versions = ?
+                UPDATE nodes SET instance = ?, discovery_error = ?, discovered = ?, drill_versions = ?, program = ?
                 WHERE cluster = ? AND name = ?
                 """,
                 try request.instance.map { value throws(FleetError) in try JSON.text(value) },
                 try request.discoveryError.map { value throws(FleetError) in try JSON.text(value) }, now,
-                try request.drillVersions.map { value throws(FleetError) in try JSON.text(value) }, cluster, node)
+                try request.drillVersions.map { value throws(FleetError) in try JSON.text(value) },
+                try program.map { value throws(FleetError) in try JSON.text(value) }, cluster, node)
             // The agent's own count wins where it is higher: a catalogue that was rebuilt starts from nothing.
             try db.run(
                 """
@@ -37,7 +41,7 @@ extension Catalogue {
         var after = request.instance
         before?.pid = nil
         after?.pid = nil
-        if before == after, known.version == request.agentVersion,
+        if before == after, known.version == request.agentVersion, known.program?.sha256 == program?.sha256,
             known.discoveryError?.code == request.discoveryError?.code
         {
             return try db.transaction { () throws(FleetError) in try update() }
@@ -45,6 +49,7 @@ extension Catalogue {
         let event = Act("node.changed", by: "agent:\(cluster)/\(node)", cluster: cluster, subject: node)
         try act(event) { event throws(FleetError) in
             event.detail["agentVersion"] = request.agentVersion
+            event.detail["program"] = program?.sha256
             event.detail["etcdVersion"] = request.instance?.version
             event.detail["topology"] = request.instance?.topology.rawValue
             event.detail["dataDir"] = request.instance?.dataDir
@@ -64,7 +69,7 @@ extension Catalogue {
     func agents(cluster: String? = nil, node: String? = nil) throws(FleetError) -> [AgentRecord] {
         try db.all(
             """
-            SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions,
+            SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions, n.program,
                 c.fingerprint, c.serial, c.issued, c.not_after, c.revoked
             FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
             LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates
@@ -78,7 +83,8 @@ extension Catalogue {
                 lastSeen: try row["last_seen"], connected: false, version: try row["version"],
                 instance: try row.json(EtcdInstance.self, "instance"),
                 discoveryError: try row.json(FleetError.self, "discovery_error"), certificate: try row.certificate(),
-                drillVersions: try row.json([String].self, "drill_versions"))
+                drillVersions: try row.json([String].self, "drill_versions"),
+                program: try row.json(RunningProgram.self, "program"))
         }
     }
 

@@ -16,6 +16,7 @@ enum Schema {
         Migration("history", history),
         Migration("alerts", alerts),
         Migration("authorities", authorities),
+        Migration("programs", programs),
     ]
 
     private static let inventory = """
@@ -461,6 +462,9 @@ enum Schema {
         ) STRICT;
         CREATE INDEX alert_messages_target ON alert_messages (target, number);
         """
+
+    // Which program an agent runs, as it said last.
+    private static let programs = "ALTER TABLE nodes ADD COLUMN program TEXT;"
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As
     // generated columns they could not differ, but SQLite 3.40 holds json_extract for unsafe in an untrusted schema.)

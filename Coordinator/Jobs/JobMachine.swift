@@ -13,7 +13,7 @@ import FleetSystem
 /// - No job stays open for ever: `tick` closes what was not heard of for as long as `Limits` says.
 /// - What comes twice changes nothing the second time.
 struct JobMachine: Sendable, Equatable {
-    enum Kind: String, Sendable { case backup, restore, drill, cleanup, member }
+    enum Kind: String, Sendable { case backup, restore, drill, cleanup, member, upgrade }
 
     /// How long the coordinator waits before it says that it does not know.
     struct Limits: Sendable, Equatable {
@@ -33,6 +33,8 @@ struct JobMachine: Sendable, Equatable {
             case .member: Limits(silence: .seconds(600), longest: .seconds(24 * 3600), attempts: 3)
             // Nothing that runs is touched by it, and its cluster can't be backed up until it is over.
             case .cleanup: Limits(silence: .seconds(600), longest: .seconds(24 * 3600), attempts: 3)
+            // A new program has two minutes to come back, and behind it the one of before: whoever does not is looked for.
+            case .upgrade: Limits(silence: .seconds(600), longest: .seconds(2 * 3600), attempts: 3)
             // A restore that waits for a machine to be repaired is still the same restore.
             case .restore: Limits(silence: .seconds(24 * 3600), longest: .seconds(7 * 24 * 3600), attempts: 1)
             }
@@ -259,6 +261,9 @@ extension JobMachine {
         case .backup: "a backup changes nothing on the node: run it again"
         case .drill: "a drill changes nothing on the node: run it again"
         case .cleanup: "no running etcd is touched by it: run it again"
+        case .upgrade:
+            "if its agent does not come back, look at the node: journalctl -u fleet-agent; its package's program runs again "
+                + "once program/choice.json is gone from the agent's state directory"
         case .member: "it looks at what is there first: it can be done again"
         case .restore: "look at the node before anything else: its agent keeps a journal of what it did"
         }

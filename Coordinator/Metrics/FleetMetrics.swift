@@ -97,7 +97,7 @@ enum FleetMetrics {
         let open = Dictionary(grouping: status.openJobs, by: \.kind).mapValues(\.count)
         page.family(
             "fleet_jobs_open", .gauge, "Jobs under way or waiting for their agent.",
-            ["backup", "restore", "undo", "cleanup", "drill", "replace"].map {
+            ["backup", "restore", "undo", "cleanup", "drill", "replace", "upgrade"].map {
                 ([("kind", $0)], Double(open[$0] ?? 0))
             })
         page.family(

@@ -52,7 +52,7 @@ let serveCommand = Command(
         catalogue: vault.catalogue, vault: vault, keys: keys,
         copies: (vault.store as? RepositoryStore).map {
             CoordinatorCopies(directory: directory, repository: $0.repository)
-        }, log: log)
+        }, programs: ProgramStore(directory: directory.programs), log: log)
     let running = try await server.start()
     log.info("serving on \(settings.listen)", ["version": FleetVersion.current])
     Service.notify("READY=1\nSTATUS=serving on \(settings.listen)")

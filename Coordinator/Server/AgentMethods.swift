@@ -10,6 +10,7 @@ extension CoordinatorServer {
         case Method.event: try await receiveEvent(stream, node)
         case Method.upload: try await receiveUpload(stream, node)
         case Method.fetch: try await sendSnapshot(stream, node)
+        case Method.fetchProgram: try await sendProgram(stream, node)
         case Method.renew: try await renew(stream, node)
         default:
             throw FleetError(

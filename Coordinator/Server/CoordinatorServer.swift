@@ -40,6 +40,8 @@ final class CoordinatorServer: Sendable {
     let board = MetricsBoard()
     /// nil where it has no directory of its own, as in tests.
     let copies: CoordinatorCopies?
+    /// The same.
+    let programs: ProgramStore?
     /// One is made at a time.
     let copying = Monitor<Void>(())
     let lastCopy = Monitor<Timestamp?>(nil)
@@ -60,9 +62,10 @@ final class CoordinatorServer: Sendable {
 
     init(
         _ configuration: Configuration, catalogue: Catalogue, vault: Vault, keys: KeyRing,
-        copies: CoordinatorCopies? = nil, log: Log
+        copies: CoordinatorCopies? = nil, programs: ProgramStore? = nil, log: Log
     ) {
         self.copies = copies
+        self.programs = programs
         self.configuration = configuration
         self.catalogue = catalogue
         self.vault = vault

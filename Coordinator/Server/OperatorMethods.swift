@@ -110,6 +110,7 @@ extension CoordinatorServer {
             if try await serveUndo(stream, actor) { return }
             if try await serveApproval(stream, actor) { return }
             if try await serveReplacement(stream, actor) { return }
+            if try await serveUpgrade(stream, actor) { return }
             if try await serveRetention(stream, who) { return }
             if try await servePolicy(stream, who) { return }
             if try await serveContent(stream, who) { return }

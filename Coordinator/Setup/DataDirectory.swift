@@ -8,6 +8,7 @@ import Glibc
 ///     keys/           the authority, the job-signing key, and the key that opens the store
 ///     catalogue.db    inventory and history
 ///     store/          the snapshots: an encrypted repository
+///     programs/       agents' programs, while nodes are upgraded to them
 ///     lock            held by the process that serves
 struct DataDirectory: Sendable {
     let path: String
@@ -15,6 +16,7 @@ struct DataDirectory: Sendable {
     var keys: String { path + "/keys" }
     var catalogue: String { path + "/catalogue.db" }
     var store: String { path + "/store" }
+    var programs: String { path + "/programs" }
     private var settingsFile: String { path + "/settings.json" }
 
     struct Settings: Codable, Sendable, Equatable {

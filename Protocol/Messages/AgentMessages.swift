@@ -11,6 +11,7 @@ public enum Method {
     public static let event = "job.event"
     public static let upload = "snapshot.upload"
     public static let fetch = "snapshot.fetch"
+    public static let fetchProgram = "program.fetch"
     /// Answered as an enrolment is; the certificate that asks stays good until the new one is used.
     public static let renew = "certificate.renew"
 }
@@ -75,10 +76,12 @@ public struct RegisterRequest: Codable, Sendable, Equatable {
     public var lastCounter: UInt64
     /// Versions of etcd that it can start in a drill, with the tools that go with them; nil from older agents.
     public var drillVersions: [String]?
+    /// Which program this is; nil from agents that can't be upgraded by a job.
+    public var program: RunningProgram?
 
     public init(
         agentVersion: String, instance: EtcdInstance?, discoveryError: FleetError?, activeJobs: [String],
-        lastCounter: UInt64, drillVersions: [String]? = nil
+        lastCounter: UInt64, drillVersions: [String]? = nil, program: RunningProgram? = nil
     ) {
         self.agentVersion = agentVersion
         self.instance = instance
@@ -86,6 +89,7 @@ public struct RegisterRequest: Codable, Sendable, Equatable {
         self.activeJobs = activeJobs
         self.lastCounter = lastCounter
         self.drillVersions = drillVersions
+        self.program = program
     }
 }
 

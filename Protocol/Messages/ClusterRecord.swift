@@ -113,6 +113,8 @@ public struct AgentRecord: Codable, Sendable, Equatable {
     public var certificate: CertificateRecord?
     /// Versions of etcd that it can start in a drill; nil where it never told.
     public var drillVersions: [String]?
+    /// Which program it runs; nil where it never told, or can't be upgraded by a job.
+    public var program: RunningProgram?
 
     /// It is there to drill: no etcd runs beside it, and it has the programs.
     public var isVerifier: Bool {
@@ -122,7 +124,7 @@ public struct AgentRecord: Codable, Sendable, Equatable {
     public init(
         cluster: String, node: String, enrolled: Timestamp, lastSeen: Timestamp?, connected: Bool, version: String?,
         instance: EtcdInstance?, discoveryError: FleetError?, certificate: CertificateRecord?,
-        drillVersions: [String]? = nil
+        drillVersions: [String]? = nil, program: RunningProgram? = nil
     ) {
         self.cluster = cluster
         self.node = node
@@ -134,6 +136,7 @@ public struct AgentRecord: Codable, Sendable, Equatable {
         self.discoveryError = discoveryError
         self.certificate = certificate
         self.drillVersions = drillVersions
+        self.program = program
     }
 }
 

@@ -36,6 +36,7 @@ public enum Operation: Codable, Sendable, Equatable {
     case undo(Undo)
     case cleanup(Cleanup)
     case member(Member)
+    case upgrade(Upgrade)
 
     public var kind: String {
         switch self {
@@ -45,6 +46,7 @@ public enum Operation: Codable, Sendable, Equatable {
         case .undo: "undo"
         case .cleanup: "cleanup"
         case .member: "member"
+        case .upgrade: "upgrade"
         }
     }
 

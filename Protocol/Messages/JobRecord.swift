@@ -57,7 +57,7 @@ public struct JobRecord: Codable, Sendable, Equatable {
     public var id: String
     public var cluster: String
     public var node: String
-    /// "backup", "restore", "drill", "undo", "cleanup", "replace" or one act of that, "member".
+    /// "backup", "restore", "drill", "undo", "cleanup", "replace" or one act of that, "member", "upgrade".
     public var kind: String
     /// The snapshot that a backup makes, or a restore or drill reads; empty where there is none.
     public var snapshot: String

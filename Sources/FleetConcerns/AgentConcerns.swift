@@ -1,5 +1,5 @@
 internal import FleetCommandLine
-internal import FleetProtocol
+public import FleetProtocol
 internal import FleetSystem
 
 extension Concern {
@@ -35,6 +35,7 @@ extension Concern {
         if let etcd = agent.stopped(status.openJobs) {
             add(.etcdStopped, "etcd on \(place) did not run when its agent looked last", "see \(etcd.place)")
         }
+        if let fallback = fellBack(agent) { all.append(fallback) }
         if let problem = agent.instance?.restoreProblem {
             add(
                 .notRestorable, "\(agent.cluster) can't be restored as \(agent.node) is laid out: \(problem.message)",
@@ -51,5 +52,15 @@ extension Concern {
                     + "from 'fleetctl agent token \(agent.cluster)'")
         }
         return all
+    }
+
+    /// An upgrade of the agent that its node has taken back.
+    public static func fellBack(_ agent: AgentRecord) -> Concern? {
+        guard let fallback = agent.program?.fallback else { return nil }
+        return Concern(
+            .upgradeFellBack, cluster: agent.cluster, node: agent.node, subject: fallback.version,
+            "the agent on \(agent.node) (\(agent.cluster)) went back to \(agent.version ?? "its version") from "
+                + "\(fallback.version ?? "the one that was chosen"), \(fallback.time.short): \(fallback.error.message)",
+            action: fallback.error.hint)
     }
 }

@@ -22,6 +22,7 @@ public struct Concern: Codable, Sendable, Equatable {
         case memberMissed = "member-missed"
         case agentLost = "agent-lost"
         case agentCertificate = "agent-certificate"
+        case upgradeFellBack = "upgrade-fell-back"
         case etcdNotFound = "etcd-not-found"
         case etcdStopped = "etcd-stopped"
         case notRestorable = "not-restorable"

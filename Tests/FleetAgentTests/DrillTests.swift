@@ -20,6 +20,9 @@ import Testing
     private struct Store: CoordinatorPort {
         var file: String
         func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async throws(FleetError) {}
+        func fetch(job: String, program: ProgramRecord, to path: String) async throws(FleetError) {
+            throw FleetError(.notFound, "no such program")
+        }
         func fetch(job: String, snapshot record: SnapshotRecord, to path: String) async throws(FleetError) {
             let source = file
             try await onDisk { () throws(FleetError) in try FileSystem.copyDurably(source, to: path, mode: 0o600) }

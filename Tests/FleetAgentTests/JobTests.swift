@@ -17,6 +17,9 @@ import Testing
             let target = directory + "/" + snapshot
             try await onDisk { () throws(FleetError) in try FileSystem.copyDurably(file, to: target, mode: 0o600) }
         }
+        func fetch(job: String, program: ProgramRecord, to path: String) async throws(FleetError) {
+            throw FleetError(.notFound, "no such program")
+        }
         func fetch(job: String, snapshot record: SnapshotRecord, to path: String) async throws(FleetError) {
             throw FleetError(.notFound, "no such snapshot")
         }

@@ -102,6 +102,7 @@ import Testing
                 var fill: @Sendable () -> Void
                 func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
                 func fetch(job: String, snapshot: SnapshotRecord, to path: String) async { fill() }
+                func fetch(job: String, program: ProgramRecord, to path: String) async {}
             }
             let tree = try NodeTree(Layouts.kubespray)
             let restore = FleetProtocol.Operation.Restore(

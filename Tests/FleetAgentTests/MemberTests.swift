@@ -151,6 +151,7 @@ import Testing
             struct Nobody: CoordinatorPort {
                 func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
                 func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+                func fetch(job: String, program: ProgramRecord, to path: String) async {}
             }
             runner = JobRunner(
                 paths: AgentPaths(state: tree.root + "/state"),
@@ -264,6 +265,7 @@ import Testing
         struct Nobody: CoordinatorPort {
             func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
             func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+            func fetch(job: String, program: ProgramRecord, to path: String) async {}
         }
         let journal = try Journal<RestoreEntry>(tree.root + "/journal")
         let boot = BootIdentity(bootID: "b", firstProcessStart: 1)

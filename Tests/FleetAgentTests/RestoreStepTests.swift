@@ -226,6 +226,7 @@ import Testing
         struct Nobody: CoordinatorPort {
             func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
             func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+            func fetch(job: String, program: ProgramRecord, to path: String) async {}
         }
         let found = try node.tree.discover()
         let run = RestoreRun(

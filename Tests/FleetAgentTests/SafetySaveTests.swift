@@ -16,6 +16,7 @@ import Testing
             try await onDisk { () throws(FleetError) in try FileSystem.copyDurably(file, to: target, mode: 0o600) }
         }
         func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+        func fetch(job: String, program: ProgramRecord, to path: String) async {}
     }
 
     private func save(_ tree: NodeTree, _ instance: EtcdInstance?, _ failure: FleetError? = nil) async throws -> String?

@@ -88,6 +88,7 @@ import Testing
         struct Nobody: CoordinatorPort {
             func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
             func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+            func fetch(job: String, program: ProgramRecord, to path: String) async {}
         }
         let run = RestoreRun(
             paths: node.steps.paths, outbox: Outbox(paths: node.steps.paths), port: Nobody(), faults: .none,
@@ -112,6 +113,7 @@ import Testing
         struct Nobody: CoordinatorPort {
             func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
             func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+            func fetch(job: String, program: ProgramRecord, to path: String) async {}
         }
         let outbox = Outbox(paths: paths)
         let isOpen = Monitor(false)
@@ -144,6 +146,7 @@ import Testing
         struct Nobody: CoordinatorPort {
             func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async {}
             func fetch(job: String, snapshot: SnapshotRecord, to path: String) async {}
+            func fetch(job: String, program: ProgramRecord, to path: String) async {}
         }
         var machine = RestoreMachine(node.steps.work, BootIdentity(bootID: "b", firstProcessStart: 1))
         for entry: RestoreEntry in [

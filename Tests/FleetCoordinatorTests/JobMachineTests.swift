@@ -132,6 +132,13 @@ struct JobMachineTests {
             kind: .cleanup, from: .running, input: .tick(isConnected: false), after: .seconds(600), to: .lost,
             command: "close"),
         Row(kind: .cleanup, from: .running, input: unknown, to: .failed, command: "close"),
+        // A new program has its time to come back, and the former one behind it.
+        Row(kind: .upgrade, from: .running, input: .tick(isConnected: false), after: .seconds(599), to: .running),
+        Row(
+            kind: .upgrade, from: .running, input: .tick(isConnected: false), after: .seconds(600), to: .lost,
+            command: "close"),
+        Row(kind: .upgrade, from: .running, input: active, to: .running),
+        Row(kind: .upgrade, from: .running, input: unknown, to: .failed, command: "close"),
         // Nothing more will be heard.
         Row(from: .queued, input: .revoked, to: .failed, command: "close"),
         Row(from: .running, input: .revoked, to: .failed, command: "close"),

@@ -28,10 +28,12 @@ final class TestServer: Sendable {
             .init(
                 listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),
                 controlSocket: directory.path + "/control.sock", user: 0),
-            catalogue: catalogue, vault: vault, keys: try KeyRing(directory: directory.path + "/keys"), log: .silent)
+            catalogue: catalogue, vault: vault, keys: try KeyRing(directory: directory.path + "/keys"),
+            programs: ProgramStore(directory: directory.path + "/programs"), log: .silent)
         running = try await server.start()
     }
 
+    var programs: String { directory.path + "/programs" }
     var socket: String { "unix:\(directory.path)/control.sock" }
 
     func stop() async { await server.stop(running) }

@@ -49,7 +49,7 @@ let agentCommand = Command(
                         agent.instance?.topology.rawValue
                             ?? (agent.isVerifier
                                 ? "verifier: \(agent.drillVersions?.joined(separator: ", ") ?? "")" : ""),
-                        agent.version ?? "",
+                        agent.versionNow,
                     ], paint: [2: { agent.connected ? terminal.green($0) : terminal.red($0) }])
             }
             if table.isEmpty {
@@ -57,8 +57,12 @@ let agentCommand = Command(
             } else {
                 table.print(terminal)
             }
+            for agent in agents {
+                if let fallback = Concern.fellBack(agent) { terminal.note(Terminal.clean(fallback.line)) }
+            }
             return .success
         },
+        agentUpgradeCommand,
         Command(
             "revoke", "Take an agent's right to connect, at once",
             discussion:
