@@ -2,9 +2,10 @@
 """Reads a snapshot out of a repository by nothing but Sources/FleetRepository/FORMAT.md: the proof that the document is
 enough, and a last resort. Slow. Needs Debian's python3-cryptography and python3-zstandard.
 
-    read-repository.py REPOSITORY KEYFILE SNAPSHOT OUT       KEYFILE holds the master or the recovery key
+    read-repository.py REPOSITORY KEYFILE SNAPSHOT OUT [NODES]       KEYFILE holds the master or the recovery key
 
-Until OUT is whole it has no name, so that even kill -9 leaves nothing of it. On a file system that can't do that (FAT, exFAT,
+NODES is a directory that is not there yet: the nodes' configuration that is kept with the snapshot goes there, NODE/etc/...,
+with what each file was on the node in NODE_files.json. Until OUT is whole it has no name, so that even kill -9 leaves nothing of it. On a file system that can't do that (FAT, exFAT,
 most of FUSE) it is OUT.part-PID meanwhile, which kill -9 or a power cut leaves there, with Secrets in the clear: shred it.
 
 Exit status 0: OUT is there, has the recorded SHA-256, and etcd's own at its end, if any, is right. 1 otherwise: OUT is
@@ -201,6 +202,49 @@ class Repository:
         return pages, tail, payload
 
 
+    def bundle(self, name):
+        """The table of a node's configuration, and its files' bytes."""
+        data, key = self.file(f"bundles/{name}", b"FLTBNDL")
+        content = packed(unseal(key, data[24:], f"bundle of {name}")).rest()
+        key = derive(self.data_keys[0], "fleet repository bundles")
+        if mac(key, hashlib.sha256(content).digest())[:16].hex() != name:
+            raise ValueError(f"bundle {name} is another's")
+        length, = struct.unpack(">I", content[8:12])
+        table, rest = json.loads(content[12:12 + length]), Reader(content[12 + length:])
+        if content[:8] != b"FLTCONF1" or table["version"] != 1:
+            raise ValueError(f"bundle {name} is no node's configuration")
+        return table, [(file["path"], rest.raw(file["size"])) for file in table["files"]]
+
+
+def write_nodes(repository, references, directory):
+    os.mkdir(directory, 0o700)
+    os.umask(0o077)
+    failed = 0
+    for reference in references:
+        # The others are of use without one that can't be read.
+        try:
+            write_node(repository, reference, directory)
+        except Exception as error:
+            failed += 1
+            print(f"the configuration of {reference['node']!r} could not be written: {error}", file=sys.stderr)
+    return failed
+
+
+def write_node(repository, reference, directory):
+    node = reference["node"]
+    table, files = repository.bundle(reference["bundle"])
+    for path, content in files:
+        # Agents gave these names.
+        if os.path.normpath(f"/{node}{path}") != f"/{node}{path}" or "/" in node or not path.startswith("/"):
+            raise ValueError(f"{node!r} {path!r} leads somewhere else")
+        target = f"{directory}/{node}{path}"
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "xb") as file:
+            file.write(content)
+    with open(f"{directory}/{node}_files.json", "x") as file:
+        json.dump(table, file, indent=2)
+
+
 class NewFile:
     """It holds every Secret of a cluster, and has its name only when it is whole."""
 
@@ -240,9 +284,9 @@ class NewFile:
 
 
 def main():
-    if len(sys.argv) != 5:
+    if len(sys.argv) not in (5, 6):
         raise SystemExit(__doc__)
-    root, key_file, name, out = sys.argv[1:]
+    root, key_file, name, out = sys.argv[1:5]
     # Left to itself only ctrl-c unwinds, and from a shell's background not even that: whatever ends this, the clear text
     # that is written so far must go.
     for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
@@ -272,6 +316,9 @@ def main():
         verdict = "etcd's SHA-256 at its end is right" if trailer.digest() == tail else "ETCD'S SHA-256 AT ITS END IS WRONG"
     print(f"{len(pages)} pages and {len(tail)} bytes written to {out}, with the recorded SHA-256; {verdict}; "
           f"record: {payload.decode()}")
+    if len(sys.argv) == 6:
+        if write_nodes(repository, json.loads(payload).get("bundles") or [], sys.argv[5]):
+            raise SystemExit(1)
     if "WRONG" in verdict:
         raise SystemExit(1)
 

@@ -50,7 +50,8 @@ struct ManifestDirectory: Sendable {
         return found
     }
 
-    private func staticPod(
+    /// A container of a pod, with the mounts that lead out of it.
+    func staticPod(
         _ manifest: PodManifest, _ pod: PodManifest.Pod, _ container: PodManifest.Container
     ) throws(FleetError) -> StaticPod {
         let volumes = (pod.node["spec"]?["volumes"]?.items ?? []).map {

@@ -31,10 +31,13 @@ public struct NodeFiles: Sendable {
     /// The node's path without symbolic links. What does not exist resolves to itself.
     ///
     /// - Throws: `malformed` for a loop of links.
-    func resolve(_ path: String) throws(FleetError) -> String {
+    func resolve(_ path: String) throws(FleetError) -> String { try follow(path).path }
+
+    /// The same, with the links that were followed on the way: each where it really is.
+    func follow(_ path: String) throws(FleetError) -> (path: String, links: [String]) {
         var pending = path.split(separator: "/").map(String.init)[...]
         var done: [String] = []
-        var links = 0
+        var links: [String] = []
         while let part = pending.popFirst() {
             if part == "." { continue }
             if part == ".." {
@@ -46,15 +49,15 @@ public struct NodeFiles: Sendable {
                 done.append(part)
                 continue
             }
-            links += 1
-            guard links <= 40 else {
+            links.append(candidate)
+            guard links.count <= 40 else {
                 throw FleetError(.malformed, "\(path) is a loop of symbolic links", hint: "correct the links")
             }
             let target = try FileSystem.readLink(onDisk(candidate))
             if target.hasPrefix("/") { done = [] }
             pending = target.split(separator: "/").map(String.init) + pending
         }
-        return "/" + done.joined(separator: "/")
+        return ("/" + done.joined(separator: "/"), links)
     }
 
     /// Where a resolved path of the node lies on this machine.

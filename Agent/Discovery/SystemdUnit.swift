@@ -35,20 +35,27 @@ struct SystemdUnit: Sendable {
                 result[word[0..<equals].text] = word[equals + 1..<word.bytes.count]
             }
         }
+        for file in try environmentFiles() {
+            guard try files.exists(file) else {
+                throw FleetError(
+                    .unreadableConfiguration, "\(name) needs the environment file \(file), which does not exist",
+                    hint: "create \(file), or write `EnvironmentFile=-\(file)` if it may be missing")
+            }
+            try add(EnvironmentFile.parse(try files.read(file), path: file), file, &result)
+        }
+        return result
+    }
+
+    /// The paths of the environment files that are there, or have to be.
+    func environmentFiles() throws(FleetError) -> [String] {
+        var paths: [String] = []
         for value in values("EnvironmentFile") {
             var path = try specifiers.expand(UnitWords.split(value).first ?? value)
             let optional = path.hasPrefix("-")
             if optional { path = path[1..<path.bytes.count] }
-            for file in try matches(path.text) ?? (optional ? [] : [path.text]) {
-                guard try files.exists(file) else {
-                    throw FleetError(
-                        .unreadableConfiguration, "\(name) needs the environment file \(file), which does not exist",
-                        hint: "create \(file), or write `EnvironmentFile=-\(file)` if it may be missing")
-                }
-                try add(EnvironmentFile.parse(try files.read(file), path: file), file, &result)
-            }
+            paths += try matches(path.text) ?? (optional ? [] : [path.text])
         }
-        return result
+        return paths
     }
 
     /// The words of `ExecStart=` after systemd's own expansion, the executable first.

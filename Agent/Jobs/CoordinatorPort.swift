@@ -1,7 +1,7 @@
 internal import FleetProtocol
 internal import FleetSystem
 
-/// What jobs need of the coordinator. Both calls outlive lost connections and end only when all is done or it can't be.
+/// What jobs need of the coordinator. The first two outlive lost connections and end only when all is done or it can't be.
 protocol CoordinatorPort: Sendable {
     /// Returns when the snapshot is durable in the store and in the catalogue.
     func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async throws(FleetError)
@@ -12,4 +12,7 @@ protocol CoordinatorPort: Sendable {
 
     /// The same with a program of the agent's own.
     func fetch(job: String, program: ProgramRecord, to path: String) async throws(FleetError)
+
+    /// Brings the node's configuration to the coordinator, where that has another one. Tries once, and not for long.
+    func keep(_ configuration: @escaping ConfigurationSender.Collect) async throws(FleetError)
 }

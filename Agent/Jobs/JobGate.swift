@@ -47,6 +47,15 @@ struct JobGate: Sendable {
         try envelope.job(verifiedBy: key).operation
     }
 
+    /// The same, as it was signed for this node.
+    ///
+    /// - Throws: `bad-signature`, `wrong-node`.
+    func job(of envelope: Envelope) throws(FleetError) -> Job {
+        let job = try envelope.job(verifiedBy: key)
+        try check(job.id, node: job.node, cluster: job.cluster)
+        return job
+    }
+
     /// - Throws: as for a job, without its time.
     func openDecision(_ envelope: Envelope) throws(FleetError) -> JobDecision {
         let decision = try envelope.decision(verifiedBy: key)

@@ -75,6 +75,11 @@ actor JobRunner {
             throw FleetError(
                 .busy, "this node is at job \(busy)", hint: "wait until that job has ended", retryable: true)
         }
+        // It may be gone in a minute, and the job with it.
+        if program?.isOnTrial == true {
+            throw FleetError(
+                .busy, "this node's new agent is on trial", hint: "wait some minutes", retryable: true)
+        }
         current = id
         switch job.operation {
         case .restore, .undo: _ = box(id)
@@ -179,7 +184,9 @@ actor JobRunner {
 
     /// The coordinator may have heard of a job's end, and send the next, before the node is given free.
     private func letGo() async {
-        for _ in 0..<100 where current != nil && current == told { try? await Task.sleep(for: .milliseconds(20)) }
+        for _ in 0..<100 where current != nil && current == told || upgrade?.isTold == true {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
     }
 
     private func restoreRun(_ job: String, _ log: Log) -> RestoreRun {
@@ -306,20 +313,39 @@ actor JobRunner {
         switch program?.standing(job, order.program) ?? .cutOff {
         case .runs: upgrade = (job, order.program, isTold: false)
         case .fellBack(let error):
-            try? await outbox.post(job, .stepFailed, step: UpgradeRun.lastStep, error: error)
-            await tellNowOrLater(
-                job, JobOutcome(result: .failed, error: error, summary: "went back to the program of before"))
+            if let program, program.isUnwritten {
+                current = job
+                Task {
+                    await program.writeDown()
+                    await tellOfFallback(job, error)
+                    if current == job { current = nil }
+                }
+            } else {
+                await tellOfFallback(job, error)
+            }
         case .cutOff: await tellOfCut(job, .upgrade(order))
         }
     }
 
-    /// The coordinator has taken this program's registration: it works, and the upgrade that brought it has succeeded.
+    private func tellOfFallback(_ job: String, _ error: FleetError) async {
+        try? await outbox.post(job, .stepFailed, step: UpgradeRun.lastStep, error: error)
+        await tellNowOrLater(
+            job, JobOutcome(result: .failed, error: error, summary: "went back to the program of before"))
+    }
+
+    /// The coordinator has taken this program's registration. When it has stayed connected for a while it works, and the
+    /// upgrade that brought it has succeeded.
     func registered() async {
         await faults.passing("prove", .before)
         await self.program?.registered()
         guard let (job, program, isTold) = upgrade, !isTold, self.program?.isOnTrial == false else { return }
         // A connection that is lost and made again meanwhile comes here once more.
         upgrade?.isTold = true
+        // On a task of its own: the connection's end cancels this one, and must not lose the outcome.
+        await Task { await tellOfSuccess(job, program) }.value
+    }
+
+    private func tellOfSuccess(_ job: String, _ program: ProgramRecord) async {
         let log = self.log.with("job", job)
         await faults.passing("prove", .after)
         do throws(FleetError) {

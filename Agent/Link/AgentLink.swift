@@ -70,6 +70,7 @@ actor AgentLink: CoordinatorPort {
                 }
                 work.cancel()
                 self.connection = nil
+                problem = reason
                 log.warning(
                     "the connection to the coordinator is lost: \(reason.message)", ["code": reason.code.rawValue])
             } catch {
@@ -185,6 +186,19 @@ actor AgentLink: CoordinatorPort {
                 throw error
             }
         }
+    }
+
+    /// A minute at most: the snapshot behind it does not wait longer.
+    func keep(_ configuration: @escaping ConfigurationSender.Collect) async throws(FleetError) {
+        let connection = try await connected(until: .now + .seconds(20))
+        let sender = ConfigurationSender(collect: configuration, log: log)
+        let work = Task { try await sender.send(on: connection) }
+        let limit = Task {
+            try? await Task.sleep(for: .seconds(60))
+            work.cancel()
+        }
+        defer { limit.cancel() }
+        do { try await work.value } catch { throw FleetError(error) }
     }
 
     /// Brings a snapshot to `path`, going on behind what is there; returns when all of it is on the disk and is, byte

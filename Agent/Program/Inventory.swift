@@ -21,12 +21,17 @@ struct Inventory: Sendable {
                 .busy, "a restore is under way on this node", hint: "wait for its end", retryable: true)
         } else {
             do throws(FleetError) {
-                request.instance = try await onDisk { () throws(FleetError) in
+                let found = try await onDisk { () throws(FleetError) in
                     var found = try Discovery.discover()
                     found.instance.restoreProblem = RestorePlanner.obstacle(found)
-                    return found.instance
+                    return found
                 }
-            } catch { request.discoveryError = JoinRecord.explain(error, programs.paths) }
+                request.instance = found.instance
+                request.certificates = await certificates(found)
+            } catch {
+                request.discoveryError = JoinRecord.explain(error, programs.paths)
+                request.certificates = await certificates(nil)
+            }
             await runner.keepTools(of: request.instance)
             let part = await part(of: request.instance)
             request.instance?.part = part
@@ -42,6 +47,15 @@ struct Inventory: Sendable {
         // Last: a look at the node takes seconds, and a job may have come meanwhile.
         request.activeJobs = await runner.activeJobs
         return request
+    }
+
+    /// Of all that is found: which end soon is known whether copies are kept or not. So many as fit into a request, those that
+    /// end first.
+    private func certificates(_ found: DiscoveredEtcd?) async -> [CertificateExpiry]? {
+        let all = try? await onDisk { () throws(FleetError) in Configuration.read(found).certificates }
+        return all.map { all in
+            Array(all.filter { $0.path.utf8.count <= 300 }.sorted { $0.notAfter < $1.notAfter }.prefix(200))
+        }
     }
 
     /// Which member is best asked for a backup; nothing depends on an answer.
@@ -66,6 +80,7 @@ struct Inventory: Sendable {
     func keepUpToDate(_ connection: Connection, told first: RegisterRequest) async {
         var told = first
         var looked = ContinuousClock.now
+        var saidAll = looked
         while !Task.isCancelled {
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
             let isDue = ContinuousClock.now - looked >= Self.period || told.discoveryError?.code == .busy
@@ -74,11 +89,14 @@ struct Inventory: Sendable {
             let now = await registration()
             let changed =
                 now.instance != told.instance || now.discoveryError != told.discoveryError
-                || now.drillVersions != told.drillVersions
+                || now.drillVersions != told.drillVersions || now.certificates != told.certificates
+                // What ends soon is so by the day.
+                || ContinuousClock.now - saidAll > .seconds(86_400)
             guard changed, now.discoveryError?.code != .busy else { continue }
             do throws(FleetError) {
                 let _: Acknowledgement = try await connection.call(Method.register, now)
                 told = now
+                saidAll = looked
                 log.info("told the coordinator of a change of this node's etcd")
             } catch {
                 if await connection.isClosed { return }

@@ -10,7 +10,8 @@ let runCommand = Command(
         the agent or the node stopped goes on, or is rolled back, at the next start.
 
         Where 'fleetctl agent upgrade' has brought another program, that one is run in place of this, out of the state
-        directory, unless this one is newer. It is left again where it does not come back to the coordinator. To run this
+        directory, unless this one is newer or was installed since. It is left again where it does not come back to the
+        coordinator and stay. To run this
         one whatever was chosen: remove program/choice.json there, and restart the agent.
         """,
     options: [
@@ -35,6 +36,10 @@ let runCommand = Command(
     try await runner.start()
     let inventory = Inventory(
         runner: runner, programs: DrillPrograms(paths: paths), own: program, log: log)
+    let configuration = ConfigurationSender(
+        collect: { () throws(FleetError) in
+            try Configuration.collect { () throws(FleetError) in try Discovery.discover() }
+        }, log: log)
     let connecting = Task {
         await link.run(
             registration: { await inventory.registration() },
@@ -46,10 +51,14 @@ let runCommand = Command(
                     group.addTask { await inventory.keepUpToDate(connection, told: told) }
                     group.addTask { await link.keepCertificate(on: connection, of: runner) }
                     group.addTask { await runner.registered() }
+                    group.addTask {
+                        await configuration.keepUpToDate(on: connection) { await runner.isRestoring }
+                    }
                 }
             })
     }
     let trial = Task {
+        await program.writeDown()
         if await program.isOverdue({ await link.problem }) { exit(1) }
         await program.staysUp()
     }
@@ -60,6 +69,7 @@ let runCommand = Command(
     Service.notify("READY=1\nSTATUS=agent of \(identity.cluster)/\(identity.node)")
     await Service.termination()
     trial.cancel()
+    try? await onDisk { program.endsAsTold() }
     Service.notify("STOPPING=1")
     log.info("stopping")
     connecting.cancel()

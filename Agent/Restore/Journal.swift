@@ -3,7 +3,8 @@ private import Glibc
 
 /// An append-only file of records, one a line: the CRC-32C of the rest in 8 hexadecimal digits, a blank, JSON.
 /// `append` returns when the line is on the disk. A last line that was cut off by a crash is as if it had never been
-/// begun; damage before it is an error, since then nobody knows where the node stands.
+/// begun; damage before it is an error, since then nobody knows where the node stands, and so is a whole line that this agent
+/// can't read.
 ///
 /// A line that could not be written whole is taken back at once: the next one would follow its torn bytes, and what
 /// was a full disk would be a damaged journal.
@@ -88,11 +89,17 @@ final class Journal<Record: Codable & Sendable>: Sendable {
         var records: [Record] = []
         var start = 0
         while start < bytes.count {
-            let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n"))
-            if let end, let record = decode(bytes[start..<end]) {
-                records.append(record)
+            guard let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) else { break }
+            if let json = content(bytes[start..<end]) {
+                do throws(FleetError) { records.append(try JSON.decode(Record.self, from: json)) } catch {
+                    // It was written whole, so it is no crash's: what it says must not be cut off as if it had not been done.
+                    throw FleetError(
+                        .journalDamaged,
+                        "\(path) has a record, number \(records.count + 1), that this agent does not know",
+                        hint: "a newer agent has written it: let that one, or a still newer one, go on from here")
+                }
                 start = end + 1
-            } else if end == nil || end == bytes.count - 1 {
+            } else if end == bytes.count - 1 {
                 break
             } else {
                 throw FleetError(
@@ -104,10 +111,15 @@ final class Journal<Record: Codable & Sendable>: Sendable {
     }
 
     private static func decode(_ line: ArraySlice<UInt8>) -> Record? {
+        content(line).flatMap { try? JSON.decode(Record.self, from: $0) }
+    }
+
+    /// What was written, where it is whole.
+    private static func content(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         guard line.count > 9, let sum = UInt32(String(decoding: line.prefix(8), as: UTF8.self), radix: 16) else {
             return nil
         }
         let json = line.dropFirst(9)
-        return CRC32C.checksum(Array(json)) == sum ? try? JSON.decode(Record.self, from: json) : nil
+        return CRC32C.checksum(Array(json)) == sum ? json : nil
     }
 }

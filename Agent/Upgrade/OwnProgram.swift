@@ -7,24 +7,34 @@ final class OwnProgram: Sendable {
     let installed: ProgramChoice.Installed
     private let running: RunningProgram
     private let choice: Monitor<ProgramChoice>
+    /// What `choice` says is not on the disk yet: the end of a trial that must not begin anew unwatched.
+    private let unwritten: Monitor<Bool>
+    /// Why a program that is connected was not proven.
+    private let unproven = Monitor<FleetError?>(nil)
     private let log: Log
-    /// Whether somebody starts this agent again when it ends.
-    private let isRestarted: Bool
+    /// How long a new program has to stay connected.
+    private let probation: Duration
+    /// Throws unless somebody starts this agent again when it ends.
+    private let checkRestart: @Sendable () throws(FleetError) -> Void
     /// Ends the process, to be started again.
     let restart: @Sendable () -> Void
 
     init(
         files: ProgramFiles, installed: ProgramChoice.Installed, running: RunningProgram, choice: ProgramChoice,
-        log: Log,
-        isRestarted: Bool = Execution.environment("INVOCATION_ID") != nil,
+        isUnwritten: Bool = false, log: Log, probation: Duration = .seconds(20),
+        checkRestart: @escaping @Sendable () throws(FleetError) -> Void = { () throws(FleetError) in
+            try OwnUnit.checkRestart()
+        },
         restart: @escaping @Sendable () -> Void = Execution.terminate
     ) {
         self.files = files
         self.installed = installed
         self.running = running
         self.choice = Monitor(choice)
+        unwritten = Monitor(isUnwritten)
         self.log = log
-        self.isRestarted = isRestarted
+        self.probation = probation
+        self.checkRestart = checkRestart
         self.restart = restart
     }
 
@@ -47,13 +57,18 @@ final class OwnProgram: Sendable {
         running.isChosen && choice.chosen?.record.sha256 == running.sha256
     }
 
-    /// The coordinator has taken this process' registration: it works. Returns when that is on the disk; while it can't be
-    /// written the trial goes on, to its end if need be.
+    /// The coordinator has taken this process' registration: one on trial works if it lives on with that connection for a
+    /// while, since one that crashes at its first job has registered as well. Returns when that is on the disk; while it can't
+    /// be written the trial goes on, to its end if need be. Of one that is proven a registration says nothing: `staysUp` does.
     func registered() async {
+        guard isOnTrial else { return }
+        do { try await Task.sleep(for: probation) } catch { return }
         var backoff = Backoff()
         while !Task.isCancelled {
             do throws(FleetError) { return try await onDisk { () throws(FleetError) in try self.prove() } } catch {
                 log.error("that this program works could not be written down, and will be tried again", error)
+                let reason = error
+                unproven.withLock { $0 = reason }
             }
             try? await Task.sleep(for: backoff.next())
         }
@@ -83,16 +98,22 @@ final class OwnProgram: Sendable {
         guard isOnTrial, let now = try? MachineTime.now(), let left = choice.withLock({ $0.trialLeft(now) }) else {
             return false
         }
-        // Before the kernel does it, to say why.
-        do { try await Task.sleep(for: .seconds(max(1, left - 10))) } catch { return false }
+        do { try await Task.sleep(for: .seconds(left)) } catch { return false }
         guard isOnTrial else { return false }
+        var reason = await problem()
+        if reason == nil {
+            // It is connected, so late that it has not stayed so yet; the kernel waits as long.
+            do { try await Task.sleep(for: .seconds(ProgramChoice.graceSeconds)) } catch { return false }
+            guard isOnTrial else { return false }
+            reason = await problem()
+        }
         var error = ProgramChoice.unconnected
-        if let problem = await problem() { error.message += ": \(problem.message)" }
-        let reason = error
+        if let reason = unproven.withLock(\.self) ?? reason { error.message += ": \(reason.message)" }
+        let why = error
         do throws(FleetError) {
-            guard try await onDisk({ () throws(FleetError) in try self.giveUp(reason) }) else { return false }
+            guard try await onDisk({ () throws(FleetError) in try self.giveUp(why) }) else { return false }
         } catch { log.error("the end of the trial could not be written down; the next start finds it over", error) }
-        log.error("this program is given up", reason)
+        log.error("this program is given up", why)
         return true
     }
 
@@ -102,6 +123,40 @@ final class OwnProgram: Sendable {
         guard !isOnTrial else { return }
         do throws(FleetError) { try await onDisk { () throws(FleetError) in try self.prove() } } catch {
             log.warning("that this program works could not be written down: \(error.message)")
+        }
+    }
+
+    /// Told to end, which is no sign that anything is wrong with it.
+    func endsAsTold() {
+        do throws(FleetError) {
+            try choice.attempt { choice throws(FleetError) in
+                guard isMine(choice), choice.trial == nil, choice.starts > 0 else { return }
+                var next = choice
+                next.starts -= 1
+                try files.write(next)
+                choice = next
+            }
+        } catch { log.warning("that this start was in order could not be written down: \(error.message)") }
+    }
+
+    var isUnwritten: Bool { unwritten.withLock(\.self) }
+
+    /// Returns when the end of a trial is on the disk that could not be written at the start.
+    func writeDown() async {
+        var backoff = Backoff()
+        while isUnwritten, !Task.isCancelled {
+            do throws(FleetError) { return try await onDisk { () throws(FleetError) in try self.writeAgain() } } catch {
+                log.error("that the trial is over could not be written down, and will be tried again", error)
+            }
+            try? await Task.sleep(for: backoff.next())
+        }
+    }
+
+    private func writeAgain() throws(FleetError) {
+        try choice.attempt { choice throws(FleetError) in
+            guard isUnwritten else { return }
+            try files.write(choice)
+            unwritten.withLock { $0 = false }
         }
     }
 
@@ -127,11 +182,7 @@ final class OwnProgram: Sendable {
                 .refusedHere, "the program is for \(program.architecture), this node is \(running.architecture)",
                 hint: "give the program of the same release for \(running.architecture)")
         }
-        guard isRestarted else {
-            throw FleetError(
-                .refusedHere, "this agent was not started by systemd, so nothing would start the new one",
-                hint: "let its unit run it: systemctl enable --now fleet-agent")
-        }
+        try checkRestart()
         guard !ProgramVersion.isNewer(installed.version, than: program.version) else {
             throw FleetError(
                 .refusedHere,
@@ -208,6 +259,7 @@ final class OwnProgram: Sendable {
                 throw error
             }
             choice = next
+            unwritten.withLock { $0 = false }
         }
     }
 

@@ -64,7 +64,7 @@ struct MachineTime: Codable, Sendable, Equatable {
 extension ProgramChoice {
     enum Step: Sendable, Equatable {
         case runInstalled
-        /// The installed one is what was chosen, or is newer.
+        /// The installed one is what was chosen, is newer, or was installed since.
         case clear
         case giveUp(FleetError)
         /// If it is there and is what was signed.
@@ -74,21 +74,24 @@ extension ProgramChoice {
     /// Of one on trial. Then it has come neither back nor to its own end.
     static let trialStarts = 3
     static let trialSeconds: Int64 = 120
+    /// Behind that, for one that has just connected to stay so, and to say why it ends; then the kernel ends it.
+    static let graceSeconds: Int64 = 25
+    static let killSeconds = graceSeconds + 15
     /// Of one that worked once: what it needs may have gone from the node.
     static let provenStarts = 5
 
     func step(_ installed: Installed, _ now: MachineTime) -> Step {
         guard let chosen else { return .runInstalled }
         let isNewer = ProgramVersion.isNewer(installed.version, than: chosen.record.version)
-        // A package that was installed since is a later word than the upgrade.
-        let isLater = installed.version == chosen.record.version && installed.sha256 != chosen.installed
+        // A package that was installed since is a later word than the upgrade, be it the older one.
+        let isLater = installed.sha256 != chosen.installed
         if isNewer || isLater || installed.sha256 == chosen.record.sha256 { return .clear }
         guard let trial else {
             guard starts < Self.provenStarts else { return .giveUp(Self.ended(starts, "it ran before")) }
             return .start(chosen)
         }
         guard starts < Self.trialStarts else {
-            return .giveUp(Self.ended(starts, "it did not reach the coordinator"))
+            return .giveUp(Self.ended(starts, "it did not stay connected to the coordinator"))
         }
         if let began = trial.began, began.boot == now.boot, now.seconds >= began.seconds + Self.trialSeconds {
             return .giveUp(Self.unconnected)

@@ -40,10 +40,10 @@ struct ProgramFiles: Sendable {
 
     /// Whether a program on the disk is the one that the coordinator has signed for this node.
     ///
-    /// - Throws: `bad-signature`, `program-damaged`.
+    /// - Throws: `bad-signature`, `wrong-node`, `program-damaged`.
     func check(_ program: ProgramChoice.Program, _ gate: JobGate) throws(FleetError) {
-        guard case .upgrade(let order) = try gate.operation(of: program.envelope), order.program == program.record
-        else {
+        let job = try gate.job(of: program.envelope)
+        guard job.id == program.job, case .upgrade(let order) = job.operation, order.program == program.record else {
             throw FleetError(.programDamaged, "the job that it came with does not name it", hint: "upgrade again")
         }
         let path = self.program(program.record.sha256)

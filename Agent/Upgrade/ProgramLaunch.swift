@@ -21,6 +21,7 @@ struct ProgramLaunch: Sendable {
         let installed = ProgramChoice.Installed(version: FleetVersion.current, sha256: sha256)
         let stored = read(installed)
         var choice = stored
+        var isUnwritten = false
         do throws(FleetError) {
             try decide(&choice, installed)
             clean(choice)
@@ -28,13 +29,14 @@ struct ProgramLaunch: Sendable {
             // The disk is full, say: an agent that runs is worth more than the right one, which has its turn again at the next
             // start.
             log.error("which program is to run could not be written down; the installed one runs", error)
-            choice = stored
-            choice.giveUp(error, installed, at: .now())
+            // A trial is over with that: what is told as failed must not be tried again later, when nobody waits for it.
+            isUnwritten = choice.trial != nil || choice.fallback != stored.fallback
+            if choice.trial != nil || !isUnwritten { choice.giveUp(error, installed, at: .now()) }
         }
         return OwnProgram(
             files: files, installed: installed,
             running: RunningProgram(sha256: sha256, architecture: architecture, isChosen: false), choice: choice,
-            log: log)
+            isUnwritten: isUnwritten, log: log)
     }
 
     /// The variable alone proves nothing: what runs has to be that file.
@@ -109,7 +111,7 @@ struct ProgramLaunch: Sendable {
         log.info("starting the agent \(program.record.name)\(left == nil ? "" : ", on trial")")
         Execution.setEnvironment(Self.mark, program.record.sha256)
         // The kernel ends what does not come back to the coordinator, whatever kind of program it is.
-        if let left { Execution.end(afterSeconds: UInt32(left)) }
+        if let left { Execution.end(afterSeconds: UInt32(left + ProgramChoice.killSeconds)) }
         let error = Execution.replace(
             with: files.program(program.record.sha256), arguments: Array(CommandLine.arguments.dropFirst()))
         Execution.end(afterSeconds: 0)

@@ -50,6 +50,8 @@ struct Permission: Sendable {
         ControlMethod.listRetention: .init(role: .viewer, concern: .listingOf(.cluster)),
         ControlMethod.listOperators: .init(role: .viewer, concern: .fleet),
         ControlMethod.storeStatistics: .init(role: .viewer, concern: .fleet),
+        // Names, sizes and dates; what is in the files is an export.
+        ControlMethod.showBundle: .init(role: .viewer, concern: .snapshots([.snapshot])),
 
         ControlMethod.startBackup: .init(role: .operator, concern: .cluster(.cluster)),
         ControlMethod.startDrill: .init(role: .operator, concern: .clusterOrSnapshot(.name)),
@@ -73,6 +75,7 @@ struct Permission: Sendable {
         // Whoever has these has all that is in the cluster, its Secrets included.
         ControlMethod.showValue: .init(role: .restorer, concern: .snapshots([.snapshot])),
         ControlMethod.exportSnapshot: .init(role: .restorer, concern: .snapshots([.name])),
+        ControlMethod.exportBundle: .init(role: .restorer, concern: .snapshots([.snapshot])),
 
         // Whoever has an agent may have a verifier, to which all clusters' snapshots go.
         ControlMethod.agentToken: .init(role: .admin, concern: .fleet),
@@ -82,6 +85,7 @@ struct Permission: Sendable {
         ControlMethod.upgradeAgent: .init(role: .admin, concern: .fleet),
         ControlMethod.revokeAgent: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.protectCluster: .init(role: .admin, concern: .cluster(.cluster)),
+        ControlMethod.switchBundles: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.setRetention: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.applyRetention: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.deleteSnapshot: .init(role: .admin, concern: .snapshots([.name])),

@@ -10,7 +10,7 @@ extension Concern.Kind {
         case .backupFailed, .jobFailed, .halfRestored, .drillFailed, .objectiveBroken, .auditBroken, .foreignBackup:
             .zero
         case .storeFull, .snapshotUnusable, .clockWrong, .coordinatorCopy, .policyUnusable, .agentCertificate, .blind,
-            .authorityEnds, .upgradeFellBack:
+            .authorityEnds, .upgradeFellBack, .nodeCertificate, .configurationNotKept:
             .seconds(60)
         case .agentLost, .memberMissed, .etcdStopped, .etcdNotFound, .notRestorable, .alertUndelivered: .seconds(300)
         case .taskWaiting: .seconds(900)

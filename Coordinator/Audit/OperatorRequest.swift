@@ -42,6 +42,14 @@ extension OperatorRequest {
             return act
         case ControlMethod.revokeAgent, ControlMethod.revokeOperator:
             return Act(method, by: actor, cluster: target?.cluster, subject: target?.name)
+        case ControlMethod.exportBundle:
+            var act = Act(method, by: actor, subject: target?.snapshot)
+            act.detail["node"] = target?.node
+            return act
+        case ControlMethod.switchBundles:
+            struct Wanted: Decodable { var isOn: Bool }
+            let isOn = (try? JSON.decode(Wanted.self, from: request))?.isOn
+            return Act(isOn == true ? "bundle.on" : "bundle.off", by: actor, cluster: target?.cluster)
         case ControlMethod.enrolmentTerms, ControlMethod.acceptCluster, ControlMethod.protectCluster,
             ControlMethod.startBackup,
             ControlMethod.setRetention,

@@ -71,6 +71,10 @@ extension Catalogue {
             let count = try db.run(
                 "UPDATE certificates SET revoked = ? WHERE revoked IS NULL AND \(condition)", now, values.0, values.1)
             var tokens = 0
+            // Of a node that was turned out only what snapshots have is kept.
+            if case .agent(let cluster, let node) = grant {
+                try db.run("DELETE FROM node_bundles WHERE cluster = ? AND node = ?", cluster, node)
+            }
             if case .operator(let name) = grant {
                 tokens = try db.run(
                     "UPDATE join_tokens SET used = ?1 WHERE name = ?2 AND used IS NULL AND expires > ?1", now, name)

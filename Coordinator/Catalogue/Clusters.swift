@@ -55,7 +55,7 @@ extension Catalogue {
 
     private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {
         let sql = """
-            SELECT c.name, c.created, c.protected, c.labels,
+            SELECT c.name, c.created, c.protected, c.labels, c.keeps_configuration,
                 (SELECT count(*) FROM agents a WHERE a.cluster = c.name AND EXISTS (SELECT 1 FROM certificates k
                     WHERE k.cluster = a.cluster AND k.node = a.node AND k.revoked IS NULL)) AS agents,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
@@ -99,6 +99,7 @@ extension Catalogue {
             record.lastChange = try self.lastChange(of: name)
             record.lastProven = try self.lastProven(cluster: name)
             record.isProtected = try row["protected"]
+            record.keepsConfiguration = try row["keeps_configuration"]
             record.labels = (try? row.json([String: String].self, "labels")) ?? nil
             record.policy = followed[record.name]?.name
             record.objective = followed[record.name]?.objective

@@ -21,16 +21,20 @@ extension Catalogue {
         // It is in every listing from now on.
         var program = request.program
         if let error = program?.fallback?.error { program?.fallback?.error = error.shortened(to: 500) }
+        let certificates = request.certificates.map(NodeCertificates.bounded)
+        defer { if let certificates { tellEnding(certificates, cluster: cluster, node: node) } }
         func update() throws(FleetError) {
             try db.run(
                 """
-                UPDATE nodes SET instance = ?, discovery_error = ?, discovered = ?, drill_versions = ?, program = ?
+                UPDATE nodes SET instance = ?, discovery_error = ?, discovered = ?, drill_versions = ?, program = ?,
+                    certificates = coalesce(?, certificates)
                 WHERE cluster = ? AND name = ?
                 """,
                 try request.instance.map { value throws(FleetError) in try JSON.text(value) },
                 try request.discoveryError.map { value throws(FleetError) in try JSON.text(value) }, now,
                 try request.drillVersions.map { value throws(FleetError) in try JSON.text(value) },
-                try program.map { value throws(FleetError) in try JSON.text(value) }, cluster, node)
+                try program.map { value throws(FleetError) in try JSON.text(value) },
+                try certificates.map { value throws(FleetError) in try JSON.text(value) }, cluster, node)
             // The agent's own count wins where it is higher: a catalogue that was rebuilt starts from nothing.
             try db.run(
                 """
@@ -69,22 +73,32 @@ extension Catalogue {
     func agents(cluster: String? = nil, node: String? = nil) throws(FleetError) -> [AgentRecord] {
         try db.all(
             """
-            SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions, n.program,
-                c.fingerprint, c.serial, c.issued, c.not_after, c.revoked
+            SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions,
+                n.program, n.certificates, b.confirmed, b.problem, b.left_out, b.node AS offered, c.fingerprint, c.serial,
+                c.issued, c.not_after, c.revoked
             FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
+            LEFT JOIN node_bundles b ON b.cluster = a.cluster AND b.node = a.node
             LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates
                 WHERE cluster = a.cluster AND node = a.node
                 ORDER BY revoked IS NOT NULL, CASE WHEN revoked IS NULL THEN rowid ELSE -rowid END LIMIT 1)
             WHERE (?1 IS NULL OR a.cluster = ?1) AND (?2 IS NULL OR a.node = ?2) ORDER BY a.cluster, a.node
             """, cluster, node
         ) { row throws(FleetError) in
-            AgentRecord(
+            var agent = AgentRecord(
                 cluster: try row["cluster"], node: try row["node"], enrolled: try row["enrolled"],
                 lastSeen: try row["last_seen"], connected: false, version: try row["version"],
                 instance: try row.json(EtcdInstance.self, "instance"),
                 discoveryError: try row.json(FleetError.self, "discovery_error"), certificate: try row.certificate(),
                 drillVersions: try row.json([String].self, "drill_versions"),
                 program: try row.json(RunningProgram.self, "program"))
+            agent.nodeCertificates = try row.json([CertificateExpiry].self, "certificates")
+            let offered: String? = try row["offered"]
+            if offered != nil {
+                agent.configuration = BundleState(
+                    confirmed: try row["confirmed"], problem: try row.json(FleetError.self, "problem"),
+                    leftOut: try row["left_out"])
+            }
+            return agent
         }
     }
 

@@ -17,6 +17,7 @@ enum Schema {
         Migration("alerts", alerts),
         Migration("authorities", authorities),
         Migration("programs", programs),
+        Migration("bundles", bundles),
     ]
 
     private static let inventory = """
@@ -465,6 +466,26 @@ enum Schema {
 
     // Which program an agent runs, as it said last.
     private static let programs = "ALTER TABLE nodes ADD COLUMN program TEXT;"
+
+    // The newest configuration of each node, by its name in the store; NULL where the next is to come whatever it is. No
+    // foreign key to nodes, as with snapshots. Which snapshots have which stands in their records.
+    private static let bundles = """
+        ALTER TABLE clusters ADD COLUMN keeps_configuration INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE nodes ADD COLUMN certificates TEXT;
+        ALTER TABLE nodes ADD COLUMN certificates_told TEXT;
+        CREATE TABLE node_bundles (
+            cluster TEXT NOT NULL REFERENCES clusters (name),
+            node TEXT NOT NULL,
+            bundle TEXT,
+            collected INTEGER,
+            confirmed INTEGER,
+            files INTEGER,
+            bytes INTEGER,
+            left_out INTEGER,
+            problem TEXT,
+            PRIMARY KEY (cluster, node)
+        ) STRICT;
+        """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As
     // generated columns they could not differ, but SQLite 3.40 holds json_extract for unsafe in an untrusted schema.)

@@ -22,7 +22,7 @@ extension Catalogue {
         event.detail = ["sha256": record.sha256, "size": String(record.size)]
         event.detail["saved"] = record.facts.savedAt.description
         event.detail["condition"] = condition.rawValue
-        event.detail[EndingCertificates.field] = EndingCertificates.text(record.facts)
+        event.detail[EndingCertificates.field] = try endingCertificates(record)
         event.detail["revision"] = String(record.facts.status.revision)
         event.detail["beforeRestore"] = record.beforeRestore
         if let imported = record.imported {
@@ -56,6 +56,7 @@ extension Catalogue {
                 """, record.id, record.cluster, record.node, record.job, record.facts.savedAt, record.storedAt,
                 record.size, record.sha256, try JSON.text(record), condition.rawValue, problem,
                 record.beforeRestore != nil)
+            if reconciled { try seedBundles(record) }
             if let problem = record.unsoundProblem {
                 // It says nothing that can be relied upon, not of which etcd it is either.
                 var event = Act("snapshot.unsound", by: actor, cluster: record.cluster, subject: record.id)

@@ -28,8 +28,17 @@ extension Vault {
         let verification = try await verify(
             writer, digest, Announced(size: request.facts.size, facts: request.facts), act)
         if let former { return try await replace(former, writer, digest, act) }
-        return try await keep(
-            try await record(request, from: node, digest, verification), writer, by: "agent:\(node)")
+        return try await referring(to: node.cluster) { bundles throws(FleetError) in
+            var record = try await record(request, from: node, digest, verification)
+            record.bundles = bundles
+            for one in bundles ?? [] {
+                guard let left = one.leftOut, left > 0 else { continue }
+                record.facts.warnings.append(
+                    "of the configuration of \(one.node), \(left) certificates, keys or what decrypts could not be kept: "
+                        + "'fleetctl bundle show \(record.id) --node \(one.node)' says which and why")
+            }
+            return try await keep(record, writer, by: "agent:\(node)")
+        }
     }
 
     /// In the place of what rotted in the store, the bytes that it was made of: they are here, durable, and were read back.

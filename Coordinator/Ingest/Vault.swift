@@ -22,6 +22,9 @@ final class Vault: Sendable {
     let looks = Turns(1)
     /// Of those that read stored ones whole to learn what they are: an agent can ask for it, again and again.
     let examinations = Turns(1)
+    /// Of whatever makes something refer to a node's configuration, and of what frees it.
+    let bundling = Turns(1)
+    let bundleQuota = BundleQuota()
     /// Of uploads that begin, by node: what is there is read back first, and a writer that is at something is waited for.
     private let beginnings = LatestTurns()
 

@@ -93,6 +93,19 @@ enum FleetMetrics {
         page.family(
             "fleet_agent_certificate_expiry_timestamp_seconds", .gauge, "When the agent's client certificate ends.",
             each { $0.certificate.map { seconds($0.notAfter) } })
+        page.family(
+            "fleet_node_certificate_expiry_timestamp_seconds", .gauge,
+            "When the first of the node's certificates ends: etcd's, the control plane's, the kubelet's; of those that are good for "
+                + "less than 60 days, those that should have been renewed.",
+            each { agent in
+                agent.nodeCertificates.flatMap { CertificateExpiry.watched($0, at: status.time).first }.map {
+                    seconds($0.notAfter)
+                }
+            })
+        page.family(
+            "fleet_node_configuration_timestamp_seconds", .gauge,
+            "When the configuration that is kept of the node was last known to be the node's own.",
+            each { $0.configuration?.confirmed.map(seconds) })
 
         let open = Dictionary(grouping: status.openJobs, by: \.kind).mapValues(\.count)
         page.family(

@@ -105,13 +105,16 @@ struct ProgramStore: Sendable {
 
     private func prune(keeping needed: Set<String>) throws(FleetError) {
         var known: [(sha256: String, time: Int64)] = []
-        for name in try FileSystem.list(directory) {
-            let sha256 = name.hasSuffix(".json") ? String(name.dropLast(5)) : name
-            guard ProgramRecord.isDigest(sha256), name == sha256, let status = try FileSystem.status(file(sha256))
-            else {
-                continue
+        let names = Set(try FileSystem.list(directory))
+        for name in names {
+            let sha256 = String(name.prefix { $0 != "." })
+            guard ProgramRecord.isDigest(sha256) else { continue }
+            if name == sha256, names.contains(name + ".json"), let status = try FileSystem.status(file(sha256)) {
+                known.append((sha256, status.modified))
+            } else if name != sha256 + ".json" || !names.contains(sha256) {
+                // One half of a program, or what a crash left of an upload: the only one under way has just ended.
+                try FileSystem.remove("\(directory)/\(name)")
             }
-            known.append((sha256, status.modified))
         }
         let oldest = known.filter { !needed.contains($0.sha256) }.sorted { $0.time > $1.time }
         for (sha256, _) in oldest.dropFirst(max(0, Self.kept - needed.count)) {

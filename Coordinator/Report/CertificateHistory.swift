@@ -9,7 +9,7 @@ struct CertificateHistory {
     }
     /// By fingerprint.
     private var issued: [Holder: [String: Timestamp]] = [:]
-    /// Of etcd and its clients, by node, as its last backup told.
+    /// Of the node, as its last backup or its agent told.
     private var found: [Holder: [CertificateExpiry]] = [:]
 
     mutating func feed(_ event: AuditEvent) {
@@ -24,11 +24,19 @@ struct CertificateHistory {
             // A node has one that stands, a person one on each machine.
             if event.cluster != nil { issued[holder] = [:] }
             issued[holder, default: [:]][fingerprint] = ends
-        } else if event.action == "snapshot.store", let cluster = event.cluster, let node = event.detail["node"] {
+        } else if let cluster = event.cluster, let node = Self.node(toldOfBy: event) {
             let text = event.detail[EndingCertificates.field]
             found[Holder(cluster: cluster, name: node)] = text.flatMap {
                 try? JSON.decode([CertificateExpiry].self, from: Array($0.utf8))
             }
+        }
+    }
+
+    private static func node(toldOfBy event: AuditEvent) -> String? {
+        switch event.action {
+        case "snapshot.store": event.detail["node"]
+        case EndingCertificates.action: event.subject
+        default: nil
         }
     }
 
@@ -65,15 +73,23 @@ struct CertificateHistory {
     }
 }
 
-/// Certificates of a node that end soon, in the event of a snapshot that was saved there.
+/// Certificates of a node that end soon, in the event of a snapshot that was saved there, and in one of its own where they
+/// have become others.
 enum EndingCertificates {
     static let field = "certificatesEnding"
+    static let action = "node.certificates"
 
     /// nil where none ends soon: an event is kept for ever.
-    static func text(_ facts: SnapshotFacts) -> String? {
-        let limit = facts.savedAt.adding(.seconds((AuditReport.certificateDays + 1) * 86_400))
-        let ending = facts.certificates.filter { $0.notAfter < limit && $0.path.utf8.count <= 200 }
+    static func text(_ certificates: [CertificateExpiry], at time: Timestamp) -> String? {
+        let limit = time.adding(.seconds((AuditReport.certificateDays + 1) * 86_400))
+        // One file is told of by etcd's check and by the node's inventory: once.
+        var ends: [String: Timestamp] = [:]
+        for one in CertificateExpiry.watched(certificates, at: time)
+        where one.notAfter < limit && one.path.utf8.count <= 200 {
+            ends[one.path] = min(one.notAfter, ends[one.path] ?? one.notAfter)
+        }
+        let ending = ends.map { CertificateExpiry(path: $0.key, notAfter: $0.value) }
             .sorted { ($0.notAfter, $0.path) < ($1.notAfter, $1.path) }
-        return ending.isEmpty ? nil : try? JSON.text(Array(ending.prefix(6)))
+        return ending.isEmpty ? nil : try? JSON.text(Array(ending.prefix(20)))
     }
 }

@@ -12,6 +12,10 @@ extension CoordinatorServer {
         case Method.fetch: try await sendSnapshot(stream, node)
         case Method.fetchProgram: try await sendProgram(stream, node)
         case Method.renew: try await renew(stream, node)
+        case Method.offerBundle:
+            try await stream.finish(
+                try await vault.offer(try JSON.decode(BundleOffer.self, from: stream.request), from: node))
+        case Method.sendBundle: try await receiveBundle(stream, node)
         default:
             throw FleetError(
                 .unknownMethod, "an agent can't ask for \(Names.quote(stream.method))",

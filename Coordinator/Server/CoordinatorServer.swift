@@ -37,6 +37,9 @@ final class CoordinatorServer: Sendable {
     let desk = ReadingDesk()
     /// Each walks the whole audit log.
     let reports = ReadingDesk(seats: 2, busyWith: "making or checking audit reports")
+    /// Each holds a node's configuration in memory.
+    let configurations = ReadingDesk(seats: 8, busyWith: "reading the configuration of nodes")
+    let arrivals = BundleDesk()
     let board = MetricsBoard()
     /// nil where it has no directory of its own, as in tests.
     let copies: CoordinatorCopies?

@@ -116,6 +116,7 @@ extension CoordinatorServer {
             if try await serveContent(stream, who) { return }
             if try await serveReport(stream, actor) { return }
             if try await serveAlerts(stream, who) { return }
+            if try await serveBundles(stream, who) { return }
             throw FleetError(
                 .unknownMethod, "this coordinator does not know \(Names.quote(stream.method))",
                 hint: "upgrade the older side")
@@ -273,7 +274,8 @@ extension CoordinatorServer {
         let openJobs = try await catalogue.jobs(JobFilter(scope: scope, openOnly: true, limit: .max))
         var status = FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
-            agents: try await agents(), openJobs: openJobs, storeFree: free, storeUsed: used,
+            agents: try await agents().map { $0.withEndingCertificates(at: .now()) }, openJobs: openJobs,
+            storeFree: free, storeUsed: used,
             audit: try await catalogue.auditSummary())
         status.waiting = waitingTasks()
         status.coordinatorCopy = lastCopy.withLock(\.self)
@@ -292,6 +294,17 @@ extension CoordinatorServer {
         standing.former = former.authority.fingerprint
         (standing.agents, standing.operators) = try await catalogue.notYet(under: certificate.fingerprint)
         return standing
+    }
+}
+
+extension AgentRecord {
+    /// A status has those that somebody has to look after, and of the others the one that ends first.
+    fileprivate func withEndingCertificates(at time: Timestamp) -> AgentRecord {
+        var agent = self
+        let limit = time.adding(.seconds(31 * 86_400))
+        let sorted = nodeCertificates.map { CertificateExpiry.watched($0, at: time) }
+        agent.nodeCertificates = sorted.map { all in Array(all.prefix(max(1, all.count { $0.notAfter < limit }))) }
+        return agent
     }
 }
 

@@ -14,16 +14,23 @@ extension CoordinatorServer {
             let lost = try await vault.lost()
             for entry in lost { reply.add(lost: entry.record.id, upkeep.path(entry.record.id)) }
             try await record(reply, before, lost, actor)
+            // Behind that: a snapshot whose nodes' configuration is damaged can be restored all the same.
+            let bundles = try await vault.checkBundles()
             if request.readData {
                 reply.recovered = try await vault.lookAgain(
                     except: Set(reply.findings.flatMap(\.snapshots)), by: actor)
             }
+            reply.findings += bundles
             try await stream.finish(reply)
         case ControlMethod.storeStatistics:
             try await stream.finish(try await blocking { () throws(FleetError) in try upkeep.statistics() })
         case ControlMethod.collectStore:
             let request = try JSON.decode(StoreCollectRequest.self, from: stream.request)
-            let reply = try await blocking { () throws(FleetError) in try upkeep.collect(dryRun: request.dryRun) }
+            var reply = try await blocking { () throws(FleetError) in try upkeep.collect(dryRun: request.dryRun) }
+            for bundle in try await vault.collectBundles(dryRun: request.dryRun) {
+                reply.files.append(bundle.path)
+                reply.fileBytes += bundle.size
+            }
             if !request.dryRun {
                 var event = Act("store.gc", by: actor)
                 event.detail = ["files": "\(reply.files.count)", "bytes": "\(reply.fileBytes + reply.blockBytes)"]

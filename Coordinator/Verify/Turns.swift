@@ -20,6 +20,17 @@ actor Turns {
         return try result.get()
     }
 
+    /// The same for what waits without a thread.
+    nonisolated func holding<Value: Sendable>(
+        _ body: () async throws(FleetError) -> Value
+    ) async throws(FleetError) -> Value {
+        await enter()
+        let result: Result<Value, FleetError>
+        do throws(FleetError) { result = .success(try await body()) } catch { result = .failure(error) }
+        await leave()
+        return try result.get()
+    }
+
     private func enter() async {
         if free > 0 {
             free -= 1

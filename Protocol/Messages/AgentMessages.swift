@@ -78,6 +78,8 @@ public struct RegisterRequest: Codable, Sendable, Equatable {
     public var drillVersions: [String]?
     /// Which program this is; nil from agents that can't be upgraded by a job.
     public var program: RunningProgram?
+    /// Of every certificate that was found on the node; nil from older agents, and while a restore keeps it from looking.
+    public var certificates: [CertificateExpiry]?
 
     public init(
         agentVersion: String, instance: EtcdInstance?, discoveryError: FleetError?, activeJobs: [String],

@@ -47,6 +47,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var policy: String?
     /// Seconds that the newest backup may be old, by that policy.
     public var objective: Int?
+    /// Its nodes' configuration is kept with its snapshots.
+    public var keepsConfiguration: Bool?
     /// The newest job of the cluster, open or not; rehearsals of restores do not count.
     public var lastJob: String?
     public var lastJobKind: String?
@@ -115,6 +117,10 @@ public struct AgentRecord: Codable, Sendable, Equatable {
     public var drillVersions: [String]?
     /// Which program it runs; nil where it never told, or can't be upgraded by a job.
     public var program: RunningProgram?
+    /// Of the node: what etcd, the control plane and the kubelet use; nil where it never told.
+    public var nodeCertificates: [CertificateExpiry]?
+    /// Of the node's configuration; nil where none is kept, or none was offered.
+    public var configuration: BundleState?
 
     /// It is there to drill: no etcd runs beside it, and it has the programs.
     public var isVerifier: Bool {

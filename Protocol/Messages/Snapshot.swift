@@ -18,14 +18,24 @@ public struct SnapshotStatus: Codable, Sendable, Equatable {
     }
 }
 
-/// A certificate that etcd or its clients depend on, and when it ends.
+/// A certificate of a node, and when it ends.
 public struct CertificateExpiry: Codable, Sendable, Equatable {
     public var path: String
     public var notAfter: Timestamp
+    /// The common name, or else the organization, of whom it is for; nil where nobody read it.
+    public var subject: String?
+    /// It vouches for others; nil where nobody looked.
+    public var isAuthority: Bool?
+    public var notBefore: Timestamp?
 
-    public init(path: String, notAfter: Timestamp) {
+    public init(
+        path: String, notAfter: Timestamp, subject: String? = nil, isAuthority: Bool? = nil, notBefore: Timestamp? = nil
+    ) {
         self.path = path
         self.notAfter = notAfter
+        self.subject = subject
+        self.isAuthority = isAuthority
+        self.notBefore = notBefore
     }
 }
 
@@ -94,6 +104,8 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
     /// The restore that it was saved before: the data that this restore replaced. It is no backup of a healthy cluster, so
     /// neither `latest` nor a time finds it, and it is pinned when it comes.
     public var beforeRestore: String?
+    /// The configuration of the cluster's nodes when it was stored; nil where none was kept.
+    public var bundles: [NodeBundle]?
 
     public init(
         id: String, cluster: String, node: String, job: String, storedAt: Timestamp, size: Int64, sha256: String,

@@ -35,6 +35,8 @@ extension Concern {
         if let etcd = agent.stopped(status.openJobs) {
             add(.etcdStopped, "etcd on \(place) did not run when its agent looked last", "see \(etcd.place)")
         }
+        if let certificates = ofCertificates(agent, now: status.time) { all.append(certificates) }
+        all += ofConfiguration(agent, now: status.time)
         if let fallback = fellBack(agent) { all.append(fallback) }
         if let problem = agent.instance?.restoreProblem {
             add(

@@ -22,6 +22,9 @@ public struct Concern: Codable, Sendable, Equatable {
         case memberMissed = "member-missed"
         case agentLost = "agent-lost"
         case agentCertificate = "agent-certificate"
+        /// Of etcd, the control plane or the kubelet.
+        case nodeCertificate = "node-certificate"
+        case configurationNotKept = "configuration-not-kept"
         case upgradeFellBack = "upgrade-fell-back"
         case etcdNotFound = "etcd-not-found"
         case etcdStopped = "etcd-stopped"

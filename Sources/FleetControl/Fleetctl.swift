@@ -16,7 +16,7 @@ public enum Fleetctl {
         ],
         subcommands: [
             statusCommand, watchCommand, backupCommand, restoreCommand, memberCommand, drillCommand, snapshotCommand,
-            clusterCommand,
+            bundleCommand, clusterCommand,
             agentCommand,
             jobCommand,
             storeCommand, policyCommand, alertCommand, retentionCommand, auditCommand, inspectCommand, operatorCommand,

@@ -40,11 +40,27 @@ struct UpgradePlan: Sendable, Equatable {
     /// - Parameters:
     ///   - agents: those that were asked for.
     ///   - canary: "CLUSTER/NODE", or a node's name where that is one's alone; nil: a verifier where there is one.
-    /// - Throws: `not-found`, `ambiguous`, `not-upgradable` of the canary.
-    init(_ program: ProgramRecord, _ agents: [AgentRecord], canary: String?) throws(FleetError) {
+    ///   - leaving: those that are left out, named the same way.
+    ///   - retries: whether one that went back from this very program gets it again.
+    /// - Throws: `not-found`, `ambiguous` of a name, `not-upgradable` of the canary and of one that went back.
+    init(
+        _ program: ProgramRecord, _ agents: [AgentRecord], canary: String?, leaving: [String] = [],
+        retries: Bool = false
+    ) throws(FleetError) {
+        var left: Set<String> = []
+        for name in leaving { left.insert(Self.name(try Self.one(name, of: agents, option: "skip"))) }
         var able: [AgentRecord] = []
         for agent in agents where agent.certificate?.revoked == nil {
-            guard let obstacle = Self.obstacle(agent, program) else {
+            let obstacle = Self.obstacle(agent, program)
+            let isLeft = left.contains(Self.name(agent)) && obstacle?.isDone != true
+            guard let obstacle = isLeft ? ("is left out, by --skip", false) : obstacle else {
+                // It would stop there again, or worse, somewhere else first.
+                if !retries, let fallback = agent.program?.fallback, fallback.sha256 == program.sha256 {
+                    throw FleetError(
+                        "not-upgradable",
+                        "\(Self.name(agent)) went back from this very program: \(fallback.error.message)",
+                        hint: "try it there again with --retry, or leave it out with --skip \(Self.name(agent))")
+                }
                 able.append(agent)
                 continue
             }
@@ -56,29 +72,41 @@ struct UpgradePlan: Sendable, Equatable {
         // Whose loss hurts least: a verifier has no etcd, a follower is not the leader.
         able.sort { Self.rank($0) < Self.rank($1) }
         targets = able.map { Target(cluster: $0.cluster, node: $0.node, version: $0.version) }
+        var isProbed = false
         if let canary {
-            let named = agents.filter { canary == "\($0.cluster)/\($0.node)" || canary == $0.node }
-            guard let one = named.first else {
-                throw FleetError(
-                    .notFound, "--canary names no agent of these: \(canary.debugDescription)",
-                    hint: "give CLUSTER/NODE as 'fleetctl agent list' has them")
-            }
-            guard named.count == 1 else {
-                throw FleetError(
-                    "ambiguous", "several agents are called \(canary)",
-                    hint:
-                        "give one as CLUSTER/NODE: \(named.map { "\($0.cluster)/\($0.node)" }.joined(separator: ", "))")
-            }
-            if let index = targets.firstIndex(where: { $0.cluster == one.cluster && $0.node == one.node }) {
+            let name = Self.name(try Self.one(canary, of: agents, option: "canary"))
+            if let index = targets.firstIndex(where: { $0.name == name }) {
                 targets.insert(targets.remove(at: index), at: 0)
-            } else if let why = skipped.first(where: { $0.cluster == one.cluster && $0.node == one.node }), !why.isDone
-            {
-                throw FleetError(
-                    "not-upgradable", "the canary \(why.name) can't be upgraded: \(why.reason)",
-                    hint: "name another one, or none")
+            } else {
+                let one = skipped.first { $0.name == name }
+                guard one?.isDone == true else {
+                    throw FleetError(
+                        "not-upgradable", "the canary \(name) can't be upgraded: \(one?.reason ?? "it was revoked")",
+                        hint: "name another one, or none")
+                }
+                isProbed = true
             }
         }
-        if !targets.isEmpty { targets[0].isCanary = true }
+        if !targets.isEmpty, !isProbed { targets[0].isCanary = true }
+    }
+
+    private static func name(_ agent: AgentRecord) -> String { "\(agent.cluster)/\(agent.node)" }
+
+    private static func one(
+        _ given: String, of agents: [AgentRecord], option: String
+    ) throws(FleetError) -> AgentRecord {
+        let named = agents.filter { given == name($0) || given == $0.node }
+        guard let one = named.first else {
+            throw FleetError(
+                .notFound, "--\(option) names no agent of these: \(given.debugDescription)",
+                hint: "give CLUSTER/NODE as 'fleetctl agent list' has them")
+        }
+        guard named.count == 1 else {
+            throw FleetError(
+                "ambiguous", "several agents are called \(given)",
+                hint: "give one as CLUSTER/NODE: \(named.map(name).joined(separator: ", "))")
+        }
+        return one
     }
 
     private static func rank(_ agent: AgentRecord) -> (Int, String, Int, String) {

@@ -22,6 +22,7 @@ struct UpgradeRoll: Sendable {
         var program: ProgramRecord
         var planned: [UpgradePlan.Target]
         var skipped: [UpgradePlan.Skipped]
+        /// By this command, or meanwhile by another.
         var upgraded: [Agent] = []
         var failed: [Agent] = []
     }
@@ -48,7 +49,9 @@ struct UpgradeRoll: Sendable {
         try await upload()
         Interruption.says("an upgrade that was begun goes on, and no other is begun; see 'fleetctl job list'")
         var result = Result(program: program, planned: plan.targets, skipped: plan.skipped)
+        var left = plan.targets.count
         for target in plan.targets {
+            left -= 1
             var agent = Result.Agent(cluster: target.cluster, node: target.node)
             do throws(FleetError) {
                 let job = try await upgrade(target)
@@ -60,7 +63,10 @@ struct UpgradeRoll: Sendable {
                 if !isJSON { terminal.print("\(target.name)  \(terminal.green("ok"))  runs \(program.name)") }
             } catch {
                 // Somebody else was faster, with this very program.
-                if error.code == .alreadyExists { continue }
+                if error.code == .alreadyExists {
+                    result.upgraded.append(agent)
+                    continue
+                }
                 agent.error = error
                 result.failed.append(agent)
                 tell(target, agent, error)
@@ -70,13 +76,13 @@ struct UpgradeRoll: Sendable {
         Interruption.isOver()
         if isJSON { try Output.json(result, call) }
         if result.failed.isEmpty { return plan.isWhole ? .success : .partialFailure }
-        let left = plan.targets.count - result.upgraded.count - result.failed.count
-        if left > 0 {
+        if left > 0, let failed = result.failed.first {
             terminal.note(
-                "stopped here: \(left) \(left == 1 ? "agent is" : "agents are") untouched; the same command goes on with them"
-            )
+                "stopped here: \(left) \(left == 1 ? "agent is" : "agents are") untouched; the same command goes on with them, "
+                    + "without the one that failed by --skip \(failed.cluster)/\(failed.node)")
         }
-        return result.upgraded.isEmpty ? .failure : .partialFailure
+        let someRunIt = !result.upgraded.isEmpty || plan.skipped.contains(where: \.isDone)
+        return someRunIt ? .partialFailure : .failure
     }
 
     private func tell(_ target: UpgradePlan.Target, _ agent: Result.Agent, _ error: FleetError) {
@@ -114,18 +120,34 @@ struct UpgradeRoll: Sendable {
         }
     }
 
+    /// A cluster does one thing at a time, and so does a node: a backup or restore has its end first, for an hour at most.
     private func upgrade(_ target: UpgradePlan.Target) async throws(FleetError) -> JobRecord {
-        let job = try await begin(target)
-        return try await JobWatch.follow(job.id, control) { event in
-            guard terminal.errorIsTerminal, !isJSON, event.kind == .stepStarted, let step = event.step else { return }
-            terminal.note("\(target.name)  \(step) ...")
+        let deadline = ContinuousClock.now + .seconds(3600)
+        var isTold = false
+        while true {
+            let begun = try await begin(target, until: deadline, &isTold)
+            let job = try await JobWatch.follow(begun.id, control) { event in
+                guard terminal.errorIsTerminal, !isJSON, event.kind == .stepStarted, let step = event.step else {
+                    return
+                }
+                terminal.note("\(target.name)  \(step) ...")
+            }
+            guard job.state == .refused, let error = job.error, error.code == .busy, ContinuousClock.now < deadline
+            else { return job }
+            wait(target, error, &isTold)
+            // Each try is a job that is kept.
+            do { try await Task.sleep(for: .seconds(20)) } catch { throw FleetError(error) }
         }
     }
 
-    /// A cluster does one thing at a time: a backup or restore has its end first, for an hour at most.
-    private func begin(_ target: UpgradePlan.Target) async throws(FleetError) -> JobRecord {
-        let deadline = ContinuousClock.now + .seconds(3600)
-        var isTold = false
+    private func wait(_ target: UpgradePlan.Target, _ error: FleetError, _ isTold: inout Bool) {
+        if !isTold { terminal.note("\(target.name)  waits: \(Terminal.clean(error.message))") }
+        isTold = true
+    }
+
+    private func begin(
+        _ target: UpgradePlan.Target, until deadline: ContinuousClock.Instant, _ isTold: inout Bool
+    ) async throws(FleetError) -> JobRecord {
         while true {
             do throws(FleetError) {
                 return try await control.call(
@@ -133,8 +155,7 @@ struct UpgradeRoll: Sendable {
                     UpgradeRequest(cluster: target.cluster, node: target.node, sha256: program.sha256))
             } catch {
                 guard error.code == "cluster-busy", ContinuousClock.now < deadline else { throw error }
-                if !isTold { terminal.note("\(target.name)  waits: \(Terminal.clean(error.message))") }
-                isTold = true
+                wait(target, error, &isTold)
             }
             do { try await Task.sleep(for: .seconds(2)) } catch { throw FleetError(error) }
         }

@@ -56,6 +56,13 @@ public final class X509Certificate: @unchecked Sendable {
         return String(cString: text).lowercased()
     }
 
+    /// Whether it may sign others (X509_check_ca(3)).
+    public var isAuthority: Bool {
+        let answer = X509_check_ca(certificate)
+        ERR_clear_error()
+        return answer > 0
+    }
+
     /// Whether `authority` signed this certificate (its key alone; dates and uses are not looked at).
     public func isSigned(by authority: X509Certificate) -> Bool {
         let result = X509_verify(certificate, X509_get0_pubkey(authority.certificate)) == 1

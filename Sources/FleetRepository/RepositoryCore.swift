@@ -8,6 +8,7 @@ import FleetSystem
 ///     ROOT/snapshots/ID         a snapshot: record and page map; what has no such file is not there
 ///     ROOT/incoming/KEY         log of an upload that is under way
 ///     ROOT/state/NAME           copies of what the owner knows besides
+///     ROOT/bundles/NAME         what belongs to snapshots and is not in them
 final class RepositoryCore: Sendable {
     let root: String
     let files: any RepositoryFiles

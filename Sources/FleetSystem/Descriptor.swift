@@ -76,6 +76,11 @@ public struct Descriptor: ~Copyable, Sendable {
         return Int64(buffer.st_size)
     }
 
+    /// Of the open file itself, whatever has its name by now.
+    public borrowing func status() throws(FleetError) -> FileSystem.Status {
+        try FileSystem.status(ofOpen: raw)
+    }
+
     public borrowing func seek(to offset: Int64) throws(FleetError) {
         try systemCall("seek") { lseek(raw, off_t(offset), SEEK_SET) }
     }

@@ -25,6 +25,17 @@ public enum FileSystem {
             if errno == ENOENT || errno == ENOTDIR { return nil }
             throw FleetError(errno: errno, "look at \(path)")
         }
+        return status(buffer)
+    }
+
+    /// Of an open file itself, whatever has its name by now.
+    static func status(ofOpen raw: Int32) throws(FleetError) -> Status {
+        var buffer = stat()
+        try systemCall("look at an open file") { fstat(raw, &buffer) }
+        return status(buffer)
+    }
+
+    fileprivate static func status(_ buffer: stat) -> Status {
         let kind: Status.Kind =
             switch buffer.st_mode & S_IFMT {
             case S_IFREG: .file

@@ -11,9 +11,16 @@ import Testing
     private struct Store: CoordinatorPort {
         var directory: String
         var failure: FleetError?
+        var refusesConfiguration = false
+        let told = Monitor<[SnapshotFacts]>([])
 
+        func keep(_ configuration: @escaping ConfigurationSender.Collect) async throws(FleetError) {
+            _ = try configuration()
+            if refusesConfiguration { throw FleetError(.busy, "others are sending") }
+        }
         func upload(job: String, snapshot: String, facts: SnapshotFacts, file: String) async throws(FleetError) {
             if let failure { throw failure }
+            told.withLock { $0.append(facts) }
             let target = directory + "/" + snapshot
             try await onDisk { () throws(FleetError) in try FileSystem.copyDurably(file, to: target, mode: 0o600) }
         }
@@ -38,13 +45,14 @@ import Testing
         var paths: AgentPaths { AgentPaths(state: tree.root + "/state") }
 
         func runner(
-            _ failure: FleetError? = nil, _ etcd: RealEtcd? = nil,
+            _ failure: FleetError? = nil, _ etcd: RealEtcd? = nil, port: Store? = nil,
             discovering: @escaping @Sendable () throws(FleetError) -> Void = {}
         ) -> JobRunner {
             let found = try? NodeTree(Layouts.kubespray).discover()
             let instance = etcd?.instance
             return JobRunner(
-                paths: paths, gate: gate, port: Store(directory: tree.root + "/store", failure: failure), log: .silent,
+                paths: paths, gate: gate, port: port ?? Store(directory: tree.root + "/store", failure: failure),
+                log: .silent,
                 faults: .none
             ) { () throws(FleetError) in
                 try discovering()
@@ -212,5 +220,13 @@ import Testing
         try await failing.accept(try node.envelope("j2", counter: 2, snapshot: "s2"))
         #expect(try await outcome(failing, "j2").0.error?.code == .noSpace)
         #expect(try FileSystem.list(node.paths.spool) == [])
+        // Without the node's configuration it is a backup all the same, and says so.
+        let port = Store(directory: node.tree.root + "/store", refusesConfiguration: true)
+        let without = node.runner(nil, etcd, port: port)
+        try await without.accept(try node.envelope("j3", counter: 3, snapshot: "s3"))
+        let (third, _) = try await outcome(without, "j3")
+        #expect(third.result == .succeeded && third.summary.contains("configuration could not be kept: others are"))
+        let warnings = port.told.withLock { $0.first?.warnings ?? [] }
+        #expect(warnings.contains { $0.contains("not of now: others are sending") })
     }
 }

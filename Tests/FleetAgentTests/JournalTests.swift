@@ -57,6 +57,18 @@ import Testing
         }
     }
 
+    /// A step that a newer agent has written down is not one that was cut off: the journal stays as it is.
+    @Test func aLastRecordThatIsNotKnownStays() throws {
+        struct Newer: Codable, Sendable { var evicted: [String: String] }
+        let tree = try NodeTree()
+        let path = tree.root + "/j"
+        let bytes = try write(path) + (try Journal<Newer>.line(Newer(evicted: ["_0": "fetch"])))
+        try FileSystem.writeDurably(path, bytes)
+        let error = #expect(throws: FleetError.self) { try Journal<RestoreEntry>(path) }
+        #expect(error?.code == .journalDamaged && error?.hint?.contains("newer agent") == true)
+        #expect(try FileSystem.read(path) == bytes)
+    }
+
     /// A real file system of a few pages that is really full, then has space again.
     private func onTinyDisk(_ body: (_ directory: String, _ filler: String) async throws -> Void) async throws {
         let tree = try NodeTree()

@@ -1,6 +1,7 @@
 import FleetCrypto
 import FleetProtocol
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -56,7 +57,11 @@ import Testing
             "the installed one is newer, on trial", trial: .init(), installed: .init(version: "0.10.0", sha256: "j"),
             "clear"),
         Row("the installed one is it", installed: .init(version: "0.3.0", sha256: "p"), "clear"),
-        Row("another package of an older version", installed: .init(version: "0.2.9", sha256: "j"), "start p"),
+        Row("another package of an older version", installed: .init(version: "0.2.9", sha256: "j"), "clear"),
+        Row("a package that went back", installed: .init(version: "0.1.0", sha256: "j"), "clear"),
+        Row(
+            "the installed one is it, and was before", chosen: program("p", installed: "p"),
+            installed: .init(version: "0.3.0", sha256: "p"), "clear"),
         Row(
             "the same version, installed as it was when it was chosen", chosen: program("p", "0.2.0"), "start p"),
         Row(
@@ -145,19 +150,20 @@ import Testing
         files = ProgramFiles(directory: tree.root + "/state/program")
     }
 
-    private func program(_ bytes: String, signed: ProgramRecord? = nil, by other: PrivateKey? = nil) throws
-        -> ProgramChoice.Program
-    {
+    private func program(
+        _ bytes: String, signed: ProgramRecord? = nil, by other: PrivateKey? = nil, for job: String = "j1",
+        node: String = "n1", cluster: String = "c1", installed: String = "i"
+    ) throws -> ProgramChoice.Program {
         let record = ProgramRecord(
             sha256: SHA256.hash(Array(bytes.utf8)).hex, size: Int64(bytes.utf8.count), version: "0.3.0",
             architecture: "x86_64")
-        let job = Job(
-            id: "j1", node: "n1", cluster: "c1", counter: 1, issued: .now(), expires: .now(),
+        let order = Job(
+            id: job, node: node, cluster: cluster, counter: 1, issued: .now(), expires: .now(),
             operation: .upgrade(.init(program: signed ?? record)))
         try FileSystem.makeDirectories(files.directory(record.sha256))
         try FileSystem.writeDurably(files.program(record.sha256), bytes.utf8, mode: 0o700)
         return .init(
-            job: "j1", record: record, envelope: try JobSigner(key: other ?? key).sign(job), installed: "i")
+            job: "j1", record: record, envelope: try JobSigner(key: other ?? key).sign(order), installed: installed)
     }
 
     private func code(_ program: ProgramChoice.Program) throws -> FleetError.Code? {
@@ -175,6 +181,9 @@ import Testing
         var record = good.record
         record.sha256 = String(repeating: "0", count: 64)
         #expect(try code(program("good", signed: record)) == .programDamaged, "the job names another")
+        #expect(try code(program("good", node: "n2")) == .wrongNode)
+        #expect(try code(program("good", cluster: "c2")) == .wrongNode)
+        #expect(try code(program("good", for: "j2")) == .programDamaged, "another job brought it")
         try FileSystem.writeDurably(files.program(good.record.sha256), "Good".utf8)
         #expect(try code(good) == .programDamaged)
         try FileSystem.writeDurably(files.program(good.record.sha256), "goo".utf8)
@@ -194,9 +203,10 @@ import Testing
     /// Whatever is wrong with what is chosen, the installed program, which this test is, runs, and says why.
     @Test(arguments: ["{", "", "{\"starts\":\"x\"}", "unsigned", "gone", "changed", "no program"])
     func theInstalledOneRunsWhatever(_ damage: String) throws {
-        var chosen = try program("this is no program")
+        let own = try ProgramFiles.own().sha256
+        var chosen = try program("this is no program", installed: own)
         switch damage {
-        case "unsigned": chosen = try program("this is no program", by: .generateEd25519())
+        case "unsigned": chosen = try program("this is no program", by: .generateEd25519(), installed: own)
         case "gone": try FileSystem.remove(files.program(chosen.record.sha256))
         case "changed": try FileSystem.writeDurably(files.program(chosen.record.sha256), "another".utf8, mode: 0o700)
         default: break
@@ -205,10 +215,9 @@ import Testing
         choice.choose(chosen)
         try files.write(choice)
         if damage.isEmpty || damage.hasPrefix("{") { try FileSystem.writeDurably(files.choice, damage.utf8) }
-        let own = try ProgramLaunch(files: files, gate: try gate, log: .silent, faults: .none).settle()
-        let file = try ProgramFiles.own().sha256
-        #expect(!own.told.isChosen && own.told.sha256 == file && !own.isOnTrial)
-        let fallback = try #require(own.told.fallback)
+        let launched = try ProgramLaunch(files: files, gate: try gate, log: .silent, faults: .none).settle()
+        #expect(!launched.told.isChosen && launched.told.sha256 == own && !launched.isOnTrial)
+        let fallback = try #require(launched.told.fallback)
         let expected: FleetError.Code =
             switch damage {
             case "unsigned": .badSignature
@@ -221,6 +230,26 @@ import Testing
         #expect(try files.read().chosen == nil)
         // It is told at the next start too, and nothing else is tried.
         let again = try ProgramLaunch(files: files, gate: try gate, log: .silent, faults: .none).settle()
-        #expect(again.told == own.told)
+        #expect(again.told == launched.told)
+    }
+
+    /// A trial that can't begin is over, and is not begun later, when the disk is writable again and its job has ended.
+    @Test func aTrialThatCantBeWrittenDownIsOver() async throws {
+        let disk = tree.root + "/state"
+        guard mount("tmpfs", disk, "tmpfs", 0, "size=1m,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(disk, Int32(MNT_DETACH)) }
+        var choice = ProgramChoice()
+        choice.choose(try program("this is no program", installed: try ProgramFiles.own().sha256))
+        try files.write(choice)
+        #expect(mount("tmpfs", disk, "tmpfs", UInt(MS_REMOUNT | MS_RDONLY), nil) == 0)
+        let own = try ProgramLaunch(files: files, gate: try gate, log: .silent, faults: .none).settle()
+        #expect(own.isUnwritten && own.told.fallback != nil)
+        #expect(try files.read().trial != nil)
+        #expect(mount("tmpfs", disk, "tmpfs", UInt(MS_REMOUNT), nil) == 0)
+        await own.writeDown()
+        let written = try files.read()
+        #expect(written.chosen == nil && written.trial == nil && written.fallback?.job == "j1" && !own.isUnwritten)
     }
 }

@@ -40,15 +40,18 @@ import Testing
             sha256: SHA256.hash(bytes).hex, size: Int64(bytes.count), version: version, architecture: architecture)
     }
 
-    private func own(_ choice: ProgramChoice = ProgramChoice(), running: String? = nil, isRestarted: Bool = true)
-        -> OwnProgram
-    {
+    private func own(
+        _ choice: ProgramChoice = ProgramChoice(), running: String? = nil, isUnwritten: Bool = false,
+        probation: Duration = .zero, unit: [String: String] = ["MainPID": "7", "Restart": "always"]
+    ) -> OwnProgram {
         let restarts = self.restarts
         return OwnProgram(
             files: files, installed: installed,
             running: RunningProgram(
                 sha256: running ?? installed.sha256, architecture: "x86_64", isChosen: running != nil),
-            choice: choice, log: .silent, isRestarted: isRestarted, restart: { restarts.withLock { $0 += 1 } })
+            choice: choice, isUnwritten: isUnwritten, log: .silent, probation: probation,
+            checkRestart: { () throws(FleetError) in try OwnUnit.check("fleet-agent.service", unit, pid: 7) },
+            restart: { restarts.withLock { $0 += 1 } })
     }
 
     private func runner(_ own: OwnProgram?, _ bytes: [UInt8] = []) throws -> JobRunner {
@@ -82,7 +85,14 @@ import Testing
         let good = bytes("0.2.0")
         let cases: [(String, OwnProgram?, ProgramRecord, [UInt8], JobOutcome.Result, FleetError.Code)] = [
             ("an agent that can't", nil, record(good, "0.2.0"), good, .refused, .refusedHere),
-            ("nobody starts it again", own(isRestarted: false), record(good, "0.2.0"), good, .refused, .refusedHere),
+            (
+                "nobody starts it again", own(unit: ["MainPID": "7", "Restart": "on-failure"]), record(good, "0.2.0"),
+                good, .refused, .refusedHere
+            ),
+            (
+                "started by hand", own(unit: ["MainPID": "0", "Restart": "always"]), record(good, "0.2.0"), good,
+                .refused, .refusedHere
+            ),
             ("another processor", own(), record(good, "0.2.0", "aarch64"), good, .refused, .refusedHere),
             ("older than the installed one", own(), record(bytes("0.0.9"), "0.0.9"), good, .refused, .refusedHere),
             ("other bytes", own(), record(good, "0.2.0"), good + [1], .failed, .programDamaged),
@@ -164,9 +174,95 @@ import Testing
         let outcome = try await outcome(runner, "j1")
         #expect(outcome.result == .succeeded && !own.isOnTrial)
         let written = try files.read()
-        #expect(written.trial == nil && written.starts == 0 && written.chosen == choice.chosen)
-        #expect(!FileSystem.exists(old))
+        // Of one that is proven a registration is no news: it may crash behind it, again and again.
+        #expect(written.trial == nil && written.starts == (isOnTrial ? 0 : 1) && written.chosen == choice.chosen)
+        #expect(FileSystem.exists(old) == !isOnTrial)
         #expect(await runner.activeJobs.isEmpty)
+    }
+
+    /// One that registers and then loses the connection, or crashes, is no proof.
+    @Test func aRegistrationAloneProvesNothing() async throws {
+        let program = record(bytes("0.2.0"), "0.2.0")
+        try await interrupted(program)
+        let choice = try choice(program, trial: true)
+        try files.write(choice)
+        let own = own(choice, running: program.sha256, probation: .seconds(60))
+        let runner = try runner(own)
+        try await runner.start()
+        let connection = Task { await runner.registered() }
+        try await Task.sleep(for: .milliseconds(50))
+        #expect(try files.read() == choice && own.isOnTrial)
+        connection.cancel()
+        await connection.value
+        #expect(try files.read() == choice && own.isOnTrial)
+        #expect(await runner.outbox.nextUnacknowledged()?.kind == .accepted, "no word of an end")
+        #expect(await runner.activeJobs == ["j1"])
+    }
+
+    /// The connection is lost before the success is written down: it is told all the same.
+    @Test func aSuccessOutlivesItsConnection() async throws {
+        let program = record(bytes("0.2.0"), "0.2.0")
+        try await interrupted(program)
+        let choice = try choice(program, trial: false)
+        let runner = try runner(own(choice, running: program.sha256))
+        try await runner.start()
+        let connection = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            await runner.registered()
+        }
+        await connection.value
+        #expect(try await outcome(runner, "j1").result == .succeeded)
+        #expect(await runner.activeJobs.isEmpty)
+    }
+
+    /// Whatever became of its job: what may be gone in a minute takes none.
+    @Test func aTrialTakesNoJobs() async throws {
+        let program = record(bytes("0.2.0"), "0.2.0")
+        let runner = try runner(own(try choice(program, trial: true), running: program.sha256))
+        try await runner.start()
+        let job = try envelope("j2", counter: 2, program)
+        do throws(FleetError) {
+            try await runner.accept(job)
+            Issue.record("accepted")
+        } catch { #expect(error.code == .busy) }
+    }
+
+    /// A failure is told when it can't become anything else any more.
+    @Test func aTrialsEndIsToldWhenItIsOnTheDisk() async throws {
+        let program = record(bytes("0.2.0"), "0.2.0")
+        try await interrupted(program)
+        var choice = try choice(program, trial: true)
+        choice.giveUp(FleetError(.noSpace, "full"), installed, at: .now())
+        // A file where the directory is to be: nothing can be written.
+        try FileSystem.writeDurably(files.directory, "x".utf8)
+        let runner = try runner(own(choice, isUnwritten: true))
+        try await runner.start()
+        try await Task.sleep(for: .milliseconds(50))
+        #expect(await runner.activeJobs == ["j1"])
+        #expect(await runner.outbox.nextUnacknowledged()?.kind == .accepted, "no word of an end")
+        try FileSystem.remove(files.directory)
+        let outcome = try await outcome(runner, "j1")
+        #expect(outcome.result == .failed && outcome.error?.code == .noSpace)
+        #expect(try files.read() == choice)
+    }
+
+    @Test(arguments: [
+        ("0::/system.slice/fleet-agent.service\n", "fleet-agent.service"),
+        ("1:name=systemd:/system.slice/a.service\n0::/\n", "a.service"), ("2:cpu:/system.slice/b.service\n", nil),
+        ("0::/user.slice/user-0.slice/user@0.service/app.slice/run-1.scope\n", nil), ("0::/\n", nil), ("", nil),
+    ])
+    func theUnitIsKnownByItsControlGroup(_ text: String, _ name: String?) {
+        #expect(OwnUnit.name(cgroup: text) == name)
+    }
+
+    @Test func beingToldToEndIsNoFailedStart() async throws {
+        let program = record(bytes("0.2.0"), "0.2.0")
+        for (isOnTrial, starts) in [(true, 1), (false, 0)] {
+            let choice = try choice(program, trial: isOnTrial)
+            try files.write(choice)
+            own(choice, running: program.sha256).endsAsTold()
+            #expect(try files.read().starts == starts)
+        }
     }
 
     /// A coordinator that is away for days is no reason to leave a program that works.

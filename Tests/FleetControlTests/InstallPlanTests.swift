@@ -27,7 +27,8 @@ import Testing
             look.package = .init(status: "installed", version: "2")
             look.given?.relation = .same
             (look.enabled, look.isActive, look.hasState) = ("enabled", true, true)
-            look.identity = .init(cluster: "a", node: "cp1", coordinator: "hub:7400", authorities: ["aa"])
+            look.identity = .init(
+                cluster: "a", node: "cp1", coordinator: "hub:7400", authorities: ["aa"], certificates: ["f"])
             change(&look)
         }
     }
@@ -57,12 +58,13 @@ import Testing
 
     static func plan(
         _ look: NodeLook, _ source: AgentSource = deb, agents: [AgentRecord] = [], name: String? = nil,
-        force: Bool = false
+        force: Bool = false, taken: [String: String] = [:]
     ) throws(FleetError) -> InstallPlan {
         try InstallPlan.make(
             look,
             InstallWish(
-                cluster: "a", name: name, force: force, source: source, terms: terms, agents: agents))
+                cluster: "a", name: name, force: force, source: source, terms: terms, agents: agents,
+                taken: taken))
     }
 
     static func installed(_ version: String, _ relation: NodeLook.Given.Relation) -> NodeLook {
@@ -163,6 +165,26 @@ import Testing
         #expect(refusal(Self.packaged(), Self.elf) == .alreadyExists)
     }
 
+    /// 'systemctl edit --full' copies the package's unit there: it is somebody's will.
+    @Test func anEditedUnitOfThePackage() throws {
+        let edited = Self.packaged { $0.unit = "edited" }
+        #expect(try steps(edited) == [])
+        #expect(try Self.plan(edited, agents: [Self.agent()]).notes.first?.contains("--force") == true)
+        let moves = InstallPlan.Step.removeHandInstalled(keepsUnit: true, enables: true, restarts: true)
+        #expect(try steps(edited, force: true) == [moves])
+        #expect(try steps(Self.packaged { ($0.unit, $0.program) = ("edited", "x") }) == [moves])
+    }
+
+    /// Whether it is older is known nowhere.
+    @Test func aProgramForAnotherMachineThanThisOne() throws {
+        let elf = AgentSource(.program(machine: "x86_64", version: nil), "/x/fleet-agent", [1])
+        let other = Self.byHand { $0.program = "x" }
+        #expect(refusal(other, elf, agents: [Self.agent()]) == .unsuitable)
+        #expect(try steps(other, elf, force: true).first == .program(version: nil, from: "0.2.0"))
+        #expect(try steps(Self.byHand(), elf) == [], "the very same")
+        #expect(try steps(Self.byHand { ($0.program, $0.programVersion) = ("x", nil) }, elf).count == 2, "broken")
+    }
+
     @Test func whoItIsNow() throws {
         func again(_ agents: [AgentRecord], _ look: NodeLook = Self.packaged()) throws -> Bool {
             let steps = try steps(look, agents: agents)
@@ -175,6 +197,38 @@ import Testing
         #expect(try again([Self.agent(cluster: "b")]))
         // While the authority is changed, a node knows two.
         #expect(try steps(Self.packaged { $0.identity?.authorities = ["bb", "aa"] }) == [])
+    }
+
+    /// An earlier machine, or a copy of its disk, has the name of the one that lives.
+    @Test func aNameAloneIsNoAgent() throws {
+        let copy = Self.packaged { $0.identity?.certificates = ["e"] }
+        #expect(refusal(copy, agents: [Self.agent()]) == .otherFleet)
+        #expect(refusal(copy, agents: [Self.agent(connected: false)]) == .otherFleet)
+        // Nobody else is that agent any more.
+        #expect(try steps(copy, agents: [Self.agent(connected: false, revoked: true)]).count == 2)
+        // Behind a renewal, the coordinator may know the former one still.
+        #expect(try steps(Self.packaged { $0.identity?.certificates = ["f", "g"] }) == [])
+        let twice = #expect(throws: FleetError.self) {
+            try Self.plan(Self.packaged(), agents: [Self.agent()], taken: ["cp1": "root@first"])
+        }
+        #expect(twice?.code == .alreadyExists && twice?.message.contains("root@first") == true)
+    }
+
+    /// The coordinator has let it in, and the node never came to know.
+    @Test func anEnrolmentWithoutItsAnswer() {
+        var agent = Self.agent(connected: false)
+        func hint(_ look: NodeLook) -> String {
+            let error = #expect(throws: FleetError.self) { try Self.plan(look, agents: [agent]) }
+            return error?.hint ?? ""
+        }
+        for look in [Self.node(), Self.packaged { $0.identity?.certificates = ["e"] }] {
+            agent.lastSeen = agent.enrolled.adding(.seconds(3600))
+            #expect(!hint(look).contains("answer"))
+            for seen in [nil, agent.enrolled.adding(.seconds(-3600))] {
+                agent.lastSeen = seen
+                #expect(hint(look).contains("answer") && hint(look).contains("fleetctl agent revoke a cp1"))
+            }
+        }
     }
 
     @Test func whatIsRefused() {
@@ -230,6 +284,21 @@ import Testing
         }
         #expect(refusal(upgrade, agents: [Self.agent()]) == .busy)
         #expect(refusal(Self.packaged(busy), agents: []) == .busy, "it would be enrolled anew")
+        // An agent that is gone or broken comes back, and with it the end of the restore.
+        let gone = Self.packaged { look in
+            busy(&look)
+            look.given?.relation = nil
+            (look.package, look.enabled, look.isActive) = (nil, "", false)
+        }
+        #expect(
+            try steps(gone) == [.package(version: "2", from: nil, downgrades: false), .enable, .start])
+        let bare = Self.byHand { look in
+            busy(&look)
+            (look.program, look.programVersion, look.unit, look.isActive) = (nil, nil, nil, false)
+        }
+        #expect(
+            try steps(bare, Self.elf) == [.program(version: "0.2.0", from: nil), .unit(replaces: false), .start])
+        #expect(refusal(gone, agents: []) == .busy, "it would be enrolled anew")
     }
 }
 
@@ -250,14 +319,60 @@ import Testing
         let package = try plan(InstallPlanTests.packaged())
         #expect(package.removesPackage && !package.removesByHand && !package.purges && package.revokes)
         #expect(package.keeps.count == 2 && package.keeps[0].hasPrefix("/var/lib/fleet-agent"))
+        #expect(package.package == "remove")
         let hand = try plan(InstallPlanTests.byHand { $0.hasDropIns = true }, purge: true)
+        #expect(hand.files == ["/usr/local/bin/fleet-agent", "/etc/systemd/system/fleet-agent.service"])
         #expect(!hand.removesPackage && hand.removesByHand && hand.purges && hand.keeps.count == 1)
         let revoked = InstallPlanTests.agent(revoked: true)
         #expect(try !plan(InstallPlanTests.packaged(), agent: revoked).revokes)
         #expect(try plan(InstallPlanTests.node(), agent: revoked).isEmpty)
         #expect(try plan(InstallPlanTests.node(), agent: revoked, purge: true).isEmpty)
-        let rest = try plan(InstallPlanTests.node())
+        let rest = try plan(InstallPlanTests.node(), agent: InstallPlanTests.agent(connected: false))
         #expect(rest.revokes && !rest.touchesNode, "a run that was cut off behind the removal")
+        // What a removal has left of the package goes with a purge, once.
+        let left = InstallPlanTests.node { $0.package = .init(status: "config-files", version: "2") }
+        #expect(try plan(left, agent: revoked, purge: true).package == "purge")
+        #expect(try plan(left, agent: revoked).isEmpty)
+        let nothing = InstallPlanTests.node { $0.package = .init(status: "not-installed", version: "2") }
+        #expect(try plan(nothing, agent: revoked, purge: true).isEmpty)
+    }
+
+    @Test func anEditedUnit() throws {
+        let look = InstallPlanTests.packaged { $0.unit = "edited" }
+        let kept = try plan(look)
+        #expect(kept.keepsUnit && kept.files.isEmpty && kept.removesByHand)
+        #expect(kept.keeps.contains { $0.hasPrefix("/etc/systemd/system/fleet-agent.service.replaced") })
+        let purged = try plan(look, purge: true)
+        #expect(!purged.keepsUnit && purged.files == ["/etc/systemd/system/fleet-agent.service"])
+    }
+
+    /// What is revoked is the agent of the machine that is there, or nothing is.
+    @Test func onlyTheNodeItself() throws {
+        let copy = InstallPlanTests.packaged { $0.identity?.certificates = ["e"] }
+        #expect(refusal(copy) == .otherFleet)
+        #expect(refusal(copy, agent: InstallPlanTests.agent(connected: false)) == .otherFleet)
+        #expect(try !plan(copy, agent: InstallPlanTests.agent(connected: false, revoked: true)).revokes)
+        let away = InstallPlanTests.agent(connected: false)
+        #expect(refusal(InstallPlanTests.packaged { ($0.identity, $0.isIdentityDamaged) = (nil, true) }) == .otherFleet)
+        #expect(refusal(InstallPlanTests.packaged { $0.identity = nil }, agent: away) == .otherFleet, "it runs")
+        #expect(refusal(InstallPlanTests.node()) == .otherFleet, "another is connected")
+        let off = InstallPlanTests.packaged { ($0.identity, $0.isActive) = (nil, false) }
+        #expect(refusal(off, agent: away) == nil)
+        var other = off
+        other.host = "cp9"
+        #expect(refusal(other, agent: away) == .otherFleet)
+    }
+
+    @Test func whatNobodyInstalled() {
+        for change: (inout NodeLook) -> Void in [{ $0.isActive = true }, { $0.enabled = "linked" }] {
+            let look = InstallPlanTests.packaged { look in
+                (look.package, look.isActive, look.enabled) = (nil, false, "")
+                look.fragment = "/opt/x.service"
+                change(&look)
+            }
+            let error = #expect(throws: FleetError.self) { try plan(look) }
+            #expect(error?.code == .unsuitable && error?.message.contains("/opt/x.service") == true)
+        }
     }
 
     @Test func whatIsRefused() {
@@ -337,6 +452,9 @@ import Testing
         #expect(shell.arguments.starts(with: ["-T", "-o", "BatchMode=yes", "-o", "Port=2222"]))
         #expect(shell.arguments.suffix(2) == ["--", "root@cp1"])
         #expect(!shell.arguments.contains { $0.contains("StrictHostKeyChecking") })
+        // A jump host's ssh has no BatchMode from this one.
+        #expect(
+            shell.environment["SSH_ASKPASS"] == "/bin/false" && shell.environment["SSH_ASKPASS_REQUIRE"] == "force")
         for host in ["", "-oProxyCommand=x", "a b", "a\n"] {
             #expect(throws: FleetError.self) { try SecureShell(host: host, options: []) }
         }

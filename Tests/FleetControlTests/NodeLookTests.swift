@@ -18,7 +18,8 @@ import Testing
                 "host=cp1.example.org", "system=Linux", "machine=x86_64", "glibc=glibc 2.36", "systemd=yes", "apt=yes",
                 "dpkg=amd64", "package=installed 0.1.0-1", "given=fleet-agent 0.2.0-1 amd64", "relation=gt",
                 "program=abc", "program-version=fleet-agent 0.1.0", "unit=def", "drop-ins=yes", "enabled=enabled",
-                "active=active", "reload=no", "executable=/usr/bin/fleet-agent", "state=yes",
+                "active=active", "fragment=/lib/systemd/system/fleet-agent.service", "reload=no",
+                "executable=/usr/bin/fleet-agent", "state=yes",
                 "unfinished= /var/lib/fleet-agent/jobs/a/journal /var/lib/fleet-agent/joining",
             ]), marker: Self.marker)
         #expect(look.host == "cp1.example.org" && look.defaultName == "cp1" && look.glibc == "2.36")
@@ -27,6 +28,7 @@ import Testing
             look.given == .init(name: "fleet-agent", version: "0.2.0-1", architecture: "amd64", relation: .newer))
         #expect(look.program == "abc" && look.programVersion == "0.1.0" && look.unit == "def" && look.hasDropIns)
         #expect(look.enabled == "enabled" && look.isActive && !look.isOutdated && look.hasState)
+        #expect(look.fragment == "/lib/systemd/system/fleet-agent.service")
         #expect(look.unfinished.count == 2 && look.identity == nil && !look.isIdentityDamaged)
     }
 
@@ -58,21 +60,30 @@ import Testing
 
     @Test func whoItIs() throws {
         let authority = try CertificateAuthority.create(name: "test", validity: .seconds(600))
+        let former = try CertificateAuthority.create(name: "former", validity: .seconds(600))
         let description = #"{"cluster":"a","node":"n","coordinator":"h:1","jobKey":"x","later":"fields"}"#
         let look = try NodeLook(
             Self.answer([
                 "identity=" + Array(description.utf8).base64,
                 "authority=" + Array((authority.certificatePEM + authority.certificatePEM).utf8).base64,
+                "certificates=" + Array((former.certificatePEM + authority.certificatePEM).utf8).base64,
             ]), marker: Self.marker)
         let fingerprint = try X509Certificate(pem: authority.certificatePEM).fingerprint
         #expect(
             look.identity
-                == .init(cluster: "a", node: "n", coordinator: "h:1", authorities: [fingerprint, fingerprint]))
+                == .init(
+                    cluster: "a", node: "n", coordinator: "h:1", authorities: [fingerprint, fingerprint],
+                    certificates: [try X509Certificate(pem: former.certificatePEM).fingerprint, fingerprint]))
         for damage in ["", "!!!", Array("{}".utf8).base64] {
-            let look = try NodeLook(
-                Self.answer(["identity=" + Array(description.utf8).base64, "authority=" + damage]),
-                marker: Self.marker)
-            #expect(look.identity == nil && look.isIdentityDamaged)
+            let whole = Array(authority.certificatePEM.utf8).base64
+            for (authority, certificates) in [(damage, whole), (whole, damage)] {
+                let look = try NodeLook(
+                    Self.answer([
+                        "identity=" + Array(description.utf8).base64, "authority=" + authority,
+                        "certificates=" + certificates,
+                    ]), marker: Self.marker)
+                #expect(look.identity == nil && look.isIdentityDamaged)
+            }
         }
     }
 
@@ -167,6 +178,126 @@ import Testing
         #expect(whole.succeeded, "\(whole.complaint)")
         #expect(
             try FileSystem.list(place) == ["fleet-agent"] && FileSystem.status(place + "/fleet-agent")?.mode == 0o755)
+    }
+
+    /// A node in a directory: what a script does there by the tools, which say what they were called with.
+    private struct Node {
+        let place = "/tmp/fleet-control-test-\(Randomness.token(8))"
+
+        init(_ tools: [String: String]) throws {
+            try FileSystem.makeDirectories(place + "/bin")
+            for (name, text) in tools {
+                try FileSystem.writeDurably(
+                    "\(place)/bin/\(name)",
+                    Array("#!/bin/sh\necho \(name) \"$*\" >>\(place)/calls\n\(text)\n".utf8), mode: 0o755)
+            }
+            try FileSystem.makeDirectories(place + "/etc/systemd/system")
+            try FileSystem.makeDirectories(place + "/var/lib/fleet-agent/jobs/j")
+        }
+
+        func run(_ script: String, _ input: String = "") throws -> Subprocess.Outcome {
+            let here = script.replacing("PATH=/usr/local/sbin", with: "PATH=\(place)/bin:/usr/local/sbin")
+                .replacing("/var/lib/fleet-agent", with: place + "/var/lib/fleet-agent")
+                .replacing("/etc/systemd", with: place + "/etc/systemd")
+                .replacing("/usr/local/bin/fleet-agent", with: place + "/program")
+            return try Subprocess.run("/bin/sh", ["-c", here], input: Array(input.utf8))
+        }
+
+        func calls() throws -> [String] {
+            try FileSystem.readText(place + "/calls").split(separator: "\n").map(String.init)
+        }
+
+        func write(_ path: String, _ text: String) throws {
+            try FileSystem.writeDurably("\(place)/\(path)", Array(text.utf8), mode: 0o644)
+        }
+    }
+
+    private static let running = "case $1 in is-enabled) echo enabled ;; is-active) echo active ;; esac"
+
+    /// An agent that can't be removed is not left off.
+    @Test func whatCannotBeRemovedRunsAgain() throws {
+        let refused = try Node(["systemctl": Self.running, "dpkg": "echo 'dpkg: error: no' >&2; exit 1"])
+        defer { try? FileSystem.removeTree(refused.place) }
+        let script = NodeScript.remove(package: "remove", isByHand: true, keepsUnit: false, purges: true)
+        try refused.write("program", "x")
+        let outcome = try refused.run(script)
+        #expect(outcome.status == 1 && outcome.complaint == "dpkg: error: no; the agent runs again")
+        #expect(
+            try refused.calls().suffix(3) == [
+                "dpkg --remove fleet-agent", "systemctl --quiet enable fleet-agent", "systemctl start fleet-agent",
+            ])
+        #expect(
+            FileSystem.exists(refused.place + "/program") && FileSystem.exists(refused.place + "/var/lib/fleet-agent"))
+
+        // Of a restore that began while it was being stopped.
+        let begun = try Node(["dpkg": ""])
+        defer { try? FileSystem.removeTree(begun.place) }
+        let journal = "\(begun.place)/var/lib/fleet-agent/jobs/j/journal"
+        try FileSystem.writeDurably(
+            begun.place + "/bin/systemctl",
+            Array(
+                "#!/bin/sh\necho systemctl \"$*\" >>\(begun.place)/calls\n\(Self.running)\ncase $* in *disable*) echo x >\(journal) ;; esac\n"
+                    .utf8), mode: 0o755)
+        let held = try begun.run(script)
+        #expect(held.status == NodeScript.begun && NodeWords.last(held.errors, lines: 1) == journal)
+        #expect(
+            try begun.calls().last == "systemctl start fleet-agent" && !begun.calls().contains { $0.hasPrefix("dpkg") })
+        #expect(try begun.run(script).status == NodeScript.unfinished)
+    }
+
+    @Test func anEditedUnitStaysBesideItsPlace() throws {
+        let node = try Node(["systemctl": "exit 1", "dpkg": "exit 1"])
+        defer { try? FileSystem.removeTree(node.place) }
+        let unit = "etc/systemd/system/fleet-agent.service"
+        let script = NodeScript.remove(package: nil, isByHand: true, keepsUnit: true, purges: false)
+        for text in ["first", "second"] {
+            try node.write(unit, text)
+            // daemon-reload fails here, behind all of it.
+            #expect(try node.run(script).status == 1)
+        }
+        let units = node.place + "/etc/systemd/system"
+        #expect(
+            try FileSystem.list(units).sorted() == [
+                "fleet-agent.service.replaced", "fleet-agent.service.replaced.~1~",
+            ])
+        #expect(try FileSystem.readText("\(units)/fleet-agent.service.replaced.~1~") == "first")
+        #expect(try FileSystem.readText("\(units)/fleet-agent.service.replaced") == "second")
+        try node.write(unit, "third")
+        let install = NodeScript.installUnit(SHA256.hash(Array("ours".utf8)).hex)
+        #expect(try node.run(install, "ours").succeeded && node.run(install, "ours").succeeded)
+        #expect(try FileSystem.readText("\(units)/fleet-agent.service") == "ours")
+        #expect(try FileSystem.readText("\(units)/fleet-agent.service.replaced.~3~") == "third")
+        // Not before the restart, which a run that is cut off here would not come to.
+        #expect(try node.calls().filter { $0 == "systemctl daemon-reload" }.count == 2)
+    }
+
+    @Test func anotherProgramsLockIsWaitedFor() throws {
+        let node = try Node([
+            "systemctl": "", "sleep": "touch $(dirname \"$0\")/free",
+            "dpkg":
+                "[ -e $(dirname \"$0\")/free ] || { echo 'dpkg: error: dpkg frontend lock was locked by another process with pid 1' >&2; exit 2; }",
+        ])
+        defer { try? FileSystem.removeTree(node.place) }
+        let outcome = try node.run(
+            NodeScript.remove(package: "purge", isByHand: false, keepsUnit: false, purges: true))
+        #expect(outcome.succeeded, "\(outcome.complaint)")
+        #expect(try node.calls().filter { $0 == "dpkg --purge fleet-agent" }.count == 2)
+        #expect(!FileSystem.exists(node.place + "/var/lib/fleet-agent"))
+    }
+
+    /// Where the state has a file system of its own, its place stays, and is nothing to remove for a second run.
+    @Test func aPlaceToMountStays() throws {
+        let node = try Node(["systemctl": "", "mountpoint": "exit 0"])
+        defer { try? FileSystem.removeTree(node.place) }
+        let look = NodeScript.look("abcd")
+        #expect(try NodeLook(node.run(look).outputText, marker: "abcd").hasState)
+        let script = NodeScript.remove(package: nil, isByHand: false, keepsUnit: false, purges: true)
+        #expect(try node.run(script).succeeded)
+        #expect(try FileSystem.list(node.place + "/var/lib/fleet-agent").isEmpty)
+        #expect(try !NodeLook(node.run(look).outputText, marker: "abcd").hasState)
+        let stuck = try Node(["systemctl": "", "mountpoint": "exit 0", "find": "echo busy >&2; exit 1"])
+        defer { try? FileSystem.removeTree(stuck.place) }
+        #expect(try stuck.run(script).status == NodeScript.leftovers, "and its right to connect is taken")
     }
 
     /// fleetctl brings the very unit, and finds what is unfinished as the package does before it lets itself be removed.

@@ -41,6 +41,15 @@ struct MetricsTests {
             version: "1.2", time: Timestamp("2026-11-29T00:00:00.500Z")!, clusters: try await catalogue.clusters(),
             agents: try await catalogue.agents(), openJobs: [], storeFree: 5, storeUsed: 7,
             audit: try await catalogue.verifyAudit())
+        status.agents[0].nodeCertificates = [
+            CertificateExpiry(path: "/b", notAfter: Timestamp("2026-12-29T00:00:00Z")!),
+            CertificateExpiry(path: "/a", notAfter: Timestamp("2026-12-02T00:00:00Z")!),
+            // Renewed every few days, and not late.
+            CertificateExpiry(
+                path: "/c", notAfter: Timestamp("2026-11-30T00:00:00Z")!, notBefore: Timestamp("2026-11-28T12:00:00Z")!),
+        ]
+        status.agents[0].configuration = BundleState(
+            confirmed: Timestamp("2026-11-28T00:00:00Z")!, problem: nil)
         status.waiting = [
             WaitingTask(
                 cluster: "b", kind: "backup", due: Timestamp("2026-11-28T00:00")!, reason: FleetError(.notFound, "none")
@@ -58,6 +67,8 @@ struct MetricsTests {
             #"fleet_cluster_last_backup_timestamp_seconds{cluster="a"} 1795503300"#,
             #"fleet_cluster_objective_seconds{cluster="a"} 3600"#, #"fleet_cluster_snapshots{cluster="b"} 0"#,
             #"fleet_cluster_last_backup_size_bytes{cluster="a"} 544"#,
+            #"fleet_node_certificate_expiry_timestamp_seconds{cluster="a",node="n1"} 1796169600"#,
+            #"fleet_node_configuration_timestamp_seconds{cluster="a",node="n1"} 1795824000"#,
             #"fleet_agent_connected{cluster="a",node="n1"} 0"#, #"fleet_jobs_open{kind="backup"} 0"#,
             #"fleet_jobs_ended_total{kind="backup",state="succeeded"} 4"#,
             #"fleet_task_waiting_timestamp_seconds{cluster="b",kind="backup"} 1795824000"#,

@@ -80,6 +80,42 @@ import Testing
         #expect(code("b/n1") == nil)
         // One that was upgraded before is no obstacle to the others.
         let done = [agent("a", "n1") { $0.program?.sha256 = program.sha256 }, agent("a", "n2")]
-        #expect(try order(done, canary: "n1") == ["a/n2"])
+        let plan = try UpgradePlan(program, done, canary: "n1")
+        #expect(plan.targets.map(\.name) == ["a/n2"] && plan.targets.map(\.isCanary) == [false])
+        let revoked = agent("a", "n1") {
+            $0.certificate = CertificateRecord(
+                fingerprint: "f", serial: "s", issued: Timestamp(milliseconds: 0), notAfter: Timestamp(milliseconds: 0),
+                revoked: Timestamp(milliseconds: 0))
+        }
+        let error = #expect(throws: FleetError.self) {
+            try UpgradePlan(program, [revoked, agent("a", "n2")], canary: "n1")
+        }
+        #expect(error?.code == "not-upgradable" && error?.message.contains("revoked") == true)
+    }
+
+    /// One that fails again and again is named, one way or the other, before anything is done to the others.
+    @Test func whatFailsIsLeftOutOrTriedAgainByItsName() throws {
+        let back = agent("a", "n1") {
+            $0.program?.fallback = ProgramFallback(
+                version: program.version, sha256: program.sha256, error: FleetError("upgrade-fell-back", "it ended"),
+                time: Timestamp(milliseconds: 0))
+        }
+        let agents = [back, agent("a", "n2"), agent("b", "n1")]
+        let error = #expect(throws: FleetError.self) { try UpgradePlan(program, agents, canary: nil) }
+        #expect(error?.code == "not-upgradable" && error?.hint?.contains("--skip a/n1") == true)
+        let without = try UpgradePlan(program, agents, canary: nil, leaving: ["a/n1"])
+        #expect(without.targets.map(\.name) == ["a/n2", "b/n1"] && !without.isWhole)
+        #expect(without.skipped.map(\.reason) == ["is left out, by --skip"])
+        #expect(try UpgradePlan(program, agents, canary: nil, retries: true).targets.count == 3)
+        for (name, code) in [("n1", "ambiguous"), ("n9", "not-found")] as [(String, FleetError.Code)] {
+            let error = #expect(throws: FleetError.self) {
+                try UpgradePlan(program, agents, canary: nil, leaving: [name])
+            }
+            #expect(error?.code == code)
+        }
+        // Another program is another matter.
+        var other = back
+        other.program?.fallback?.sha256 = "b"
+        #expect(try order([other]) == ["a/n1"])
     }
 }

@@ -383,6 +383,20 @@ extension Fixture {
         #expect(try store.record(records[0].sha256) == nil)
         try FileSystem.writeDurably("\(directory.path)/\(records[6].sha256)", "x".utf8)
         #expect(try store.record(records[6].sha256) == nil)
+        // Halves, and what a crash has left of an upload, go with the next.
+        let lost = String(repeating: "e", count: 64)
+        for name in [lost + ".json", lost + ".part-abcdef", lost + ".json.part-abcdef"] {
+            try FileSystem.writeDurably("\(directory.path)/\(name)", "x".utf8)
+        }
+        let bytes = SampleProgram.bytes("0.8.0")
+        let digest = StreamDigest(length: Int64(bytes.count), sha256: SHA256.hash(bytes).hex)
+        let upload = try store.begin(digest)
+        try upload.take(bytes)
+        _ = try store.finish(upload, digest, keeping: [])
+        store.end()
+        let names = try FileSystem.list(directory.path)
+        #expect(!names.contains { $0.hasPrefix(lost) || $0 == records[0].sha256 }, "\(names)")
+        #expect(names.contains(digest.sha256) && names.contains(digest.sha256 + ".json"))
     }
 
     /// Bytes that rot in the coordinator's directory are found when they leave, and do not stay.

@@ -195,8 +195,10 @@ struct AgentUpgradeTests {
             let listed = try await fleet.fleetctl("agent", "list").errors
             #expect(listed.contains("did not reach the coordinator within 120 s: "), "\(listed)")
             #expect(try await fleet.fleetctl("job", "list", "one").output.contains("failed"))
-            // The coordinator is there, so the same program is good now.
-            try await fleet.fleetctl("agent", "upgrade", "one", "--program", program, "--yes")
+            // The coordinator is there, so the same program is good now; that has to be said.
+            let refused = try await fleet.tryFleetctl("agent", "upgrade", "one", "--program", program, "--yes")
+            #expect(refused.status == 1 && refused.errors.contains("--retry"), "\(refused.errors)")
+            try await fleet.fleetctl("agent", "upgrade", "one", "--program", program, "--yes", "--retry")
             #expect(try await fleet.version("one") == "0.9.0")
         }
     }
@@ -313,12 +315,12 @@ extension LabFleet {
         #expect(jobs.count > 1 && jobs[1].contains("upgrade") && jobs[1].contains("failed"), "\(jobs)")
     }
 
-    /// The crash is armed for the start behind the one that is asked for: the first end is the agent's own.
+    /// The crash is armed for the start behind the one that is asked for: the first end is the agent's own, and systemd is slow.
     func armLateCrash(_ node: String, _ point: String) async throws {
         try await exec(node, "mkdir", "-p", "/etc/systemd/system/fleet-agent.service.d")
         try await exec(
             node, "sh", "-c",
-            "printf '[Service]\\nRestart=no\\n#Environment=FLEET_AGENT_CRASH_AT=%s\\n' \"$1\" >/etc/systemd/system/fleet-agent.service.d/crash.conf",
+            "printf '[Service]\\nRestartSec=1h\\nRestartPreventExitStatus=SIGKILL\\n#Environment=FLEET_AGENT_CRASH_AT=%s\\n' \"$1\" >/etc/systemd/system/fleet-agent.service.d/crash.conf",
             "sh", point)
         try await exec(node, "systemctl", "daemon-reload")
         try await exec(node, "systemctl", "restart", "fleet-agent")

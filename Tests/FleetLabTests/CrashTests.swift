@@ -87,7 +87,7 @@ extension LabFleet {
         try await exec(node, "mkdir", "-p", "/etc/systemd/system/fleet-agent.service.d")
         try await exec(
             node, "sh", "-c",
-            "printf '[Service]\\nRestart=no\\nEnvironment=FLEET_AGENT_CRASH_AT=%s\\n' \"$1\" >/etc/systemd/system/fleet-agent.service.d/crash.conf",
+            "printf '[Service]\\nRestartPreventExitStatus=SIGKILL\\nEnvironment=FLEET_AGENT_CRASH_AT=%s\\n' \"$1\" >/etc/systemd/system/fleet-agent.service.d/crash.conf",
             "sh",
             point)
         try await exec(node, "systemctl", "daemon-reload")

@@ -12,6 +12,8 @@ struct InstallWish: Sendable {
     var terms: EnrolmentTerms
     /// All of the fleet's.
     var agents: [AgentRecord]
+    /// What hosts before this one in the same run are, by the node's name.
+    var taken: [String: String] = [:]
 }
 
 /// What has to be done on a node, in this order; none where all is as it should be.
@@ -47,6 +49,13 @@ struct InstallPlan: Sendable, Equatable {
             throw FleetError(
                 .malformed, "the node calls itself \(Names.quote(look.host)), which is no name for an agent",
                 hint: "give it one with --name")
+        }
+        if let other = wish.taken[name] {
+            throw FleetError(
+                .alreadyExists, "it is \(name), and so is \(other), which was named before it",
+                hint:
+                    "name each node once; two that have one name, or were cloned with one identity, can't both be that agent: give one of them a name with --name"
+            )
         }
         var plan = InstallPlan(node: name, program: NodeScript.program)
         let known = wish.agents.first { $0.cluster == wish.cluster && $0.node == name }
@@ -121,10 +130,14 @@ struct InstallPlan: Sendable, Equatable {
                 .package(
                     version: given.version, from: installed, downgrades: installed != nil && given.relation == .older))
         }
-        if look.isByHand {
+        // The package's unit, as somebody has it here: 'systemctl edit --full' puts it there.
+        let isEdited = look.hasForeignUnit && look.program == nil && look.package?.isPresent == true
+        if isEdited, !wish.force {
+            notes.append("keeps \(NodeScript.unit), which goes before the package's unit; --force moves it away")
+        } else if look.isByHand {
             steps.append(
                 .removeHandInstalled(
-                    keepsUnit: look.unit != nil && look.unit != AgentUnit.sha256, enables: look.enabled == "enabled",
+                    keepsUnit: look.hasForeignUnit, enables: look.enabled == "enabled",
                     restarts: look.isActive))
         }
         // The package restarts what runs by itself.
@@ -145,6 +158,12 @@ struct InstallPlan: Sendable, Equatable {
                 hint: "give the program for the node's machine")
         }
         var isNew = look.program != wish.source.sha256
+        if isNew, !wish.force, look.program != nil, let there = look.programVersion, version == nil {
+            throw FleetError(
+                .unsuitable,
+                "\(wish.source.name) does not start here, so whether it is older than the node's \(Names.quote(there)) is not known",
+                hint: "see 'fleet-agent --version' where it does; --force installs it whatever it is")
+        }
         if isNew, !wish.force, look.program != nil, let there = look.programVersion, let version,
             let order = Versions.compare(there, version), order > 0
         {
@@ -192,8 +211,15 @@ struct InstallPlan: Sendable, Equatable {
 
     private func checkUnfinished(_ look: NodeLook, _ wish: InstallWish) throws(FleetError) {
         guard !look.unfinished.isEmpty else { return }
-        let moves = steps.contains { ![.enable, .start].contains($0) }
-        guard moves else { return }
+        // An agent that is off or gone is what the restore waits for, with the identity that it has.
+        let harms = steps.contains { step in
+            switch step {
+            case .enrol: true
+            case .enable, .start: false
+            default: look.isActive
+            }
+        }
+        guard harms else { return }
         throw FleetError.unfinished(look.unfinished, wish.cluster)
     }
 }

@@ -42,7 +42,11 @@ extension UninstallPlan {
             lines.append("\(done ? "stopped and disabled" : "stop and disable") fleet-agent.service")
         }
         if removesPackage { lines.append("\(done ? "removed" : "remove") the package fleet-agent") }
-        if removesByHand { lines.append("\(done ? "removed" : "remove") \(NodeScript.program) and \(NodeScript.unit)") }
+        if !files.isEmpty { lines.append("\(done ? "removed" : "remove") \(files.joined(separator: " and "))") }
+        if keepsUnit {
+            lines.append(
+                "\(done ? "moved" : "move") \(NodeScript.unit), which was edited, to \(NodeScript.unit).replaced")
+        }
         if purges {
             lines.append(
                 "\(done ? "removed" : "remove") \(NodeScript.state), with key and journals, and the unit's own settings"

@@ -72,17 +72,17 @@ struct NodeInstallation: Sendable {
             note("copying \(wish.source.name) (\(Human.bytes(Int64(wish.source.bytes.count))))")
             try await shell.check(
                 "installing the package", NodeScript.installPackage(wish.source.sha256, downgrades: downgrades),
-                input: wish.source.bytes, deadline: copying,
-                hint:
-                    "where a dependency is missing (libyaml-0-2), let the node reach its package source, or install that first"
+                input: wish.source.bytes, deadline: copying, hint: "see on the node: apt-get check",
+                libraryHint:
+                    "a dependency is missing: let the node reach its package source, or install that first (libyaml-0-2)"
             )
         case .program:
             note("copying \(wish.source.name) (\(Human.bytes(Int64(wish.source.bytes.count))))")
             try await shell.check(
                 "installing the program", NodeScript.installProgram(wish.source.sha256), input: wish.source.bytes,
-                deadline: copying,
-                hint:
-                    "the one before is still in its place; where a library is missing, install it: libyaml (Debian: libyaml-0-2), OpenSSL 3"
+                deadline: copying, hint: "what was there before is still in its place",
+                libraryHint:
+                    "install the library that is missing, libyaml (Debian: libyaml-0-2) or OpenSSL 3; what was there before is still in its place"
             )
         case .unit:
             try await shell.check(
@@ -93,7 +93,7 @@ struct NodeInstallation: Sendable {
                 NodeScript.removeHandInstalled(keepsUnit: keepsUnit, enables: enables, restarts: restarts),
                 deadline: .seconds(120))
         case .enrol(let again): try await enrol(plan, again: again != nil)
-        case .enable: try await shell.check("enabling the unit", NodeScript.systemctl("enable"))
+        case .enable: try await shell.check("enabling the unit", NodeScript.enable)
         case .start, .restart:
             try await shell.check(
                 "starting the agent", NodeScript.systemctl(step == .start ? "start" : "restart"),

@@ -33,6 +33,8 @@ struct NodeLook: Sendable, Equatable {
         var coordinator: String
         /// Fingerprints: several, while one takes another's place.
         var authorities: [String]
+        /// Fingerprints of what it is known by: two behind a renewal, the former and the present one.
+        var certificates: [String]
     }
 
     var host = ""
@@ -51,6 +53,8 @@ struct NodeLook: Sendable, Equatable {
     var programVersion: String?
     var unit: String?
     var hasDropIns = false
+    /// Where systemd has the unit from, whoever brought it; nil where it knows none.
+    var fragment: String?
     var enabled = ""
     var isActive = false
     /// What runs was replaced on the disk since it was started, or its unit was.
@@ -63,6 +67,8 @@ struct NodeLook: Sendable, Equatable {
     var unfinished: [String] = []
 
     var isByHand: Bool { program != nil || unit != nil }
+    /// Somebody's own, or edited, or of another version.
+    var hasForeignUnit: Bool { unit != nil && unit != AgentUnit.sha256 }
     /// What the agent calls this node where it is told no other name: as `fleet-agent enroll` has it.
     var defaultName: String { host.prefix { $0 != "." }.lowercased() }
 
@@ -80,7 +86,7 @@ struct NodeLook: Sendable, Equatable {
         for line in lines[(begin + 1)..<end] {
             let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard parts.count == 2, !parts[1].isEmpty else { continue }
-            let isLong = ["identity", "authority", "unfinished"].contains(parts[0])
+            let isLong = ["identity", "authority", "certificates", "unfinished"].contains(parts[0])
             values[String(parts[0])] = String(parts[1].prefix(isLong ? 30_000 : 200))
         }
         self.init(values)
@@ -106,29 +112,34 @@ struct NodeLook: Sendable, Equatable {
         programVersion = words("program-version").last
         unit = values["unit"]
         hasDropIns = values["drop-ins"] == "yes"
+        fragment = values["fragment"]
         enabled = values["enabled"] ?? ""
         isActive = values["active"] == "active"
         isOutdated = isActive && (values["reload"] == "yes" || values["executable"]?.hasSuffix(" (deleted)") == true)
         hasState = values["state"] == "yes"
         unfinished = words("unfinished")
         if let text = values["identity"] {
-            identity = Self.identity(text, values["authority"] ?? "")
+            identity = Self.identity(text, values["authority"] ?? "", values["certificates"] ?? "")
             isIdentityDamaged = identity == nil
         }
     }
 
-    private static func identity(_ description: String, _ authority: String) -> Identity? {
+    private static func identity(_ description: String, _ authority: String, _ certificates: String) -> Identity? {
         struct Description: Decodable {
             var cluster: String
             var node: String
             var coordinator: String
         }
-        guard let bytes = [UInt8](base64: description), let pem = [UInt8](base64: authority),
+        func fingerprints(_ text: String) -> [String]? {
+            guard let pem = [UInt8](base64: text) else { return nil }
+            return try? X509Certificate.all(pem: String(decoding: pem, as: UTF8.self)).map(\.fingerprint)
+        }
+        guard let bytes = [UInt8](base64: description),
             let description = try? JSON.decode(Description.self, from: bytes),
-            let authorities = try? X509Certificate.all(pem: String(decoding: pem, as: UTF8.self))
+            let authorities = fingerprints(authority), let certificates = fingerprints(certificates)
         else { return nil }
         return Identity(
             cluster: description.cluster, node: description.node, coordinator: description.coordinator,
-            authorities: authorities.map(\.fingerprint))
+            authorities: authorities, certificates: certificates)
     }
 }

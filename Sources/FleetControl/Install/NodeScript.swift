@@ -13,6 +13,10 @@ enum NodeScript {
     static let noRights: Int32 = 97
     /// How it says that it is in the middle of a restore.
     static let unfinished: Int32 = 96
+    /// The same, found behind the stop of an agent that was started again for it.
+    static let begun: Int32 = 95
+    /// All is removed but what the agent kept.
+    static let leftovers: Int32 = 94
 
     /// One word for a shell, whatever is in the text.
     static func quoted(_ text: String) -> String {
@@ -33,7 +37,7 @@ enum NodeScript {
     /// `script` as root. It goes through the user's own shell first, and those agree on single quotes and on little else.
     static func asRoot(_ script: String) -> String {
         let become =
-            #"if [ "$(id -u)" = 0 ]; then exec sh -c "$0"; fi; command -v sudo >/dev/null && sudo -n true 2>/dev/null "#
+            #"if [ "$(id -u)" = 0 ]; then exec sh -c "$0"; fi; command -v sudo >/dev/null && sudo -n true </dev/null >/dev/null "#
             + #"|| exit \#(noRights); exec sudo -n sh -c "$0""#
         return "sh -c \(quoted(become)) \(quoted(script))"
     }
@@ -89,15 +93,18 @@ enum NodeScript {
                 if [ -x \#(program) ]; then say program-version "$(timeout 10 \#(program) --version 2>/dev/null </dev/null)"; fi
                 digest unit \#(unit)
                 if [ -d \#(dropIns) ]; then say drop-ins yes; fi
+                say fragment "$(systemctl show --property=FragmentPath --value fleet-agent 2>/dev/null)"
                 say enabled "$(systemctl is-enabled fleet-agent 2>/dev/null)"
                 say active "$(systemctl is-active fleet-agent 2>/dev/null)"
                 say reload "$(systemctl show --property=NeedDaemonReload --value fleet-agent 2>/dev/null)"
                 pid=$(systemctl show --property=MainPID --value fleet-agent 2>/dev/null)
                 if [ "${pid:-0}" != 0 ]; then say executable "$(readlink "/proc/$pid/exe")"; fi
-                if [ -e \#(state) ]; then say state yes; fi
+                # Where a file system of its own is mounted there, its directory stays whatever is removed.
+                if [ -e \#(state) ] && { [ -n "$(ls -A \#(state))" ] || ! mountpoint -q \#(state); }; then say state yes; fi
                 if [ -s \#(state)/identity/agent.json ]; then
                     say identity "$(head -c 8000 \#(state)/identity/agent.json | base64 | tr -d '\n')"
                     say authority "$(cat \#(state)/identity/authority*.crt | head -c 20000 | base64 | tr -d '\n')"
+                    say certificates "$(cat \#(state)/identity/agent*.crt | head -c 20000 | base64 | tr -d '\n')"
                 fi
 
                 """# + findsUnfinished + #"""
@@ -125,6 +132,9 @@ enum NodeScript {
     }
 
     // MARK: steps
+
+    /// Neither the package manager nor what others have hung into it.
+    private static let asksNothing = "export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1"
 
     /// Into `$file` of a directory or file that goes again, whatever happens; only what arrived whole goes on.
     private static func takes(_ make: String, _ sha256: String) -> String {
@@ -155,7 +165,7 @@ enum NodeScript {
             """, sha256)
                 + """
                 mv "$file" "$place/fleet-agent.deb"
-                export DEBIAN_FRONTEND=noninteractive
+                \(asksNothing)
                 apt-get -q -y --no-install-recommends --no-remove -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
                 \(downgrades ? "--allow-downgrades " : "")install "$place/fleet-agent.deb" </dev/null >"$place/log" 2>&1 || {
                     grep -vE '^(N|W): ' "$place/log" | tail -n 8 >&2
@@ -180,13 +190,14 @@ enum NodeScript {
                 "fleet-agent "*) ;;
                 *) echo "it is not fleet-agent" >&2; exit 1 ;;
                 esac
-                sync
+                sync "$file"
                 mv -fT "$file" \(program)
 
                 """
     }
 
-    /// Standard input is the unit; the one before stays beside it, since somebody may have written in it.
+    /// Standard input is the unit; the one before stays beside it, since somebody may have written in it. systemd takes it up
+    /// with the restart: until then it says itself that there is one to come, and a run behind this one sees that.
     static func installUnit(_ sha256: String) -> String {
         takes(
             """
@@ -195,13 +206,15 @@ enum NodeScript {
             """, sha256)
                 + """
                 chmod 644 "$file"
-                if [ -f \(unit) ]; then cp -p \(unit) \(unit).replaced; fi
-                sync
+                if [ -f \(unit) ]; then cp -p --backup=numbered \(unit) \(unit).replaced; fi
+                sync "$file"
                 mv -fT "$file" \(unit)
-                systemctl daemon-reload
 
                 """
     }
+
+    /// None that was kept earlier is lost by it.
+    private static let keepUnit = "mv -fT --backup=numbered \(unit) \(unit).replaced"
 
     /// What was installed by hand makes room for a package's.
     static func removeHandInstalled(keepsUnit: Bool, enables: Bool, restarts: Bool) -> String {
@@ -209,7 +222,7 @@ enum NodeScript {
             set -e
             rm -f \(program)
             if [ -f \(unit) ] && [ ! -L \(unit) ]; then
-                \(keepsUnit ? "mv -f \(unit) \(unit).replaced" : "rm -f \(unit)")
+                \(keepsUnit ? keepUnit : "rm -f \(unit)")
             fi
             systemctl daemon-reload
             \(enables ? "systemctl reenable --quiet fleet-agent" : ":")
@@ -222,6 +235,9 @@ enum NodeScript {
     static func enrol(_ program: String, name: String, again: Bool) -> String {
         "exec \(program) enroll - --name \(quoted(name))" + (again ? " --force" : "")
     }
+
+    /// A link alone: the start behind it takes up what is new, see `installUnit`.
+    static let enable = beginning + "exec systemctl --quiet --no-reload enable fleet-agent\n"
 
     static func systemctl(_ verb: String) -> String {
         beginning + """
@@ -236,23 +252,64 @@ enum NodeScript {
     static let lastWords =
         beginning + "systemctl is-active fleet-agent; journalctl -u fleet-agent -n 4 -o cat --no-pager 2>/dev/null\n"
 
-    /// Stops and removes it, if a restore has not begun since it was looked at.
-    static func remove(isPackage: Bool, isByHand: Bool, purges: Bool) -> String {
-        beginning + findsUnfinished + """
+    /// Stops and removes it, if no restore has begun since it was looked at, or begins while it stops. What can't be removed
+    /// runs again as before.
+    ///
+    /// - Parameter package: what dpkg is to do with it, "remove" or "purge".
+    static func remove(package: String?, isByHand: Bool, keepsUnit: Bool, purges: Bool) -> String {
+        let stop = """
             if [ -n "$unfinished" ]; then
-                echo "$unfinished" >&2
+                echo "${unfinished# }" >&2
                 exit \(unfinished)
             fi
             trap '' HUP
-            set -e
-            export DEBIAN_FRONTEND=noninteractive
-            if systemctl cat fleet-agent >/dev/null 2>&1; then systemctl --quiet disable --now fleet-agent; fi
-            \(isPackage ? "dpkg --\(purges ? "purge" : "remove") fleet-agent </dev/null" : ":")
-            \(isByHand ? "rm -f \(program) \(unit)" : ":")
-            systemctl daemon-reload
-            systemctl reset-failed fleet-agent 2>/dev/null || true
-            \(purges ? "rm -rf --one-file-system \(dropIns) \(state)" : ":")
+            \(asksNothing)
+            enabled=$(systemctl is-enabled fleet-agent 2>/dev/null)
+            active=$(systemctl is-active fleet-agent 2>/dev/null)
+            again() {
+                if [ "$enabled" = enabled ]; then systemctl --quiet enable fleet-agent; fi
+                case $active in
+                active | activating | reloading)
+                    if systemctl start fleet-agent; then echo "the agent runs again"; else echo "the agent is off"; fi ;;
+                esac >&2
+            }
+            # Another's lock is waited for, two minutes at most.
+            remove() {
+                tries=0
+                until said=$(dpkg "--$1" fleet-agent </dev/null 2>&1); do
+                    tries=$((tries + 1))
+                    case $said in
+                    *"is locked by"* | *"was locked by"*) if [ $tries -lt 60 ]; then sleep 2; continue; fi ;;
+                    esac
+                    printf '%s\n' "$said" | tail -n 4 >&2
+                    return 1
+                done
+            }
+            if systemctl cat fleet-agent >/dev/null 2>&1; then
+                systemctl --quiet disable --now fleet-agent || { again; exit 1; }
+            fi
 
             """
+        // And again what began while it stopped.
+        let rest = """
+            if [ -n "$unfinished" ]; then
+                again
+                echo "${unfinished# }" >&2
+                exit \(begun)
+            fi
+            \(package.map { "remove \($0) || { again; exit 1; }" } ?? ":")
+            set -e
+            \(isByHand ? "rm -f \(program)" : ":")
+            if [ -f \(unit) ] && [ ! -L \(unit) ]; then \(isByHand ? keepsUnit ? keepUnit : "rm -f \(unit)" : ":"); fi
+            systemctl daemon-reload
+            systemctl reset-failed fleet-agent 2>/dev/null || true
+            \(purges ? "{ rm -rf --one-file-system \(dropIns) && \(purge); } || exit \(leftovers)" : ":")
+
+            """
+        return beginning + findsUnfinished + stop + findsUnfinished + rest
     }
+
+    /// Of a file system that is mounted there, all but the place.
+    private static let purge =
+        "if mountpoint -q \(state); then find \(state) -xdev -mindepth 1 -delete; else rm -rf --one-file-system \(state); fi"
 }

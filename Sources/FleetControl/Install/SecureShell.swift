@@ -8,7 +8,7 @@ struct SecureShell: Sendable {
     /// As behind ssh's own -o.
     let options: [String]
     private let program: String
-    private let environment: [String: String]
+    let environment: [String: String]
 
     /// - Throws: `usage` for what is no host, `not-found` without ssh.
     init(host: String, options: [String]) throws(FleetError) {
@@ -25,6 +25,9 @@ struct SecureShell: Sendable {
                 environment[String(decoding: parts[0], as: UTF8.self)] = String(decoding: parts[1], as: UTF8.self)
             }
         }
+        // BatchMode is not handed on to a jump host's ssh, and this is.
+        environment["SSH_ASKPASS"] = "/bin/false"
+        environment["SSH_ASKPASS_REQUIRE"] = "force"
         let places = (environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":")
         guard let program = places.map({ "\($0)/ssh" }).first(where: FileSystem.exists) else {
             throw FleetError(
@@ -67,19 +70,27 @@ struct SecureShell: Sendable {
             throw SSHFailure.explain(host, outcome.errors, options: options)
         }
         if outcome.status == NodeScript.noRights {
+            let said = NodeWords.last(outcome.errors, lines: 1)
             throw FleetError(
-                .permissionDenied, "who comes to \(host) by ssh is not root, and may not become it without a password",
+                .permissionDenied,
+                "who comes to \(host) by ssh is not root, and may not become it without a password\(said.isEmpty ? "" : ": \(said)")",
                 hint: "come as root (--ssh root@HOST), or let that user run sudo there without one (NOPASSWD)")
         }
         return outcome
     }
 
     /// The same, where another status than 0 is an error with the last that was said.
+    ///
+    /// - Parameter libraryHint: instead of `hint`, where that names a library.
     func check(
-        _ act: String, _ script: String, input: [UInt8] = [], deadline: Duration = .seconds(60), hint: String? = nil
+        _ act: String, _ script: String, input: [UInt8] = [], deadline: Duration = .seconds(60), hint: String? = nil,
+        libraryHint: String? = nil
     ) async throws(FleetError) {
         let outcome = try await run(script, input: input, deadline: deadline)
-        guard outcome.succeeded else { throw Self.failure(act, outcome, hint) }
+        guard outcome.succeeded else {
+            let namesOne = ["libyaml", "libssl", "libcrypto", ".so."].contains { outcome.complaint.contains($0) }
+            throw Self.failure(act, outcome, namesOne ? libraryHint ?? hint : hint)
+        }
     }
 
     static func failure(_ act: String, _ outcome: Subprocess.Outcome, _ hint: String?) -> FleetError {

@@ -24,7 +24,8 @@ let agentInstallCommand = Command(
 
         Nodes come one after the other, and one that fails does not keep the others from it. A node of another cluster or another
         coordinator is refused, and so is one in the middle of a restore. An agent that is older than what is given is replaced,
-        a newer one stays unless --force is given.
+        a newer one stays unless --force is given; a program of the same version is replaced where its bytes are others. On a
+        node with the package, a unit that somebody has edited stays, too, unless --force is given.
 
         \(SSHOptions.discussion)
 
@@ -38,7 +39,10 @@ let agentInstallCommand = Command(
         .init("program", value: "FILE", "the program fleet-agent, for nodes without packages"),
         .init("name", value: "NODE", "the node's name in the fleet, with one --ssh (default: the host's name)"),
         SSHOptions.option, .init("dry-run", "look at the nodes, say what would be done, and change nothing"),
-        .init("force", "install also what is older than what is there"),
+        .init(
+            "force",
+            "install also what is older than what is there, or may be, and move an edited unit away from before the package's"
+        ),
         .init("wait", value: "DURATION", "how long the coordinator may take to hear of an agent (default 1m)"),
         Output.option,
     ],
@@ -67,6 +71,7 @@ let agentInstallCommand = Command(
     let isSilent = Output.isJSON(call)
     let terminal = call.terminal
     var results: [InstallResult] = []
+    var taken: [String: String] = [:]
     Interruption.says("what was begun on a node ends there; the same command again goes on from there")
     for shell in shells {
         let host = shell.host
@@ -79,13 +84,14 @@ let agentInstallCommand = Command(
         do throws(FleetError) {
             let wish = InstallWish(
                 cluster: cluster, name: call.value("name"), force: call.has("force"), source: source, terms: terms,
-                agents: try await control.ask(ControlMethod.listAgents, ListRequest()))
+                agents: try await control.ask(ControlMethod.listAgents, ListRequest()), taken: taken)
             let installation = NodeInstallation(
                 shell: shell, wish: wish, control: control, isDryRun: call.has("dry-run"), patience: patience,
                 say: { if !isSilent { terminal.print("\(host)  \(Terminal.clean($0))") } },
                 note: { if !isSilent { terminal.note("\(host)  \(Terminal.clean($0))") } })
             result = await installation.run()
         } catch { result = InstallResult(host: host, outcome: .failed, error: error) }
+        if let node = result.node { taken[node] = host }
         results.append(result)
         report(result, call)
     }

@@ -10,7 +10,9 @@ let agentUninstallCommand = Command(
         its right to connect. It says what it will do and asks. What the agent keeps in /var/lib/fleet-agent stays unless --purge
         is given; etcd, its data and the directories that restores have left are never touched.
 
-        It is refused while a restore is under way on the node. Where the node is gone, there is nothing to uninstall: 'fleetctl
+        It is refused while a restore is under way on the node, where the host does not have the certificate that is in force
+        for the agent, and where nothing shows that it is the node. A unit that somebody has edited stays beside its place. What
+        can't be removed is started again. Where the node is gone, there is nothing to uninstall: 'fleetctl
         agent revoke' is enough.
 
         \(SSHOptions.discussion)
@@ -37,9 +39,6 @@ let agentUninstallCommand = Command(
     let control = try await Coordinator.control(call)
     let terms: EnrolmentTerms = try await control.ask(
         ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: cluster, enrols: false))
-    let detail: ClusterDetail = try await control.ask(ControlMethod.showCluster, NameRequest(name: cluster))
-    let agent = detail.agents.first { $0.node == node }
-    let moving = detail.openJobs?.first { job in agent.map(job.movesEtcd) ?? false }
     let look: NodeLook
     do throws(FleetError) { look = try await shell.look() } catch {
         var error = error
@@ -50,8 +49,14 @@ let agentUninstallCommand = Command(
         }
         throw error
     }
-    let plan = try UninstallPlan.make(
-        look, cluster: cluster, node: node, purge: call.has("purge"), terms: terms, agent: agent, moving: moving)
+    func planned() async throws(FleetError) -> UninstallPlan {
+        let detail: ClusterDetail = try await control.ask(ControlMethod.showCluster, NameRequest(name: cluster))
+        let agent = detail.agents.first { $0.node == node }
+        let moving = detail.openJobs?.first { job in agent.map(job.movesEtcd) ?? false }
+        return try UninstallPlan.make(
+            look, cluster: cluster, node: node, purge: call.has("purge"), terms: terms, agent: agent, moving: moving)
+    }
+    let plan = try await planned()
     if plan.isEmpty {
         terminal.print(
             "\(host)  \(terminal.green("ok"))  nothing to do: no agent is installed there, and \(cluster)/\(node) may not connect"
@@ -72,14 +77,32 @@ let agentUninstallCommand = Command(
         terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
         return .declined
     }
+    // Somebody may have thought about the question for long.
+    guard try await planned() == plan else {
+        throw FleetError(
+            .busy, "what there is to do has changed meanwhile, and nothing was done", hint: "run the same again",
+            retryable: true)
+    }
+    var leftover: FleetError?
     if plan.touchesNode {
         let script = NodeScript.remove(
-            isPackage: plan.removesPackage, isByHand: plan.removesByHand, purges: plan.purges)
-        let outcome = try await shell.run(script, deadline: .seconds(180))
+            package: plan.package, isByHand: plan.removesByHand, keepsUnit: plan.keepsUnit, purges: plan.purges)
+        let outcome = try await shell.run(script, deadline: .seconds(300))
+        if outcome.status == NodeScript.begun {
+            var error = FleetError.unfinished([NodeWords.last(outcome.errors, lines: 1)], cluster)
+            error.message += "; it began while the agent was stopped, which was started again for it"
+            throw error
+        }
         if outcome.status == NodeScript.unfinished {
             throw FleetError.unfinished([NodeWords.last(outcome.errors)], cluster)
         }
-        guard outcome.succeeded else {
+        if outcome.status == NodeScript.leftovers {
+            leftover = SecureShell.failure(
+                "removing \(NodeScript.state)", outcome,
+                "the agent itself is gone and may not connect any more; see what is in the way there, then run the same again"
+            )
+        }
+        guard outcome.succeeded || leftover != nil else {
             throw SecureShell.failure(
                 "removing the agent", outcome, "its right to connect stands; run the same again when that is mended")
         }
@@ -88,6 +111,7 @@ let agentUninstallCommand = Command(
         let _: RevokeReply = try await control.call(
             ControlMethod.revokeAgent, RevokeRequest(cluster: cluster, name: node))
     }
+    if let leftover { throw leftover }
     for line in plan.words(done: true, cluster: cluster, node: node) { terminal.print("\(host)  \(line)") }
     terminal.print("\(host)  \(terminal.green("ok"))  the agent of \(cluster)/\(node) is uninstalled")
     tellKept(plan, host, terminal)

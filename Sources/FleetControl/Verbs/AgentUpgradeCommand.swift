@@ -9,12 +9,13 @@ let agentUpgradeCommand = Command(
         FILE is the fleet-agent program of a release, as its package has it. The coordinator takes it once and signs a job for
         each agent. The agent fetches it, checks its digest against the signed job, sees whether it starts on the node, and
         starts it in its own place. The program that the package installed stays where it is, decides at each start which one
-        runs, and takes over again where the new one does not reach the coordinator within two minutes or three starts, is
-        damaged, or is older than a package that was installed since. A restore that is under way is never interrupted: its
+        runs, and takes over again where the new one does not reach the coordinator within two minutes or three starts and
+        stay connected, is damaged, or where another package was installed since. A restore that is under way is never interrupted: its
         cluster's agents have their turn when it has ended.
 
         The first failure ends it: what was upgraded stays so, what failed has gone back by itself, the rest is untouched. The
-        same command goes on later; agents that run the program already are left alone. The agents of a protected cluster are
+        same command goes on later; agents that run the program already are left alone, and one that went back from it has to
+        be named: --skip leaves it out, --retry tries it there again. The agents of a protected cluster are
         upgraded by root on the coordinator's host.
         """,
     arguments: [.init("CLUSTER", "the clusters whose agents are upgraded", count: .any)],
@@ -22,6 +23,8 @@ let agentUpgradeCommand = Command(
         .init("all", short: "a", "the agents of every cluster, verifiers included"),
         .init("program", value: "FILE", "the new program"),
         .init("canary", value: "NODE", "who is first, NODE or CLUSTER/NODE (default: a verifier, where there is one)"),
+        .init("skip", value: "NODE", "leave this one out, NODE or CLUSTER/NODE; may be given again", repeated: true),
+        .init("retry", "also where the agent went back from this very program"),
         .init("dry-run", "show who would be upgraded, and in which order"),
         .init("yes", short: "y", "do not ask"), Output.option,
     ],
@@ -51,7 +54,8 @@ let agentUpgradeCommand = Command(
     } catch { throw error.during(Names.quote(path)) }
     let control = try await Coordinator.control(call)
     let plan = try UpgradePlan(
-        program, try await agents(clusters, control), canary: call.value("canary"))
+        program, try await agents(clusters, control), canary: call.value("canary"), leaving: call.values("skip"),
+        retries: call.has("retry"))
     let roll = UpgradeRoll(program: program, path: path, plan: plan, control: control, call: call)
     roll.show()
     if call.has("dry-run") {

@@ -102,6 +102,9 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
         "latest           \(cluster.latestSnapshot.map { "\($0), \(cluster.latestSavedAt?.ago() ?? "")" } ?? "none yet")"
     )
     if cluster.isProtected == true { terminal.print("protected        a restore takes a second operator's approval") }
+    if cluster.keepsConfiguration == false {
+        terminal.print("configuration    of its nodes is not kept; 'fleetctl bundle on \(cluster.name)'")
+    }
     for identity in cluster.identities {
         terminal.print(
             "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))")
@@ -133,6 +136,7 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
             terminal.print("  no etcd found  \(Terminal.clean(error.message))")
             if let hint = error.hint { terminal.print("  hint           \(Terminal.clean(hint))") }
         }
+        showKept(agent, terminal)
         guard let etcd = agent.instance else { continue }
         terminal.print("  topology       \(etcd.topology.rawValue)")
         let state =
@@ -149,6 +153,26 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
             if let hint = problem.hint { terminal.print("  hint           \(Terminal.clean(hint))") }
         }
         terminal.print("  defined in     \(Terminal.clean(etcd.manifest ?? etcd.unit ?? ""))")
+    }
+}
+
+/// What is known of its configuration, and when its certificates end, the first of them first.
+private func showKept(_ agent: AgentRecord, _ terminal: Terminal) {
+    if let kept = agent.configuration {
+        terminal.print(
+            "  configuration  " + (kept.confirmed.map { "kept, as it was at \($0.short)" } ?? "none kept yet"))
+        if let left = kept.leftOut, left > 0 {
+            terminal.print(
+                "  not whole      " + terminal.red("\(left) of its certificates, keys and what decrypts were left out"))
+        }
+        if let problem = kept.problem { terminal.print("  not as it is   \(Terminal.clean(problem.message))") }
+    }
+    let now = Timestamp.now()
+    for one in (agent.nodeCertificates ?? []).sorted(by: { ($0.notAfter, $0.path) < ($1.notAfter, $1.path) }) {
+        let ends = "ends \(one.notAfter.short)"
+        terminal.print(
+            "  certificate    \(Terminal.clean(one.path)) \(one.isEnding(at: now) ? terminal.red(ends) : ends)"
+                + (one.subject.map { " (\(Terminal.clean($0)))" } ?? ""))
     }
 }
 

@@ -30,6 +30,12 @@ enum SnapshotShow {
         }
         rows += [
             ("saved", "\(facts.savedAt)"), ("stored", "\(record.storedAt)"),
+            (
+                "configuration",
+                record.bundles.map { all in
+                    "of \(all.map(\.node).joined(separator: ", ")); 'fleetctl bundle show \(record.id)'"
+                } ?? "none of its nodes is kept with it"
+            ),
             ("size", "\(record.size) bytes (\(Human.bytes(record.size)))"), ("sha256", record.sha256),
         ]
         return rows

@@ -11,7 +11,8 @@ let storeCommand = Command(
                 Names the snapshots that a damaged or missing file touches; the coordinator marks them and no restore
                 chooses them. With --read-data every block is decrypted and compared, so that no flipped bit is missed; that
                 takes as long as reading the whole repository. Then those that were marked before and are in no finding now
-                are read whole, and what is whole can be restored again: run it after a file was put back.
+                are read whole, and what is whole can be restored again: run it after a file was put back. Where it is the
+                configuration of a node ('bundles' in the path), the snapshots' data can be restored all the same.
                 """,
             options: [.init("read-data", "read every block, too"), Output.option],
             examples: [.init("fleetctl store check --read-data", "once a month, from a timer")],

@@ -10,6 +10,7 @@ struct SealedFile: Sendable {
         case snapshot = "FLTSNAP"
         case upload = "FLTUPLD"
         case state = "FLTSTAT"
+        case bundle = "FLTBNDL"
     }
     static let headerLength = 24
     /// Nonce and tag of a record.

@@ -51,10 +51,11 @@ extension Repository {
             })
     }
 
-    /// Bytes that packs and maps take. Reads no file.
+    /// Bytes that packs, maps and bundles take. Reads no file.
     public func storedBytes() throws(FleetError) -> Int64 {
         var bytes = try packLengths().values.reduce(0, +)
         for id in try ids() { bytes += try core.files.size(core.snapshotPath(id)) ?? 0 }
+        for bundle in try bundles() { bytes += bundle.size }
         return bytes
     }
 

@@ -137,6 +137,31 @@ import Testing
         #expect(failures.count == 6 && failures.allSatisfy { $0.ended != nil })
     }
 
+    /// What an agent tells between two backups counts, and what was renewed is gone.
+    @Test func certificatesThatAgentsTellOf() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        let ending = [CertificateExpiry(path: "/pki/x.crt", notAfter: sample.now.adding(.seconds(5 * 86_400)))]
+        sample.add(
+            "node.certificates", by: "agent:cluster-1/node-2", cluster: "cluster-1", subject: "node-2",
+            ["certificatesEnding": try JSON.text(ending)])
+        let row = try #require(try sample.report().certificates.rows.first { $0.path == "/pki/x.crt" })
+        #expect(row.holder == "node-2" && row.kind == "node" && row.ends == ending[0].notAfter)
+        sample.wait(60)
+        sample.add("node.certificates", by: "agent:cluster-1/node-2", cluster: "cluster-1", subject: "node-2")
+        #expect(try !sample.report().certificates.rows.contains { $0.path == "/pki/x.crt" })
+    }
+
+    /// What is renewed by a program every few weeks is told of when it was not.
+    @Test func certificatesThatLiveShortly() throws {
+        let now = Timestamp("2026-11-24T00:00:00Z")!
+        func text(days: Int) -> String? {
+            let ends = now.adding(.seconds(days * 86_400))
+            let begun = ends.adding(.seconds(-30 * 86_400))
+            return EndingCertificates.text([CertificateExpiry(path: "/x", notAfter: ends, notBefore: begun)], at: now)
+        }
+        #expect(text(days: 20) == nil && text(days: 7) != nil)
+    }
+
     /// The node's no is the end of it as any other.
     @Test func whatTheNodeRefusesHasEnded() throws {
         var sample = try SampleEvents(clusters: 1, days: 1)

@@ -81,6 +81,41 @@ struct RecoveryDrillTests {
         #expect(try DataDirectory(path: other).openStore().bytes(samples[1].record.id) == samples[1].bytes)
     }
 
+    /// The configuration of nodes from the store alone, by the program and by the document, behind a rotation as well.
+    @Test func theConfigurationOfNodes() throws {
+        let python = try python()
+        let place = try TemporaryDirectory()
+        let (data, paper) = (place.path + "/data", place.path + "/recovery.txt")
+        try write(try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", data), to: paper)
+        let bundle = try BundleTests.bundle("one")
+        let store = try DataDirectory(path: data).openStore()
+        var sample = SampleSnapshot("20261124-065510-aaa0")
+        sample.record.bundles = [
+            NodeBundle(
+                node: "cp1", bundle: try store.addBundle(try bundle.encoded()), collected: sample.record.storedAt,
+                confirmed: sample.record.storedAt, files: 1, bytes: bundle.manifest.bytes)
+        ]
+        try store.store(sample)
+        let id = sample.record.id
+        for round in ["before", "behind"] {
+            let (out, nodes) = ("\(place.path)/\(round).db", "\(place.path)/\(round)")
+            let exported = try coordinator(
+                "export", id, "-f", out, "--bundles", nodes, "--data", data, "--recovery-key", paper)
+            #expect(exported.succeeded, "\(exported.complaint)")
+            let read = try Subprocess.run(
+                python, [Self.reader, "\(data)/store", paper, id, "\(out).py", "\(nodes).py"])
+            #expect(read.succeeded, "\(read.complaint)")
+            for directory in [nodes, nodes + ".py"] {
+                #expect(try FileSystem.read(directory + "/cp1/etc/kubernetes/pki/ca.key") == bundle.contents[0])
+                #expect(try FileSystem.status(directory + "/cp1/etc/kubernetes/pki")?.mode == 0o700)
+                let file = directory + "/cp1_files.json"
+                let table = try JSON.decode(BundleManifest.self, from: try FileSystem.read(file))
+                #expect(table == bundle.manifest)
+            }
+            if round == "before" { try write(try coordinator("rekey", "--data-key", "--data", data), to: paper) }
+        }
+    }
+
     /// The reader in Python knows nothing but FORMAT.md. It reads what export writes, behind a rotation as well.
     @Test func theDocumentIsEnoughToReadAStore() throws {
         let python = try python()
