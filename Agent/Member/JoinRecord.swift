@@ -83,6 +83,12 @@ struct JoinRecord: Codable, Sendable, Equatable {
         return try JSON.decode(JoinRecord.self, from: try FileSystem.read(paths.joining))
     }
 
+    /// Whether a replacement has put a manifest away: what is to be found on the node then is not all of it.
+    static func holdsManifest(_ paths: AgentPaths) -> Bool {
+        guard let record = try? any(paths) else { return false }
+        return !((try? FileSystem.list(record.work.holdingDirectory)) ?? []).isEmpty
+    }
+
     /// What discovery found wrong, with the replacement in whose middle the node is.
     static func explain(_ error: FleetError, _ paths: AgentPaths) -> FleetError {
         guard error.code == .noEtcd, let record = try? any(paths) else { return error }

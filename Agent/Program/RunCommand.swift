@@ -52,7 +52,11 @@ let runCommand = Command(
                     group.addTask { await link.keepCertificate(on: connection, of: runner) }
                     group.addTask { await runner.registered() }
                     group.addTask {
-                        await configuration.keepUpToDate(on: connection) { await runner.isRestoring }
+                        await configuration.keepUpToDate(on: connection) {
+                            // A replacement that stands half-way has put etcd's manifest away.
+                            let isJoining = JoinRecord.holdsManifest(paths)
+                            return await runner.isRestoring || isJoining
+                        }
                     }
                 }
             })

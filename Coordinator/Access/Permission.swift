@@ -106,6 +106,7 @@ struct Permission: Sendable {
         ControlMethod.setWebhook: .init(role: .admin, concern: .fleet),
         ControlMethod.removeAlertTarget: .init(role: .admin, concern: .fleet),
         ControlMethod.testAlertTarget: .init(role: .admin, concern: .fleet),
+        ControlMethod.resumeAlerts: .init(role: .admin, concern: .fleet),
         // Whoever may have a program run there is the coordinator.
         ControlMethod.setAlertCommand: .init(role: .admin, concern: .host),
 

@@ -6,7 +6,7 @@ extension Concern.Kind {
     /// coordinator that has just begun and has heard of nobody yet, mend themselves.
     var patience: Duration? {
         switch self {
-        case .retentionWaits, .authorityRotation: nil
+        case .retentionWaits, .authorityRotation, .alertsHeld: nil
         case .backupFailed, .jobFailed, .halfRestored, .drillFailed, .objectiveBroken, .auditBroken, .foreignBackup:
             .zero
         case .storeFull, .snapshotUnusable, .clockWrong, .coordinatorCopy, .policyUnusable, .agentCertificate, .blind,

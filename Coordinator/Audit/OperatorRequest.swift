@@ -65,7 +65,7 @@ extension OperatorRequest {
             ControlMethod.removeAlertTarget, ControlMethod.testAlertTarget:
             return Act(method, by: actor, subject: target?.name)
         case ControlMethod.auditReport, ControlMethod.applyPolicies, ControlMethod.backUpCoordinator,
-            ControlMethod.uploadProgram:
+            ControlMethod.uploadProgram, ControlMethod.resumeAlerts:
             return Act(method, by: actor)
         case ControlMethod.startDrill: return Act(method, by: actor, subject: target?.name)
         case ControlMethod.previewUndo, ControlMethod.undoRestore, ControlMethod.previewCleanup,

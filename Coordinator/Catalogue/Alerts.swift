@@ -1,3 +1,4 @@
+import FleetCommandLine
 import FleetConcerns
 import FleetProtocol
 import FleetSQLite
@@ -135,7 +136,9 @@ extension Catalogue {
         return AlertMessage(
             fleet: fleet, state: state, alert: concern.kind.rawValue, key: concern.key, cluster: concern.cluster,
             node: concern.node, since: alert.since, time: now,
-            text: line(state == .over ? "over: \(concern.text)" : concern.line),
+            text: line(
+                state == .over
+                    ? "over, it stood for \(Human.duration(now.since(alert.since))): \(concern.text)" : concern.line),
             action: state == .over ? nil : concern.action.map(line))
     }
 

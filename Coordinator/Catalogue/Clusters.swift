@@ -110,12 +110,13 @@ extension Catalogue {
     private func lastBackup(of cluster: String) throws(FleetError) -> JobEnd? {
         try db.first(
             """
-            SELECT id, state FROM jobs WHERE cluster = ? AND kind = 'backup' AND finished IS NOT NULL
+            SELECT id, state, error FROM jobs WHERE cluster = ? AND kind = 'backup' AND finished IS NOT NULL
             ORDER BY created DESC, id DESC LIMIT 1
             """, cluster
         ) { row throws(FleetError) -> JobEnd? in
             let (job, state): (String, JobState?) = (try row["id"], try row.state("state"))
-            return state.map { JobEnd(job: job, kind: "backup", state: $0) }
+            let error = (try? row.json(FleetError.self, "error")) ?? nil
+            return state.map { JobEnd(job: job, kind: "backup", state: $0, error: error?.message) }
         } ?? nil
     }
 

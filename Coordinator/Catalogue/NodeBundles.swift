@@ -91,7 +91,7 @@ extension Catalogue {
             INSERT INTO node_bundles (cluster, node, problem)
             SELECT name, ?2, ?3 FROM clusters WHERE name = ?1 AND keeps_configuration
             ON CONFLICT (cluster, node) DO UPDATE SET problem = ?3
-            """, node.cluster, node.node, try JSON.text(problem))
+            """, node.cluster, node.node, try JSON.text(problem.shortened(to: 500)))
     }
 
     /// It is not what it was: whichever node has it is asked for it again.

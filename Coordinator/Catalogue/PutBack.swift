@@ -7,6 +7,7 @@ extension Catalogue {
     /// In which pins and policies are set again before anything is deleted by itself.
     static let retentionPause = Duration.seconds(7 * 86_400)
     private static let retentionSetting = "retention_waits"
+    private static let alertSetting = "alerts"
 
     /// In one transaction with its event: tokens that may have been used since are good no more, and nothing is deleted by
     /// itself for a week.
@@ -21,6 +22,10 @@ extension Catalogue {
             let tokens = try db.run("UPDATE join_tokens SET used = ?1 WHERE used IS NULL AND expires > ?1", now)
             event.detail["tokens"] = String(tokens)
             try set(Self.retentionSetting, "\(now.adding(Self.retentionPause))")
+            // It may be a drill, on a machine that agents can't reach: nobody is to be woken in the fleet's name before somebody
+            // says that this is the fleet's coordinator now.
+            try set(Self.alertSetting, "held")
+            try db.run("DELETE FROM alert_messages")
         }
         return (events, last)
     }
@@ -29,5 +34,18 @@ extension Catalogue {
     func retentionWaits() throws(FleetError) -> Timestamp? {
         guard let until = try setting(Self.retentionSetting).flatMap({ Timestamp($0) }), until > now else { return nil }
         return until
+    }
+
+    /// Whether nobody is told of anything, until `resumeAlerts`.
+    func alertsAreHeld() throws(FleetError) -> Bool { try setting(Self.alertSetting) == "held" }
+
+    /// - Throws: `not-found` where they are not held.
+    func resumeAlerts(by actor: String) throws(FleetError) {
+        try act(Act("alert.resume", by: actor)) { _ throws(FleetError) in
+            guard try alertsAreHeld() else {
+                throw FleetError(.notFound, "alerts are not held back", hint: "see: fleetctl alert list")
+            }
+            try set(Self.alertSetting, "sent")
+        }
     }
 }

@@ -46,6 +46,10 @@ enum FleetMetrics {
             "When the newest backup that can be restored was saved; not there while there is none.",
             clusters { $0.latestSavedAt.map(seconds) })
         page.family(
+            "fleet_cluster_last_backup_failed", .gauge,
+            "1 while the last backup that has ended failed, whatever is under way since.",
+            clusters { ($0.lastBackup?.state ?? .succeeded) == .succeeded ? 0 : 1 })
+        page.family(
             "fleet_cluster_objective_seconds", .gauge, "How old the newest backup may be by the cluster's policy.",
             clusters { $0.objective.map(Double.init) })
         page.family(
@@ -90,6 +94,9 @@ enum FleetMetrics {
         page.family(
             "fleet_agent_etcd_found", .gauge, "1 where the agent has found its etcd; verifiers have none.",
             each { $0.isVerifier ? nil : $0.instance == nil ? 0 : 1 })
+        page.family(
+            "fleet_agent_etcd_running", .gauge, "1 where the agent's etcd ran when it looked last, 0 where it did not.",
+            each { $0.instance.map { $0.pid == nil ? 0 : 1 } })
         page.family(
             "fleet_agent_certificate_expiry_timestamp_seconds", .gauge, "When the agent's client certificate ends.",
             each { $0.certificate.map { seconds($0.notAfter) } })

@@ -74,9 +74,10 @@ let restoreCommand = Command(
     )
     call.terminal.note(
         """
-        What was recorded later is not in it. Before you start it, know that certificates revoked since, roles cut and
-        clusters protected since are as they were before: do that again at once. Agents and operators that came since are
-        enrolled again. Nothing is deleted by itself for a week: pin again, and set again, what was pinned and set since.
+        What was recorded later is not in it. Before you start it, know that certificates revoked since, roles cut, clusters
+        protected and 'bundle off' said since are as they were before: do that again at once. Agents and operators that came
+        since are enrolled again. Nothing is deleted by itself for a week: pin again, and set again, what was pinned and set
+        since. Nobody is told of alerts before 'fleetctl alert resume'.
         The former coordinator must never start again.
         next:
 

@@ -24,6 +24,9 @@ extension CoordinatorServer {
         case ControlMethod.removeAlertTarget:
             try await catalogue.removeAlertTarget(try request(NameRequest.self).name, by: actor)
             try await stream.finish(Acknowledgement())
+        case ControlMethod.resumeAlerts:
+            try await catalogue.resumeAlerts(by: actor)
+            try await stream.finish(Acknowledgement())
         case ControlMethod.testAlertTarget:
             try await test(try request(NameRequest.self).name, actor)
             try await stream.finish(Acknowledgement())
@@ -66,6 +69,8 @@ extension CoordinatorServer {
             node: nil,
             since: now, time: now, text: "a test of the alerts to \(name), asked for by \(actor)", action: nil)
         let body = try JSON.encode(message)
+        // It tells somebody something, or has a program run.
+        try await catalogue.audit(Act("alert.test", by: actor, subject: name))
         try await Self.messengers { () throws(FleetError) in try route.send(body, id: Identifier.make(at: now)) }
         try await catalogue.reached(name)
     }

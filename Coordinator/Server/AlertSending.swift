@@ -22,6 +22,7 @@ extension CoordinatorServer {
     func lookForAlerts(
         _ book: inout AlertBook, now: Timestamp = .now(), tick: ContinuousClock.Instant = .now
     ) async throws(FleetError) {
+        guard try await !catalogue.alertsAreHeld() else { return }
         let standing = try await catalogue.standingAlerts().map(\.concern)
         let turn = book.look(
             at: await seen(besides: standing), told: Set(standing.map(\.key)), now: now, tick: tick)
@@ -72,6 +73,7 @@ extension CoordinatorServer {
     }
 
     func sendDueAlerts() async throws(FleetError) {
+        guard try await !catalogue.alertsAreHeld() else { return }
         let busy = sending.withLock(\.self)
         for delivery in try await catalogue.dueAlerts() where !busy.contains(delivery.target) {
             sending.withLock { _ = $0.insert(delivery.target) }

@@ -65,6 +65,8 @@ extension CoordinatorServer {
         case ControlMethod.switchBundles:
             let request = try JSON.decode(BundleSwitch.self, from: stream.request)
             let kept = try await catalogue.keepConfiguration(request.cluster, request.isOn, by: who.actor)
+            // A coordinator that is put back from a copy of before would collect again what was forbidden.
+            copySoon.withLock { $0 = true }
             try await stream.finish(
                 BundleSwitchReply(cluster: request.cluster, isOn: request.isOn, snapshots: kept))
         default: return false

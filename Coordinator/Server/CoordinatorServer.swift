@@ -49,6 +49,8 @@ final class CoordinatorServer: Sendable {
     let copying = Monitor<Void>(())
     let lastCopy = Monitor<Timestamp?>(nil)
     let copyProblem = Monitor<FleetError?>(nil)
+    /// Something was said that a coordinator put back must know.
+    let copySoon = Monitor(false)
     /// The audit log's length when the last one was made by itself.
     let copiedHead = Monitor<Int64?>(nil)
     private let strangers = Strangers()

@@ -48,11 +48,13 @@ extension CoordinatorServer {
                 // Certificates begin five minutes early. A copy from before the authority is of no use to who has come over to it.
                 let authority = keys.authority.certificate.notBefore.adding(.seconds(300))
                 let isOld = last.map { now.since($0) >= Self.copyPeriod || $0 < authority } ?? true
+                let isWanted = copySoon.withLock(\.self)
                 // Where nothing happened since, another would be the same.
                 let head = try await catalogue.auditSequence()
-                if isOld, last == nil || copiedHead.withLock({ $0 }) != head {
+                if isOld || isWanted, last == nil || copiedHead.withLock({ $0 }) != head {
                     let copy = try await copyNow(copies)
                     copiedHead.withLock { $0 = head }
+                    copySoon.withLock { $0 = false }
                     log.info("made a copy of the coordinator", ["copy": copy.name, "bytes": "\(copy.size)"])
                 }
                 copyProblem.withLock { $0 = nil }

@@ -283,6 +283,8 @@ extension CoordinatorServer {
         status.retentionWaits = try await catalogue.retentionWaits()
         status.policyProblems = try await catalogue.policies().compactMap(\.problem)
         status.alertTargets = try await catalogue.alertTargets()
+        let isHeld = try await catalogue.alertsAreHeld()
+        status.alertsAreHeld = isHeld && status.alertTargets?.isEmpty == false
         status.authority = try await authorityStanding()
         return status
     }
@@ -319,6 +321,7 @@ extension FleetStatus {
         // They are the fleet's.
         status.policyProblems = nil
         status.alertTargets = nil
+        status.alertsAreHeld = nil
         status.authority = nil
         return status
     }

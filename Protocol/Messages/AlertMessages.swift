@@ -8,6 +8,8 @@ extension ControlMethod {
     public static let setAlertCommand = "alert.command"
     public static let removeAlertTarget = "alert.remove"
     public static let testAlertTarget = "alert.test"
+    /// Behind a coordinator that was put back from a copy.
+    public static let resumeAlerts = "alert.resume"
 }
 
 /// Where alerts are sent.

@@ -92,10 +92,13 @@ public struct JobEnd: Codable, Sendable, Equatable {
     public var job: String
     public var kind: String
     public var state: JobState
-    public init(job: String, kind: String, state: JobState) {
+    /// Why it did not succeed.
+    public var error: String?
+    public init(job: String, kind: String, state: JobState, error: String? = nil) {
         self.job = job
         self.kind = kind
         self.state = state
+        self.error = error
     }
 }
 

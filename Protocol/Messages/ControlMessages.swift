@@ -209,6 +209,8 @@ public struct FleetStatus: Codable, Sendable {
     public var policyProblems: [FleetError]?
     /// Who is told of alerts.
     public var alertTargets: [AlertTarget]?
+    /// Nobody is told of anything, since this coordinator was put back from a copy.
+    public var alertsAreHeld: Bool?
     /// nil from older coordinators, and for who may not see the whole fleet.
     public var authority: AuthorityStanding?
 

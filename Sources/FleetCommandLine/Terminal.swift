@@ -60,6 +60,13 @@ public struct Terminal: Sendable {
     /// A line of what was asked for.
     public func print(_ line: String) { write(1, Self.harmless(line) + "\n") }
     public func printRaw(_ text: String) { write(1, text) }
+    /// The same for what is printed again and again.
+    ///
+    /// - Returns: false where nobody reads any more (| head): then it is over.
+    public func printAgain(_ text: String) -> Bool {
+        do throws(FleetError) { try writeBytes(1, Array(text.utf8)) } catch { return error.code != Self.readerGone }
+        return true
+    }
     /// Data that was asked for, as it is.
     ///
     /// - Throws: `no-space` and others: half of a file must not look whole.

@@ -10,7 +10,9 @@ extension Concern {
         }
         let name = cluster.name
         if cluster.agents == 0 {
-            add(.noAgent, "\(name) has no agent", "make a token with 'fleetctl agent token \(name)'")
+            add(
+                .noAgent, "\(name) has no agent",
+                "'fleetctl agent install \(name) --ssh root@NODE', or a token: 'fleetctl agent token \(name)'")
         }
         if cluster.latestSnapshot == nil, !Verifiers.areAll(of: name, status.agents) {
             add(.noBackup, "\(name) has no backup that can be restored", "run 'fleetctl backup \(name)'")
@@ -75,7 +77,10 @@ extension Concern {
         }
         // The next attempt may be under way already: it is over when one has succeeded.
         if let last = cluster.lastBackup, last.state != .succeeded {
-            add(.backupFailed, "the last backup of \(name) \(last.state.asVerb)", "see 'fleetctl job show \(last.job)'")
+            let why = last.error.map { ": \($0)" } ?? ""
+            add(
+                .backupFailed, "the last backup of \(name) \(last.state.asVerb)\(why)",
+                "see 'fleetctl job show \(last.job)'")
         }
         // Whatever came behind it, backups and drills that are made by themselves above all.
         if let last = cluster.lastChange, last.state != .succeeded {

@@ -37,6 +37,7 @@ public struct Concern: Codable, Sendable, Equatable {
         case retentionWaits = "retention-waits"
         case auditBroken = "audit-broken"
         case storeFull = "store-full"
+        case alertsHeld = "alerts-held"
         case alertUndelivered = "alert-undelivered"
         /// The coordinator can't tell what needs attention.
         case blind

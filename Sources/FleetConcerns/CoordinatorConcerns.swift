@@ -44,6 +44,12 @@ extension Concern {
                         "pin again, and set again, what was pinned and set since; 'fleetctl retention apply' works as ever"
                 ))
         }
+        if status.alertsAreHeld == true {
+            all.append(
+                Concern(
+                    .alertsHeld, "this coordinator was put back from a copy, and nobody is told of alerts",
+                    action: "when it is the fleet's coordinator, and not a drill: fleetctl alert resume"))
+        }
         for target in status.alertTargets ?? [] {
             guard let problem = target.problem else { continue }
             all.append(

@@ -49,7 +49,10 @@ public struct TLSSession: ~Copyable {
                 ERR_clear_error()
                 throw FleetError(
                     .untrusted, "the peer's certificate is refused: \(String(cString: fleet_verify_error(code)))",
-                    hint: "it must come from this fleet's authority and be within its dates; check both clocks")
+                    hint:
+                        "it must come from this fleet's authority and be within its dates: check both clocks; where the fleet has "
+                        + "another authority by now, a person logs in again ('fleetctl login -'), and a node enrols again"
+                )
             }
             let reasons = openSSLReasons()
             // In TLS 1.3 a server's refusal of our certificate reaches us as an alert.

@@ -136,6 +136,16 @@ final class Recorder: Sendable {
         #expect(recorder.output == "a ]0;title b [2Jc 5n d\ne\n\u{1b}[32mok\u{1b}[0m\n")
     }
 
+    /// Whoever prints again and again ends with its reader; a disk that is full is no such end.
+    @Test(arguments: [("reader-gone", false), ("no-space", true)])
+    func whoIsReadNoMoreKnows(_ code: String, _ goesOn: Bool) {
+        let terminal = Terminal(
+            outputIsTerminal: false, errorIsTerminal: false, color: false, columns: 80,
+            writeBytes: { (_, _) throws(FleetError) in throw FleetError(.init(rawValue: code), "no") },
+            write: { _, _ in })
+        #expect(terminal.printAgain("x") == goesOn)
+    }
+
     @Test func tablesAlignAndShowEmptyCells() {
         let recorder = Recorder()
         var table = Table([("NAME", .left), ("SIZE", .right), ("WHY", .left)])

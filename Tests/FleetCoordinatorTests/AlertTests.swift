@@ -60,7 +60,7 @@ struct AlertTests {
         for seconds in stride(from: 0, through: 100_000, by: 5000) {
             #expect(look(&book, [waits], &told, at: seconds).raised.isEmpty)
         }
-        let others = Concern.Kind.allCases.filter { $0 != .retentionWaits && $0 != .authorityRotation }
+        let others = Concern.Kind.allCases.filter { ![.retentionWaits, .authorityRotation, .alertsHeld].contains($0) }
         #expect(others.allSatisfy { ($0.patience ?? .seconds(1 << 30)) <= .seconds(3600) })
     }
 
@@ -68,12 +68,13 @@ struct AlertTests {
     @Test func aFailedBackupStandsUntilOneSucceeds() async throws {
         let clock = TestClock()
         let catalogue = try await Fixture.fleet(clock)
-        func kinds() async throws -> [Concern.Kind] {
+        func concerns() async throws -> [Concern] {
             let status = FleetStatus(
                 version: "1", time: clock.now, clusters: try await catalogue.clusters(), agents: [], openJobs: [],
                 storeFree: 1 << 40, storeUsed: 0, audit: try await catalogue.verifyAudit())
-            return Concern.all(status).filter { $0.cluster == "a" }.map(\.kind).filter { $0 != .noBackup }
+            return Concern.all(status).filter { $0.cluster == "a" && $0.kind != .noBackup }
         }
+        func kinds() async throws -> [Concern.Kind] { try await concerns().map(\.kind) }
         func backUp() async throws -> String {
             clock.advance(.seconds(60))
             return try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(300), by: "root").id
@@ -83,6 +84,7 @@ struct AlertTests {
         #expect(try await kinds() == [])
         _ = try await catalogue.answered(first, refusal: FleetError(.malformed, "no"))
         #expect(try await kinds() == [.backupFailed])
+        #expect(try await concerns().first?.text.hasSuffix(": no") == true, "it says why")
         let second = try await backUp()
         #expect(try await kinds() == [.backupFailed], "it is being tried again, and has not succeeded yet")
         try await catalogue.script(
@@ -239,6 +241,22 @@ struct AlertTests {
         _ = try await job("restore", "failed")
         clock.advance(.seconds(8 * 86_400))
         #expect(try await failures().isEmpty)
+    }
+
+    /// A coordinator that was put back may be a drill: nobody is told in the fleet's name until somebody says so.
+    @Test func whoeverIsPutBackTellsNobodyUnasked() async throws {
+        let catalogue = try await Fixture.fleet()
+        try await target(catalogue, "pager")
+        try await catalogue.turnAlerts(.init(raised: [alert(failed)]), fleet: "f:1")
+        await #expect(throws: FleetError.self) { try await catalogue.resumeAlerts(by: "root") }
+        #expect(try await !catalogue.alertsAreHeld())
+        _ = try await catalogue.putBack(from: "copy")
+        #expect(try await catalogue.alertsAreHeld())
+        #expect(try await catalogue.dueAlerts().isEmpty)
+        #expect(try await catalogue.standingAlerts().count == 1)
+        try await catalogue.resumeAlerts(by: "root")
+        #expect(try await !catalogue.alertsAreHeld())
+        #expect(try await catalogue.auditLog().map(\.event.action).suffix(1) == ["alert.resume"])
     }
 
     @Test func neitherAddressNorSecretIsOnRecord() async throws {

@@ -13,7 +13,7 @@ let alertCommand = Command(
         status from 400 to 499, but 408, 425 and 429, three times. The coordinator can't
         tell that it is down itself: have Prometheus watch it, or another host.
         """,
-    subcommands: [webhookCommand, commandCommand, listCommand, testCommand, removeCommand])
+    subcommands: [webhookCommand, commandCommand, listCommand, testCommand, removeCommand, resumeCommand])
 
 private let webhookCommand = Command(
     "webhook", "Send alerts to an address",
@@ -129,5 +129,19 @@ private let removeCommand = Command(
     let name = call.argument("NAME")!
     let _: Acknowledgement = try await control.call(ControlMethod.removeAlertTarget, NameRequest(name: name))
     call.terminal.print("\(name) is told of nothing any more")
+    return .success
+}
+
+private let resumeCommand = Command(
+    "resume", "Tell people again, with a coordinator that was put back from a copy",
+    discussion: """
+        'fleet-coordinator restore' holds alerts back: it may be a drill, and what such a coordinator sees is not how the fleet
+        is.
+        """,
+    examples: [.init("fleetctl alert resume", "agents are connected, and this is the fleet's coordinator")]
+) { call in
+    let control = try await Coordinator.control(call)
+    let _: Acknowledgement = try await control.call(ControlMethod.resumeAlerts, ListRequest())
+    call.terminal.print("alerts are sent again")
     return .success
 }

@@ -23,14 +23,16 @@ let watchCommand = Command(
             guard error.isRetryable || error.code == .notFound else { throw error }
             failure = error
         }
-        draw(last, failure, call.terminal)
+        guard draw(last, failure, call.terminal) else { break }
         do { try await Task.sleep(for: interval) } catch { break }
     }
     return .success
 }
 
 /// In one piece, so that nothing flickers.
-private func draw(_ status: FleetStatus?, _ failure: FleetError?, _ terminal: Terminal) {
+///
+/// - Returns: whether somebody reads it.
+private func draw(_ status: FleetStatus?, _ failure: FleetError?, _ terminal: Terminal) -> Bool {
     let page = Monitor("")
     let drawing = Terminal(
         outputIsTerminal: terminal.outputIsTerminal, errorIsTerminal: terminal.errorIsTerminal, color: terminal.color,
@@ -44,5 +46,5 @@ private func draw(_ status: FleetStatus?, _ failure: FleetError?, _ terminal: Te
     if let status { showStatus(status, drawing) }
     let text = page.withLock(\.self)
     // Home, the page, and nothing of the one before.
-    terminal.printRaw(terminal.outputIsTerminal ? "\u{1b}[H\u{1b}[2J" + text : text + "\n")
+    return terminal.printAgain(terminal.outputIsTerminal ? "\u{1b}[H\u{1b}[2J" + text : text + "\n")
 }
