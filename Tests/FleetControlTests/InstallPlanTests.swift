@@ -428,9 +428,9 @@ import Testing
 
     @Test func sshItselfKnowsHowAKeyIsRemoved() {
         let said =
-            "Offending ED25519 key in /root/.ssh/known_hosts:1\n  remove with:\n  ssh-keygen -f \"/root/.ssh/known_hosts\" -R \"[n]:2222\"\n"
+            "Offending ED25519 key in /home/op/.ssh/known_hosts:1\n  remove with:\n  ssh-keygen -f \"/home/op/.ssh/known_hosts\" -R \"[n]:2222\"\n"
         let error = SSHFailure.explain("n", Array(("REMOTE HOST IDENTIFICATION HAS CHANGED\n" + said).utf8))
-        #expect(error.hint?.contains(#": ssh-keygen -f "/root/.ssh/known_hosts" -R "[n]:2222", then"#) == true)
+        #expect(error.hint?.contains(#": ssh-keygen -f "/home/op/.ssh/known_hosts" -R "[n]:2222", then"#) == true)
     }
 
     @Test func whatToTryIsWhatWasDone() {
