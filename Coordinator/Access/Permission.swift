@@ -90,6 +90,7 @@ struct Permission: Sendable {
         ControlMethod.applyRetention: .init(role: .admin, concern: .cluster(.cluster)),
         ControlMethod.deleteSnapshot: .init(role: .admin, concern: .snapshots([.name])),
         ControlMethod.addCluster: .init(role: .admin, concern: .fleet),
+        ControlMethod.removeCluster: .init(role: .admin, concern: .fleet),
         // Labels say which policies a cluster follows, and whose it is.
         ControlMethod.labelCluster: .init(role: .admin, concern: .fleet),
         ControlMethod.setPolicy: .init(role: .admin, concern: .fleet),

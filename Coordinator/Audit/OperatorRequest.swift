@@ -27,7 +27,8 @@ extension OperatorRequest {
         }
         let target = try? JSON.decode(Target.self, from: request)
         switch method {
-        case ControlMethod.addCluster, ControlMethod.agentToken: return Act(method, by: actor, cluster: target?.name)
+        case ControlMethod.addCluster, ControlMethod.removeCluster, ControlMethod.agentToken:
+            return Act(method, by: actor, cluster: target?.name)
         case ControlMethod.addOperator, ControlMethod.setOperator, ControlMethod.operatorToken,
             ControlMethod.exportSnapshot, ControlMethod.pinSnapshot,
             ControlMethod.deleteSnapshot:

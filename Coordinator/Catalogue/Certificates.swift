@@ -196,8 +196,10 @@ extension SQLiteRow {
     func certificate() throws(FleetError) -> CertificateRecord? {
         let fingerprint: String? = try self["fingerprint"]
         guard let fingerprint else { return nil }
-        return CertificateRecord(
+        var certificate = CertificateRecord(
             fingerprint: fingerprint, serial: try self["serial"], issued: try self["issued"],
             notAfter: try self["not_after"], revoked: try self["revoked"])
+        certificate.authority = try self["authority"]
+        return certificate
     }
 }

@@ -32,25 +32,30 @@ extension Catalogue {
     }
 
     func clusterExists(_ name: String) throws(FleetError) -> Bool {
-        try db.first("SELECT 1 AS found FROM clusters WHERE name = ?", name) { row throws(FleetError) in
+        try db.first("SELECT 1 AS found FROM clusters WHERE name = ? AND present", name) { row throws(FleetError) in
             try row["found"]
         } ?? false
     }
 
     func unknownCluster(_ name: String) throws(FleetError) -> FleetError {
-        let known: [String] = try db.all("SELECT name FROM clusters ORDER BY name LIMIT 6") { row throws(FleetError) in
-            try row["name"]
+        let known: [String] = try db.all("SELECT name FROM clusters WHERE present ORDER BY name LIMIT 6") {
+            row throws(FleetError) in try row["name"]
         }
+        let was = try removed(name).map { "; it was removed at \($0)" } ?? ""
         return FleetError(
-            .notFound, "there is no cluster \(Names.isValid(name) ? name : Names.quote(name))",
+            .notFound, "there is no cluster \(Names.isValid(name) ? name : Names.quote(name))\(was)",
             hint: known.isEmpty
                 ? "add it with: fleetctl cluster add \(Names.isValid(name) ? name : "NAME")"
                 : "known clusters: \(known.prefix(5).joined(separator: ", "))\(known.count > 5 ? ", ..." : "")")
     }
 
-    /// Inside a transaction.
+    /// Inside a transaction; one that was removed begins anew.
     func insertCluster(_ name: String) throws(FleetError) {
-        try db.run("INSERT INTO clusters (name, created) VALUES (?, ?)", name, now)
+        try db.run(
+            """
+            INSERT INTO clusters (name, created) VALUES (?, ?)
+            ON CONFLICT (name) DO UPDATE SET created = excluded.created, present = 1
+            """, name, now)
     }
 
     private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {
@@ -78,7 +83,7 @@ extension Catalogue {
             LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
                 AND s.condition = 'verified' AND json_extract(s.record, '$.beforeRestore') IS NULL
                 ORDER BY saved DESC, id DESC LIMIT 1)
-            WHERE \(condition) ORDER BY c.name
+            WHERE c.present AND \(condition) ORDER BY c.name
             """
         // What can't be told of policies hides no cluster.
         let followed = (try? policiesByCluster(values.first)) ?? [:]
@@ -110,8 +115,8 @@ extension Catalogue {
     private func lastBackup(of cluster: String) throws(FleetError) -> JobEnd? {
         try db.first(
             """
-            SELECT id, state, error FROM jobs WHERE cluster = ? AND kind = 'backup' AND finished IS NOT NULL
-            ORDER BY created DESC, id DESC LIMIT 1
+            SELECT id, state, error FROM jobs WHERE cluster = ?1 AND kind = 'backup' AND finished IS NOT NULL
+                AND created > \(Self.ownHistory) ORDER BY created DESC, id DESC LIMIT 1
             """, cluster
         ) { row throws(FleetError) -> JobEnd? in
             let (job, state): (String, JobState?) = (try row["id"], try row.state("state"))
@@ -155,7 +160,7 @@ extension Catalogue {
         let kinds = "AND kind \(which == .all ? "<> 'upgrade'" : "= 'restore'")"
         let cleanups = which == .changes ? "AND cleans IS NULL" : ""
         let ended = which == .changesThatEnded ? "AND finished IS NOT NULL" : ""
-        let newest = "\(ended) AND NOT dry_run ORDER BY created DESC, id DESC LIMIT 1"
+        let newest = "\(ended) AND NOT dry_run AND created > \(Self.ownHistory) ORDER BY created DESC, id DESC LIMIT 1"
         let found = try db.first(
             """
             SELECT id, kind, state, created FROM (

@@ -92,12 +92,17 @@ extension Catalogue {
     func lastDrill(snapshot: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.snapshot = ?", snapshot) }
 
     /// Of any snapshot of the cluster, also one that is not kept any more: that its backups restore was seen all the same.
-    func lastDrill(cluster: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.cluster = ?", cluster) }
+    func lastDrill(cluster: String) throws(FleetError) -> DrillRecord? {
+        try lastDrill("d.cluster = ?1 AND d.finished > \(Self.ownHistory)", cluster)
+    }
 
     func lastProven(cluster: String) throws(FleetError) -> Timestamp? {
-        try db.first("SELECT max(finished) AS proven FROM drills WHERE cluster = ? AND verdict = 'proven'", cluster) {
-            row throws(FleetError) -> Timestamp? in try row["proven"]
-        } ?? nil
+        try db.first(
+            """
+            SELECT max(finished) AS proven FROM drills WHERE cluster = ?1 AND verdict = 'proven'
+                AND finished > \(Self.ownHistory)
+            """, cluster
+        ) { row throws(FleetError) -> Timestamp? in try row["proven"] } ?? nil
     }
 
     private func lastDrill(_ condition: String, _ value: String) throws(FleetError) -> DrillRecord? {

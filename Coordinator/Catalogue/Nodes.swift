@@ -75,13 +75,14 @@ extension Catalogue {
             """
             SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions,
                 n.program, n.certificates, b.confirmed, b.problem, b.left_out, b.node AS offered, c.fingerprint, c.serial,
-                c.issued, c.not_after, c.revoked
+                c.issued, c.not_after, c.revoked, c.authority
             FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
             LEFT JOIN node_bundles b ON b.cluster = a.cluster AND b.node = a.node
             LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates
                 WHERE cluster = a.cluster AND node = a.node
                 ORDER BY revoked IS NOT NULL, CASE WHEN revoked IS NULL THEN rowid ELSE -rowid END LIMIT 1)
-            WHERE (?1 IS NULL OR a.cluster = ?1) AND (?2 IS NULL OR a.node = ?2) ORDER BY a.cluster, a.node
+            WHERE a.present AND (?1 IS NULL OR a.cluster = ?1) AND (?2 IS NULL OR a.node = ?2)
+            ORDER BY a.cluster, a.node
             """, cluster, node
         ) { row throws(FleetError) in
             var agent = AgentRecord(
@@ -109,7 +110,7 @@ extension Catalogue {
         try db.run(
             """
             INSERT INTO agents (cluster, node, enrolled) VALUES (?, ?, ?)
-            ON CONFLICT (cluster, node) DO UPDATE SET enrolled = excluded.enrolled
+            ON CONFLICT (cluster, node) DO UPDATE SET enrolled = excluded.enrolled, present = 1
             """, cluster, node, now)
     }
 }

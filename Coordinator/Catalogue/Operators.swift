@@ -41,7 +41,8 @@ extension Catalogue {
                     hint: "give both --role and --clusters")
             }
             let access = OperatorAccess(role: role, clusters: clusters)
-            try check(access.clusters)
+            // What stays as it is may name a cluster that was removed since.
+            if change.clusters != nil { try check(access.clusters) }
             event.note(access)
             event.detail["before"] = known.access?.text ?? "unknown"
             try db.run(
@@ -80,7 +81,7 @@ extension Catalogue {
     /// Of the fleet as it is now.
     private func scope(_ selector: ClusterSelector) throws(FleetError) -> Scope {
         guard !selector.isEverything else { return .all }
-        let names: [String?] = try db.all("SELECT name, labels FROM clusters") { row throws(FleetError) in
+        let names: [String?] = try db.all("SELECT name, labels FROM clusters WHERE present") { row throws(FleetError) in
             let name: String = try row["name"]
             // Labels that can't be read select nothing, and hide no other cluster.
             let labels = (try? row.json([String: String].self, "labels")) ?? nil
@@ -97,7 +98,8 @@ extension Catalogue {
     private func operators(_ name: String?) throws(FleetError) -> [OperatorRecord] {
         try db.all(
             """
-            SELECT o.name, o.created, o.role, o.clusters, c.fingerprint, c.serial, c.issued, c.not_after, c.revoked
+            SELECT o.name, o.created, o.role, o.clusters, c.fingerprint, c.serial, c.issued, c.not_after, c.revoked,
+                c.authority
             FROM operators o
             LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates WHERE operator = o.name
                 ORDER BY issued DESC, rowid DESC LIMIT 1)

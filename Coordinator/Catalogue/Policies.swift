@@ -12,7 +12,7 @@ extension Catalogue {
         for (key, value) in request.set { event.detail[key] = value }
         for key in request.remove { event.detail[key] = "" }
         try act(event) { _ throws(FleetError) in
-            let found = try db.first("SELECT labels FROM clusters WHERE name = ?", request.cluster) {
+            let found = try db.first("SELECT labels FROM clusters WHERE name = ? AND present", request.cluster) {
                 row throws(FleetError) in try row.json([String: String].self, "labels") ?? [:]
             }
             guard var labels = found else { throw try unknownCluster(request.cluster) }
@@ -27,20 +27,32 @@ extension Catalogue {
     // MARK: policies
 
     /// In their order, with the clusters that follow each. One that can't be read any more is there with its name alone.
-    func policies() throws(FleetError) -> [PolicyRecord] {
+    ///
+    /// - Parameter scope: those that select a cluster of it, without the names of others.
+    func policies(in scope: Scope = .all) throws(FleetError) -> [PolicyRecord] {
         let stored = try storedPolicies()
+        let clusters = try labelledClusters(nil).filter { scope.contains($0.name) }
         var followers: [String: [String]] = [:]
-        for (cluster, policy) in try policiesByCluster() { followers[policy.name, default: []].append(cluster) }
-        return stored.map { one in
+        for (cluster, policy) in try Self.followed(stored.map(\.policy), by: clusters) {
+            followers[policy.name, default: []].append(cluster)
+        }
+        var records: [PolicyRecord] = []
+        for one in stored {
             var record = PolicyRecord(
                 policy: one.policy ?? FleetPolicy(name: one.name), since: one.since,
                 clusters: followers[one.name]?.sorted() ?? [])
             if one.policy == nil { record.problem = Self.unreadable(one.name) }
             if let policy = one.policy {
                 do throws(FleetError) { _ = try PolicyRules(policy) } catch { record.problem = error }
+                record.selects = Self.selected(by: policy, of: clusters)
             }
-            return record
+            if scope != .all {
+                guard let selects = record.selects, selects > 0 else { continue }
+                record.policy.clusters = record.policy.clusters.filter(scope.contains)
+            }
+            records.append(record)
         }
+        return records
     }
 
     private static func unreadable(_ name: String) -> FleetError {
@@ -68,7 +80,7 @@ extension Catalogue {
         let stored = try storedPolicies()
         guard stored.contains(where: { $0.name == name }) else {
             throw FleetError(
-                .notFound, "there is no policy \(Names.quote(name))", hint: "see: fleetctl policy show")
+                .notFound, "there is no policy \(Names.quote(name))", hint: "see: fleetctl policy list")
         }
         let others = stored.filter { $0.name != name }.map { $0.policy ?? FleetPolicy(name: $0.name) }
         _ = try applyPolicies(PolicySet(policies: others, dryRun: false), by: actor)
@@ -82,7 +94,8 @@ extension Catalogue {
         guard wanted.policies.count <= 1000 else {
             throw FleetError(.usage, "\(wanted.policies.count) policies are too many", hint: "give 1000 at most")
         }
-        var changes = Self.changes(from: try storedPolicies(), to: wanted.policies)
+        let stored = try storedPolicies()
+        var changes = Self.changes(from: stored, to: wanted.policies)
         var seen: Set<String> = []
         for policy in wanted.policies {
             guard seen.insert(policy.name).inserted else {
@@ -96,16 +109,20 @@ extension Catalogue {
                 throw try unknownCluster(name).during("policy \(policy.name)")
             }
         }
-        if wanted.dryRun {
-            for (index, change) in changes.enumerated() where change.kind != .removed {
-                changes[index].deletes = try deletions(by: change.name, of: wanted.policies)
-            }
+        let clusters = try labelledClusters(nil)
+        for index in changes.indices {
+            let policy = wanted.policies.first { $0.name == changes[index].name }
+            changes[index].selects = policy.map { Self.selected(by: $0, of: clusters) }
         }
+        if wanted.dryRun { try foretell(&changes, from: stored, to: wanted.policies) }
         guard !wanted.dryRun, changes.contains(where: { $0.kind != .unchanged }) else { return changes }
         try db.transaction { () throws(FleetError) in
             for change in changes {
                 let position = wanted.policies.firstIndex { $0.name == change.name }
                 var event = Act("policy.\(change.kind.rawValue)", by: actor, subject: change.name)
+                if [.changed, .removed].contains(change.kind) {
+                    event.detail["before"] = stored.first { $0.name == change.name }?.text
+                }
                 // Their order decides which one a cluster follows.
                 if let position { event.detail["after"] = position == 0 ? "" : wanted.policies[position - 1].name }
                 switch change.kind {
@@ -148,10 +165,12 @@ extension Catalogue {
         return changes
     }
 
-    private struct StoredPolicy {
+    /// A row.
+    struct StoredPolicy {
         var name: String
         /// nil: it can't be read.
         var policy: FleetPolicy?
+        var text: String
         var since: Timestamp
     }
 
@@ -159,7 +178,7 @@ extension Catalogue {
         try db.all("SELECT name, policy, since FROM policies ORDER BY position, name") { row throws(FleetError) in
             StoredPolicy(
                 name: try row["name"], policy: (try? row.json(FleetPolicy.self, "policy")) ?? nil,
-                since: try row["since"])
+                text: try row["policy"], since: try row["since"])
         }
     }
 
@@ -183,15 +202,16 @@ extension Catalogue {
         return BandwidthLimit(policy: policy.name, rate: rate)
     }
 
-    private func labelledClusters(_ one: String?) throws(FleetError) -> [(name: String, labels: [String: String]?)] {
-        try db.all("SELECT name, labels FROM clusters WHERE ?1 IS NULL OR name = ?1 ORDER BY name", one) {
-            row throws(FleetError) in
+    func labelledClusters(_ one: String?) throws(FleetError) -> [(name: String, labels: [String: String]?)] {
+        try db.all(
+            "SELECT name, labels FROM clusters WHERE present AND (?1 IS NULL OR name = ?1) ORDER BY name", one
+        ) { row throws(FleetError) in
             let text: String? = try row["labels"]
             return (try row["name"], text == nil ? [:] : (try? row.json([String: String].self, "labels")) ?? nil)
         }
     }
 
-    private static func followed(
+    static func followed(
         _ policies: [FleetPolicy?], by clusters: [(name: String, labels: [String: String]?)]
     ) throws(FleetError) -> [String: FleetPolicy] {
         var found: [String: FleetPolicy] = [:]
@@ -201,19 +221,6 @@ extension Catalogue {
             if let policy = first ?? nil { found[name] = policy }
         }
         return found
-    }
-
-    /// How many snapshots the retention of a policy would delete, if all were as wanted, behind the next backups.
-    private func deletions(by policy: String, of wanted: [FleetPolicy]) throws(FleetError) -> Int {
-        var count = 0
-        for (cluster, own) in try Self.followed(wanted, by: try labelledClusters(nil)) where own.name == policy {
-            let record = try retention(cluster).first
-            guard record?.keepsAll != true, let rule = record?.policy ?? own.retention, own.schedule != nil else {
-                continue
-            }
-            count += Retention.decide(try restorePoints(cluster), rule).count { !$0.isKept }
-        }
-        return count
     }
 
     // MARK: what is due

@@ -42,7 +42,7 @@ extension Catalogue {
     func retention(_ cluster: String? = nil) throws(FleetError) -> [RetentionRecord] {
         if let cluster, try !clusterExists(cluster) { throw try unknownCluster(cluster) }
         return try db.all(
-            "SELECT name, retention FROM clusters WHERE ?1 IS NULL OR name = ?1 ORDER BY name", cluster
+            "SELECT name, retention FROM clusters WHERE present AND (?1 IS NULL OR name = ?1) ORDER BY name", cluster
         ) { row throws(FleetError) in
             let stored = try row.json(RetentionPolicy.self, "retention")
             var record = RetentionRecord(
@@ -119,7 +119,9 @@ extension Catalogue {
     ///
     /// - Returns: what it was until now.
     /// - Throws: `not-found`, `conflict` for one that must stay.
-    func retire(_ id: String, because reason: String, by actor: String) throws(FleetError) -> SnapshotEntry {
+    func retire(
+        _ id: String, because reason: String, newestToo: Bool = false, by actor: String
+    ) throws(FleetError) -> SnapshotEntry {
         let entry = try snapshot(id)
         var event = Act("snapshot.retire", by: actor, cluster: entry.record.cluster, subject: id)
         event.detail["reason"] = reason
@@ -131,17 +133,24 @@ extension Catalogue {
                     hint: entry.pinned
                         ? "fleetctl snapshot unpin \(id) releases it" : "wait for the restore: fleetctl job list")
             }
-            guard Retention.newest(points)?.id != id else {
-                throw FleetError(
-                    .conflict, "snapshot \(id) stays: it is the newest verified one of \(entry.record.cluster)",
-                    hint: "make another first: fleetctl backup \(entry.record.cluster)")
-            }
+            if Retention.newest(points)?.id == id { try checkGivenUp(entry.record.cluster, id, newestToo) }
             let problem = Retirement.problem(because: reason)
             try db.run(
                 "UPDATE snapshots SET condition = ?, problem = ? WHERE id = ?", SnapshotCondition.missing.rawValue,
                 try JSON.text(problem), id)
         }
         return entry
+    }
+
+    /// The newest verified snapshot goes only with a cluster that is given up, and only where somebody says so.
+    private func checkGivenUp(_ cluster: String, _ id: String, _ isSaid: Bool) throws(FleetError) {
+        let hasAgents = try agents(cluster: cluster).contains { $0.certificate.map { $0.revoked == nil } ?? false }
+        guard hasAgents || !isSaid else { return }
+        throw FleetError(
+            .conflict, "snapshot \(id) stays: it is the newest verified one of \(cluster)",
+            hint: hasAgents
+                ? "make another first: fleetctl backup \(cluster)"
+                : "\(cluster) has no agent any more: if it is given up, add --newest-too")
     }
 
     /// The last, when its files are gone. Of two that deleted it at once, one has done this already.

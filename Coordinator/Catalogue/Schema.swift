@@ -18,6 +18,7 @@ enum Schema {
         Migration("authorities", authorities),
         Migration("programs", programs),
         Migration("bundles", bundles),
+        Migration("removed-clusters", removedClusters),
     ]
 
     private static let inventory = """
@@ -485,6 +486,14 @@ enum Schema {
             problem TEXT,
             PRIMARY KEY (cluster, node)
         ) STRICT;
+        """
+
+    // The rows of a cluster and of its agents stay when it is removed: its jobs refer to them, and an agent's counter may never
+    // begin anew. removed: when that was last, also where the name was added again: what happened before is not the new one's.
+    private static let removedClusters = """
+        ALTER TABLE clusters ADD COLUMN present INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE clusters ADD COLUMN removed INTEGER;
+        ALTER TABLE agents ADD COLUMN present INTEGER NOT NULL DEFAULT 1;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -111,11 +111,16 @@ extension Catalogue {
         }
         event.cluster = found.cluster
         event.detail["role"] = found.role
+        if let cluster = found.cluster, try !clusterExists(cluster) {
+            throw FleetError(
+                .tokenUsed, "this join token is void: \(cluster) is no cluster of this fleet any more",
+                hint: "see: fleetctl cluster list; another token: fleetctl agent token CLUSTER")
+        }
         if let used = found.used {
             throw FleetError(
                 .tokenUsed,
                 found.cluster != nil
-                    ? "this join token was used already, at \(used)"
+                    ? "this join token was used already, or taken back when its cluster was removed, at \(used)"
                     : "this join token was used already, or taken back with its operator's rights, at \(used)",
                 hint: "a token is good once; make another with: "
                     + (found.cluster.map { "fleetctl agent token \($0)" } ?? "fleetctl operator token NAME"))

@@ -97,6 +97,7 @@ private let authorityRetire = Command(
     }
     var event = Act("authority.retire", by: "coordinator")
     event.detail = ["former": former.authority.fingerprint, "agents": "\(left.agents.count)"]
+    event.detail[CertificateHistory.peopleLeft] = "\(left.operators.count)"
     try await vault.catalogue.audit(event)
     try AuthorityRotation.retire(in: directory.keys)
     await vault.catalogue.close()

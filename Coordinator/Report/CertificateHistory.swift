@@ -7,8 +7,17 @@ struct CertificateHistory {
         var cluster: String?
         var name: String
     }
+    private struct Issued {
+        var at: Timestamp
+        var ends: Timestamp
+    }
     /// By fingerprint.
-    private var issued: [Holder: [String: Timestamp]] = [:]
+    private var issued: [Holder: [String: Issued]] = [:]
+    /// What the end of an authority tells since reports end certificates with it: those that were made of others before are made
+    /// again as they were.
+    static let peopleLeft = "operators"
+    /// When the authority in force came: what was issued before is another one's.
+    private var rotated: Timestamp?
     /// Of the node, as its last backup or its agent told.
     private var found: [Holder: [CertificateExpiry]] = [:]
 
@@ -23,13 +32,27 @@ struct CertificateHistory {
                 event.detail["notAfter"].flatMap { Timestamp($0) } ?? event.time.adding(KeyRing.clientValidity)
             // A node has one that stands, a person one on each machine.
             if event.cluster != nil { issued[holder] = [:] }
-            issued[holder, default: [:]][fingerprint] = ends
+            issued[holder, default: [:]][fingerprint] = Issued(at: event.time, ends: ends)
+        } else if event.action == "authority.rotate" {
+            rotated = event.time
+        } else if event.action == "authority.retire", event.detail[Self.peopleLeft] != nil, let rotated {
+            for (holder, certificates) in issued {
+                issued[holder] = certificates.mapValues { one in
+                    one.at < rotated ? Issued(at: one.at, ends: min(one.ends, event.time)) : one
+                }
+            }
         } else if let cluster = event.cluster, let node = Self.node(toldOfBy: event) {
             let text = event.detail[EndingCertificates.field]
             found[Holder(cluster: cluster, name: node)] = text.flatMap {
                 try? JSON.decode([CertificateExpiry].self, from: Array($0.utf8))
             }
         }
+    }
+
+    /// Of a cluster that was removed.
+    mutating func forget(_ cluster: String) {
+        issued = issued.filter { $0.key.cluster != cluster }
+        found = found.filter { $0.key.cluster != cluster }
     }
 
     private static func node(toldOfBy event: AuditEvent) -> String? {
@@ -46,8 +69,9 @@ struct CertificateHistory {
     func ending(before limit: Timestamp, since: Timestamp, until: Timestamp) -> ReportList<AuditReport.Certificate> {
         var all: [AuditReport.Certificate] = []
         for (holder, certificates) in issued {
-            let last = certificates.values.max() ?? since
-            for ends in certificates.values where ends < limit {
+            let ends = certificates.values.map(\.ends)
+            let last = ends.max() ?? since
+            for ends in ends where ends < limit {
                 // A person that logged in again, or left, has none that anybody has to look after.
                 if holder.cluster == nil, ends <= until, ends < last || ends < since { continue }
                 all.append(

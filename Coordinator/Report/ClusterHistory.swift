@@ -18,7 +18,10 @@ struct ClusterHistory {
         }
     }
 
-    let known: Timestamp
+    /// When it was added, and added again; and when it was removed each time. The fleet has it where there are more of the first.
+    private(set) var known: [Timestamp]
+    private var removals: [Timestamp] = []
+    var removed: Timestamp? { removals.count == known.count ? removals.last : nil }
     private let since: Timestamp
     /// Those that are kept, by id.
     private(set) var snapshots: [String: Snapshot] = [:]
@@ -34,9 +37,12 @@ struct ClusterHistory {
     }
 
     init(known: Timestamp, since: Timestamp) {
-        self.known = known
+        self.known = [known]
         self.since = since
     }
+
+    mutating func know(at time: Timestamp) { if removed != nil { known.append(time) } }
+    mutating func end(at time: Timestamp) { if removed == nil { removals.append(time) } }
 
     private mutating func count(at time: Timestamp, _ change: (inout Counts) -> Void) {
         guard time >= since else { return change(&base) }
@@ -81,13 +87,14 @@ struct ClusterHistory {
     func told(
         _ name: String, policy: String?, objectives: [AuditReport.Objective], until: Timestamp
     ) -> AuditReport.Cluster {
-        var cluster = AuditReport.Cluster(name: name, known: known)
+        var cluster = AuditReport.Cluster(name: name, known: known[0])
         cluster.policy = policy
+        cluster.removed = removed
         let before = objectives.last { $0.from <= since }
         cluster.objectives = (before.map { [$0] } ?? []) + objectives.filter { $0.from > since && $0.from <= until }
         let relevant = points.filter { $0.usableUntil.map { $0 >= since } ?? true }
         cluster.days = ObjectiveCoverage.days(
-            points: relevant, objectives: objectives, known: known, since: since, until: until)
+            points: relevant, objectives: objectives, known: known, removals: removals, since: since, until: until)
         var (kept, bytes) = (base.kept, base.bytes)
         for index in cluster.days.indices {
             let counts = days[index] ?? Counts()

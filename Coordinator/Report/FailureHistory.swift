@@ -46,6 +46,13 @@ struct FailureHistory {
         }
     }
 
+    /// Whatever stands of the cluster.
+    mutating func allEnded(cluster: String, at time: Timestamp, by what: String) {
+        for kind in Set(open.keys.filter { $0.cluster == cluster }.map(\.kind)).sorted() {
+            allWell(cluster: cluster, kind: kind, at: time, by: what)
+        }
+    }
+
     mutating func wentWell(cluster: String?, kind: String, subject: String? = nil, at time: Timestamp, by what: String)
     {
         guard let cluster, var failure = open.removeValue(forKey: Key(cluster: cluster, kind: kind, subject: subject)),

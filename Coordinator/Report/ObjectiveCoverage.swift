@@ -25,9 +25,12 @@ enum ObjectiveCoverage {
     ///
     /// - Parameters:
     ///   - objectives: from when on which; sorted. None before the first.
-    ///   - known: since when the fleet knows the cluster: while it has no backup, that is what its age counts from.
+    ///   - known: since when the fleet knows the cluster, and each time that it was added again: while it has no backup, that is
+    ///     what its age counts from.
+    ///   - removals: when it was removed each time; with that its objective has ended.
     static func days(
-        points: [Point], objectives: [AuditReport.Objective], known: Timestamp, since: Timestamp, until: Timestamp
+        points: [Point], objectives: [AuditReport.Objective], known: [Timestamp], removals: [Timestamp] = [],
+        since: Timestamp, until: Timestamp
     ) -> [AuditReport.Day] {
         let newest = steps(points)
         var days: [AuditReport.Day] = []
@@ -36,7 +39,13 @@ enum ObjectiveCoverage {
         while begin < until {
             let end = min(Timestamp(milliseconds: midnight(begin).milliseconds + dayLength), until)
             while step + 1 < newest.count, newest[step + 1].from <= begin { step += 1 }
-            days.append(day(begin, end, newest[step...], objectives, known))
+            let isThere = known.indices.contains { index in
+                known[index] < end && (!removals.indices.contains(index) || removals[index] > begin)
+            }
+            days.append(
+                isThere
+                    ? day(begin, end, newest[step...], objectives, known)
+                    : AuditReport.Day(date: date(begin), state: .unknown, worst: nil, late: nil))
             begin = end
         }
         return days
@@ -75,19 +84,22 @@ enum ObjectiveCoverage {
         return low
     }
 
+    private static func date(_ time: Timestamp) -> String { String(time.description.prefix(10)) }
+
     private static func day(
         _ begin: Timestamp, _ end: Timestamp, _ newest: ArraySlice<Step>, _ objectives: [AuditReport.Objective],
-        _ known: Timestamp
+        _ known: [Timestamp]
     ) -> AuditReport.Day {
-        let date = String(begin.description.prefix(10))
-        guard known < end else { return AuditReport.Day(date: date, state: .unknown, worst: nil, late: nil) }
+        let date = date(begin)
         var worst: Int64?
         var late: Int64 = 0
         for (index, objective) in objectives.enumerated() {
             guard let allowed = objective.seconds else { continue }
             let next = index + 1 < objectives.count ? objectives[index + 1].from : end
-            let (from, to) = (max(begin, objective.from, known), min(end, next))
+            let (from, to) = (max(begin, objective.from, known[0]), min(end, next))
             guard from < to else { continue }
+            // An objective begins anew with a cluster that is added again.
+            let known = known.last { $0 <= from } ?? known[0]
             for (place, step) in zip(newest.indices, newest) {
                 if step.from >= to { break }
                 let following = place + 1 < newest.endIndex ? newest[place + 1].from : to

@@ -39,8 +39,17 @@ struct PolicyHistory {
     mutating func know(_ cluster: String, at time: Timestamp) {
         guard labels[cluster] == nil else { return }
         labels[cluster] = [:]
-        objectives[cluster] = []
+        objectives[cluster] = objectives[cluster] ?? []
         settle(cluster, at: time)
+    }
+
+    /// It is no cluster any more: it has no labels, follows nothing, and nothing is asked of it.
+    mutating func forget(_ cluster: String, at time: Timestamp) {
+        settle()
+        labels[cluster] = nil
+        followed[cluster] = nil
+        guard objectives[cluster]?.last?.seconds != nil else { return }
+        objectives[cluster]!.append(AuditReport.Objective(from: time, seconds: nil))
     }
 
     /// At the end.

@@ -65,6 +65,7 @@ struct ReportFold {
         }
         switch event.action {
         case "cluster.add": if event.outcome == .ok { know(event.cluster, at: event.time) }
+        case "cluster.remove": if event.outcome == .ok { remove(event) }
         case "job.end": end(event, job)
         case "restore.end", "undo.end", "cleanup.end", "replace.end": endWhole(event)
         case "snapshot.store", "snapshot.import": if event.outcome == .ok { store(event) }
@@ -77,9 +78,18 @@ struct ReportFold {
     }
 
     private mutating func know(_ cluster: String?, at time: Timestamp) {
-        guard let cluster, clusters[cluster] == nil else { return }
-        clusters[cluster] = ClusterHistory(known: time, since: since)
+        guard let cluster else { return }
+        clusters[cluster, default: ClusterHistory(known: time, since: since)].know(at: time)
         policies.know(cluster, at: time)
+    }
+
+    /// What failed in it stands no more, and nothing is asked of it from now on.
+    private mutating func remove(_ event: AuditEvent) {
+        guard let cluster = event.cluster else { return }
+        clusters[cluster]?.end(at: event.time)
+        policies.forget(cluster, at: event.time)
+        failures.allEnded(cluster: cluster, at: event.time, by: "the cluster was removed")
+        certificates.forget(cluster)
     }
 
     // MARK: jobs
@@ -236,7 +246,9 @@ struct ReportFold {
             report.notes.append(
                 "the range ends at \(until), with the last event before the break: what came behind it is not known")
         }
-        report.clusters = clusters.sorted { $0.key < $1.key }.map { name, history in
+        // One that was gone before the range has no part in it.
+        let told = clusters.filter { $0.value.removed.map { $0 >= since } ?? true }
+        report.clusters = told.sorted { $0.key < $1.key }.map { name, history in
             history.told(
                 name, policy: policies.followed[name], objectives: policies.objectives[name] ?? [], until: until)
         }

@@ -30,10 +30,13 @@ extension Vault {
     /// Deletes a snapshot for good: first nobody chooses it any more, then its files go, then its row. Its space comes
     /// back when the store is collected.
     ///
+    /// - Parameter newestToo: also the newest verified one, where its cluster has no agent that could make another.
     /// - Throws: `not-found`; `conflict` for one that is pinned, that an open restore needs, or that is the newest
     ///   verified one of its cluster.
-    func delete(_ id: String, because reason: String, by actor: String) async throws(FleetError) {
-        let entry = try await catalogue.retire(id, because: reason, by: actor)
+    func delete(
+        _ id: String, because reason: String, newestToo: Bool = false, by actor: String
+    ) async throws(FleetError) {
+        let entry = try await catalogue.retire(id, because: reason, newestToo: newestToo, by: actor)
         do throws(FleetError) {
             try await blocking { [store] () throws(FleetError) in try store.delete(id) }
         } catch {

@@ -116,6 +116,13 @@ extension KeyRing {
         record.authority = authority.certificate.fingerprint
         return record
     }
+
+    /// Whether an authority that is good has issued it. Of one that is from before there could be several only its time tells.
+    func vouches(for certificate: CertificateRecord) -> Bool {
+        let good = [former?.authority, authority.certificate].compactMap(\.self)
+        guard let issuer = certificate.authority else { return certificate.issued >= good[0].notBefore }
+        return good.contains { $0.fingerprint == issuer }
+    }
 }
 
 extension X509Certificate {

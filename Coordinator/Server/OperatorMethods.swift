@@ -35,6 +35,10 @@ extension CoordinatorServer {
         switch stream.method {
         case ControlMethod.addCluster:
             try await stream.finish(try await catalogue.addCluster(try request(NameRequest.self).name, by: actor))
+        case ControlMethod.removeCluster:
+            let removal = try request(ClusterRemovalRequest.self)
+            try await stream.finish(
+                try await catalogue.removeCluster(removal.name, dryRun: removal.dryRun, by: actor))
         case ControlMethod.listClusters:
             try await stream.finish(try await catalogue.clusters().filter { scope.contains($0.name) })
         case ControlMethod.showCluster:
@@ -56,7 +60,15 @@ extension CoordinatorServer {
             try await stream.finish(try await terms(try request(EnrolmentTermsRequest.self), who))
         case ControlMethod.operatorToken:
             try await stream.finish(try await token(.operator, try request(TokenRequest.self), actor))
-        case ControlMethod.listOperators: try await stream.finish(try await catalogue.operators())
+        case ControlMethod.listOperators:
+            try await stream.finish(
+                try await catalogue.operators().map { one in
+                    var one = one
+                    if let certificate = one.certificate, certificate.revoked == nil, !keys.vouches(for: certificate) {
+                        one.certificate?.isRetired = true
+                    }
+                    return one
+                })
         case ControlMethod.addOperator:
             let wanted = try request(OperatorChange.self)
             guard let role = wanted.role else {
@@ -83,7 +95,7 @@ extension CoordinatorServer {
         case ControlMethod.startDrill: try await startDrill(stream, try request(DrillRequest.self), who)
         case ControlMethod.listJobs:
             let list = try request(ListRequest.self)
-            if let cluster = list.cluster { _ = try await catalogue.cluster(cluster) }
+            if let cluster = list.cluster { try await catalogue.checkKnown(cluster) }
             try await stream.finish(
                 try await catalogue.jobs(JobFilter(cluster: list.cluster, scope: scope, limit: list.limit ?? 50)))
         case ControlMethod.showJob:
@@ -101,7 +113,7 @@ extension CoordinatorServer {
             let list = try request(ListRequest.self)
             try await stream.finish(
                 try await catalogue.auditLog(
-                    AuditFilter(cluster: list.cluster, scope: scope, limit: list.limit ?? 200)))
+                    AuditFilter(cluster: list.cluster, scope: scope, since: list.since, limit: list.limit ?? 200)))
         case ControlMethod.verifyAudit: try await stream.finish(try await catalogue.verifyAudit())
         case ControlMethod.status: try await stream.finish(try await status(scope).cut(to: scope))
         default:
@@ -319,6 +331,7 @@ extension FleetStatus {
         status.agents = agents.filter { scope.contains($0.cluster) }
         status.waiting = waiting?.filter { scope.contains($0.cluster) }
         // They are the fleet's.
+        status.hideStore()
         status.policyProblems = nil
         status.alertTargets = nil
         status.alertsAreHeld = nil

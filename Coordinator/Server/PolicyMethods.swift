@@ -13,7 +13,7 @@ extension CoordinatorServer {
         case ControlMethod.labelCluster:
             try await stream.finish(try await catalogue.label(try request(LabelRequest.self), by: actor))
         case ControlMethod.listPolicies:
-            try await stream.finish(try await catalogue.policies().compactMap { $0.cut(to: who.scope) })
+            try await stream.finish(try await catalogue.policies(in: who.scope))
         case ControlMethod.setPolicy:
             try await stream.finish(try await catalogue.setPolicy(try request(FleetPolicy.self), by: actor))
         case ControlMethod.removePolicy:
@@ -23,16 +23,5 @@ extension CoordinatorServer {
         default: return false
         }
         return true
-    }
-}
-
-extension PolicyRecord {
-    /// What whoever may see only some clusters is shown of it; nil where none of theirs follows it.
-    fileprivate func cut(to scope: Scope) -> PolicyRecord? {
-        guard scope != .all else { return self }
-        var record = self
-        record.clusters = clusters.filter(scope.contains)
-        record.policy.clusters = policy.clusters.filter(scope.contains)
-        return record.clusters.isEmpty ? nil : record
     }
 }

@@ -20,7 +20,7 @@ extension CoordinatorServer {
         _ stream: FleetProtocol.Stream, _ request: ReportRequest, _ actor: String
     ) async throws(FleetError) {
         try await reports.seat { () async throws(FleetError) in
-            for name in request.clusters { _ = try await catalogue.cluster(name) }
+            for name in request.clusters { try await catalogue.checkKnown(name) }
             let range = try ReportRange(request, now: await catalogue.now)
             let made = try await catalogue.report(
                 since: range.since, until: range.until, only: Set(request.clusters).sorted())

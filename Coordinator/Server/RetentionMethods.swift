@@ -28,8 +28,10 @@ extension CoordinatorServer {
             let id = try await catalogue.findSnapshot(pin.name, in: who.scope).record.id
             try await stream.finish(try await catalogue.pin(id, pin.pinned, by: actor))
         case ControlMethod.deleteSnapshot:
-            let entry = try await catalogue.findSnapshot(try request(NameRequest.self).name, in: who.scope)
-            try await vault.delete(entry.record.id, because: "by request", by: actor)
+            let wanted = try request(DeletionRequest.self)
+            let entry = try await catalogue.findSnapshot(wanted.name, in: who.scope)
+            try await vault.delete(
+                entry.record.id, because: "by request", newestToo: wanted.newestToo == true, by: actor)
             try await stream.finish(entry)
         default: return false
         }

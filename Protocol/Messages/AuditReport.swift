@@ -53,6 +53,8 @@ public struct AuditReport: Codable, Sendable, Equatable {
         public var name: String
         /// Since when the fleet knows it.
         public var known: Timestamp
+        /// When it was removed; nil where it is there at the end.
+        public var removed: Timestamp?
         /// The policy that it follows at the end.
         public var policy: String?
         /// Each value that the objective had, the one at the beginning first.
@@ -94,7 +96,7 @@ public struct AuditReport: Codable, Sendable, Equatable {
             case missed
             /// No objective on any part of the day.
             case free = "no-objective"
-            /// The fleet did not know the cluster yet.
+            /// The fleet did not know the cluster yet, or not any more.
             case unknown = "not-known"
         }
         /// "2026-11-24"

@@ -160,6 +160,8 @@ public struct CertificateRecord: Codable, Sendable, Equatable {
     public var revoked: Timestamp?
     /// The SHA-256 of the authority's certificate that issued it; nil where it was not put down: of the fleet's first, or read from an older coordinator.
     public var authority: String?
+    /// That authority was retired, and nobody is let in with it any more. nil: no, or nobody looked.
+    public var isRetired: Bool?
 
     public init(fingerprint: String, serial: String, issued: Timestamp, notAfter: Timestamp, revoked: Timestamp? = nil)
     {

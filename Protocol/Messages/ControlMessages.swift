@@ -49,9 +49,12 @@ public struct AcceptRequest: Codable, Sendable {
 public struct ListRequest: Codable, Sendable {
     public var cluster: String?
     public var limit: Int?
-    public init(cluster: String? = nil, limit: Int? = nil) {
+    /// Of the audit log: only what happened from here on. An older coordinator gives what was before, too.
+    public var since: Timestamp?
+    public init(cluster: String? = nil, limit: Int? = nil, since: Timestamp? = nil) {
         self.cluster = cluster
         self.limit = limit
+        self.since = since
     }
 }
 
@@ -195,6 +198,8 @@ public struct FleetStatus: Codable, Sendable {
     public var storeFree: Int64
     /// Bytes that the stored snapshots take there.
     public var storeUsed: Int64
+    /// For who may not see the whole fleet: of these two only whether it is full is told.
+    public var storeIsHidden: Bool?
     public var audit: AuditVerdict
 
     /// What is due by a policy and can't begin.
@@ -226,5 +231,13 @@ public struct FleetStatus: Codable, Sendable {
         self.storeFree = storeFree
         self.storeUsed = storeUsed
         self.audit = audit
+    }
+
+    /// Less than this should never be free in the store.
+    public var storeReserve: Int64 { max(storeUsed / 10, 1 << 30) }
+
+    public mutating func hideStore() {
+        (storeFree, storeUsed) = (storeFree < storeReserve ? 0 : .max, 0)
+        storeIsHidden = true
     }
 }

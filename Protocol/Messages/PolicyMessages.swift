@@ -69,6 +69,8 @@ public struct PolicyRecord: Codable, Sendable, Equatable {
     public var since: Timestamp
     /// Those that follow it, by name.
     public var clusters: [String]
+    /// How many it selects, whether they follow it or one before it; nil from an older coordinator.
+    public var selects: Int?
     /// Why it is not followed.
     public var problem: FleetError?
     public init(policy: FleetPolicy, since: Timestamp, clusters: [String]) {
@@ -96,9 +98,33 @@ public struct PolicyChange: Codable, Sendable, Equatable {
     public var kind: Kind
     /// Of a dry run: so many snapshots its retention would delete behind the next backups.
     public var deletes: Int?
+    /// Of a dry run: clusters that would come to follow it, and those that would leave it.
+    public var comes: [PolicyMove]?
+    public var leaves: [PolicyMove]?
+    /// Of a dry run: what it is now, and what it would be.
+    public var before: FleetPolicy?
+    public var after: FleetPolicy?
+    /// How many clusters it selects then; nil for one that is removed, and from an older coordinator.
+    public var selects: Int?
     public init(name: String, kind: Kind) {
         self.name = name
         self.kind = kind
+    }
+}
+
+/// A cluster that would follow another policy.
+public struct PolicyMove: Codable, Sendable, Equatable {
+    public var cluster: String
+    /// nil: none, and nothing happens to it by itself.
+    public var from: String?
+    public var to: String?
+    /// So many of its snapshots the retention of `to` would delete behind the next backups.
+    public var deletes: Int
+    public init(cluster: String, from: String?, to: String?, deletes: Int) {
+        self.cluster = cluster
+        self.from = from
+        self.to = to
+        self.deletes = deletes
     }
 }
 

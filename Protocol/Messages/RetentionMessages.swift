@@ -8,6 +8,17 @@ extension ControlMethod {
     public static let deleteSnapshot = "snapshot.delete"
 }
 
+public struct DeletionRequest: Codable, Sendable {
+    /// A snapshot's id, or a unique beginning of it.
+    public var name: String
+    /// Also the newest verified one of a cluster that has no agent any more. nil: no.
+    public var newestToo: Bool?
+    public init(name: String, newestToo: Bool? = nil) {
+        self.name = name
+        self.newestToo = newestToo
+    }
+}
+
 /// How many restore points of a cluster are kept, and in what distance.
 public struct RetentionPolicy: Sendable, Equatable, Codable {
     /// The newest ones, whatever their distance.

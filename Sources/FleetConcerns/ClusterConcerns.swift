@@ -12,7 +12,8 @@ extension Concern {
         if cluster.agents == 0 {
             add(
                 .noAgent, "\(name) has no agent",
-                "'fleetctl agent install \(name) --ssh root@NODE', or a token: 'fleetctl agent token \(name)'")
+                "'fleetctl agent install \(name) --ssh root@NODE', or a token: 'fleetctl agent token \(name)'; if it is none any "
+                    + "more: 'fleetctl cluster remove \(name)'")
         }
         if cluster.latestSnapshot == nil, !Verifiers.areAll(of: name, status.agents) {
             add(.noBackup, "\(name) has no backup that can be restored", "run 'fleetctl backup \(name)'")

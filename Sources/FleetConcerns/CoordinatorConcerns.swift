@@ -74,12 +74,16 @@ extension Concern {
                     .auditBroken, "the audit chain is broken",
                     action: "'fleetctl audit verify' says where; keep a copy of the catalogue before anything else"))
         }
-        let needed = max(status.storeUsed / 10, 1 << 30)
-        if status.storeFree < needed {
+        if status.storeFree < status.storeReserve {
             all.append(
-                Concern(
-                    .storeFull, "less than \(Human.bytes(needed)) are free in the store",
-                    action: "'fleetctl store stats', 'fleetctl retention apply --all --dry-run', 'fleetctl store gc'"))
+                status.storeIsHidden == true
+                    ? Concern(
+                        .storeFull, "the store is nearly full, and backups will fail",
+                        action: "tell somebody whose role is for all clusters")
+                    : Concern(
+                        .storeFull, "less than \(Human.bytes(status.storeReserve)) are free in the store",
+                        action:
+                            "'fleetctl store stats', 'fleetctl retention apply --all --dry-run', 'fleetctl store gc'"))
         }
         return all
     }

@@ -170,3 +170,46 @@ struct AuthorityTests {
         #expect(try KeyRing(directory: keys).former == nil)
     }
 }
+
+extension AuthorityTests {
+    /// A certificate ends with the authority that issued it, whatever stands in it.
+    @Test func certificatesOfARetiredAuthorityAreTold() async throws {
+        func records() throws -> (ring: KeyRing, made: CertificateRecord) {
+            let ring = try KeyRing(directory: keys)
+            let request = try CertificateRequest(key: PrivateKey.generateP256(), commonName: "alice").pem
+            return (ring, ring.record(try ring.issue(.operator(name: "alice"), request: request)))
+        }
+        let (first, old) = try records()
+        // As a coordinator wrote it down that knew of no other authority.
+        var older = old
+        older.authority = nil
+        #expect(first.vouches(for: old) && first.vouches(for: older))
+        older.issued = first.authority.certificate.notBefore.adding(.seconds(-1))
+        try await AuthorityRotation.rotate(in: keys)
+        let (second, new) = try records()
+        #expect(second.vouches(for: old) && second.vouches(for: new) && !second.vouches(for: older))
+        try AuthorityRotation.retire(in: keys)
+        let third = try KeyRing(directory: keys)
+        #expect(!third.vouches(for: old) && third.vouches(for: new))
+        // As people see it.
+        try await catalogue.operatorToken("alice", secret: "s")
+        _ = try await catalogue.enrol(secret: "s", name: "", from: "test") { _ throws(FleetError) in (old, "") }
+        try await serving { (ring: KeyRing, address: Address) async throws in
+            let bob = try await dial(address, try await person("bob", ring))
+            let all: [OperatorRecord] = try await bob.call(ControlMethod.listOperators, ListRequest())
+            #expect(all.map(\.name) == ["alice", "bob"] && all.map(\.certificate?.isRetired) == [true, nil])
+        }
+    }
+
+    private func person(_ name: String, _ ring: KeyRing) async throws -> Client {
+        let secret = Randomness.token(20)
+        try await catalogue.operatorToken(name, secret: secret)
+        let key = try PrivateKey.generateP256()
+        let request = try CertificateRequest(key: key, commonName: name).pem
+        let pem = try await catalogue.enrol(secret: secret, name: "", from: "test") { grant throws(FleetError) in
+            let certificate = try ring.issue(grant, request: request)
+            return (ring.record(certificate), try certificate.pem())
+        }.issued
+        return Client(key: key, certificate: try X509Certificate(pem: pem), authority: ring.authority.certificate)
+    }
+}

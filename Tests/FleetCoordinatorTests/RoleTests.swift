@@ -1,3 +1,4 @@
+import FleetConcerns
 import FleetProtocol
 import FleetReactor
 import FleetSQLite
@@ -51,6 +52,7 @@ import Testing
             (ControlMethod.showValue, ValueRequest(snapshot: "s-a", key: "k", showSecrets: false), .restorer),
             (ControlMethod.deleteSnapshot, NameRequest(name: "none"), .admin),
             (ControlMethod.addCluster, NameRequest(name: "a"), .admin),
+            (ControlMethod.removeCluster, ClusterRemovalRequest(name: "a", dryRun: true), .admin),
             (ControlMethod.agentToken, TokenRequest(name: "a", validSeconds: 60), .admin),
             (ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: "a", enrols: true), .admin),
             (ControlMethod.collectStore, StoreCollectRequest(dryRun: true), .admin),
@@ -76,10 +78,26 @@ import Testing
         await server.stop()
     }
 
+    /// How large the store is, is the fleet's; that it is full stops their backups.
+    @Test func whoHasSomeClustersIsToldThatTheStoreIsFull() async throws {
+        let server = try await fleet()
+        var status = try await server.server.status()
+        status.storeUsed = 1 << 40
+        for (free, isFull) in [(Int64(1 << 36), true), (1 << 38, false)] {
+            status.storeFree = free
+            var hidden = status
+            hidden.hideStore()
+            let told = Concern.all(hidden).filter { $0.kind == .storeFull }
+            #expect(told.count == (isFull ? 1 : 0) && Concern.all(status).count { $0.kind == .storeFull } == told.count)
+            #expect(told.allSatisfy { !$0.line.contains("B ") })
+        }
+        await server.stop()
+    }
+
     @Test func whoHasSomeClustersSeesNoOthers() async throws {
         let server = try await fleet()
         let catalogue = server.catalogue
-        for (name, clusters) in [("ours", ["a", "b"]), ("theirs", ["b"])] {
+        for (name, clusters) in [("ours", ["a", "b"]), ("theirs", ["b"]), ("behind", [])] {
             var policy = FleetPolicy(name: name)
             policy.clusters = clusters
             _ = try await catalogue.setPolicy(policy, by: "root")
@@ -113,6 +131,7 @@ import Testing
             (ControlMethod.enrolmentTerms, EnrolmentTermsRequest(cluster: "b", enrols: false)),
             (ControlMethod.labelCluster, LabelRequest(cluster: "b", set: ["env": "production"], remove: [])),
             (ControlMethod.addCluster, NameRequest(name: "c")),
+            (ControlMethod.removeCluster, ClusterRemovalRequest(name: "a", dryRun: false)),
             (ControlMethod.collectStore, StoreCollectRequest(dryRun: true)),
             (ControlMethod.revokeOperator, RevokeRequest(name: "bob")),
         ]
@@ -144,7 +163,13 @@ import Testing
         #expect(
             await refusal(alice, ControlMethod.startDrill, DrillRequest(name: "s-a", node: "b/n1"))?.code != nil)
         let policies: [PolicyRecord] = try await alice.call(ControlMethod.listPolicies, ListRequest())
-        #expect(policies.map(\.clusters) == [["a"]] && policies.map(\.policy.clusters) == [["a"]])
+        // Those that select hers, also where she follows one before.
+        #expect(policies.map(\.policy.name) == ["ours", "behind"] && policies.map(\.selects) == [1, 1])
+        #expect(policies.map(\.clusters) == [["a"], []] && policies.map(\.policy.clusters) == [["a"], []])
+        #expect(await refusal(alice, ControlMethod.storeStatistics, [String: String]())?.code == .permissionDenied)
+        #expect(status.storeIsHidden == true && status.storeUsed == 0 && status.storeFree == .max)
+        let all: FleetStatus = try await server.operate().call(ControlMethod.status, ListRequest())
+        #expect(all.storeIsHidden == nil && all.storeFree < .max)
 
         // From the next request on, whatever is changed.
         _ = try await catalogue.label(LabelRequest(cluster: "b", set: ["env": "production"], remove: []), by: "root")

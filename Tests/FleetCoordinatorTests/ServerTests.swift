@@ -79,6 +79,28 @@ final class TestServer: Sendable {
             options: .init(software: "test"), handler: handler)
     }
 
+    /// What `fleetctl` is called with by an operator who has logged in.
+    func login(_ name: String, as access: OperatorAccess = OperatorAccess(role: .admin)) async throws -> [String] {
+        let key = try PrivateKey.generateP256()
+        let request = try CertificateRequest(key: key, commonName: name).pem
+        let (secret, keys) = (Randomness.token(20), server.keys)
+        try await catalogue.operatorToken(name, secret: secret, access)
+        let certificate = try await catalogue.enrol(secret: secret, name: "", from: "test") {
+            grant throws(FleetError) in
+            let certificate = try keys.issue(grant, request: request)
+            return (keys.record(certificate), try certificate.pem())
+        }.issued
+        var words = ["--server", "127.0.0.1:\(running.port)"]
+        for (option, text) in [
+            ("certificate", certificate), ("key", try key.pem()), ("authority", try keys.authority.certificate.pem()),
+        ] {
+            let path = "\(directory.path)/\(name)-\(option)"
+            try FileSystem.writeDurably(path, text.utf8)
+            words += ["--\(option)", path]
+        }
+        return words
+    }
+
     func events(_ action: String) async throws -> [AuditEvent] {
         try await catalogue.auditLog().map(\.event).filter { $0.action == action }
     }

@@ -124,7 +124,7 @@ struct AgentInstallTests {
             try await fleet.attempt(
                 "ha-3", "test", "-e", "/etc/systemd/system/multi-user.target.wants/fleet-agent.service"
             ).status == 1)
-        #expect(try await fleet.fleetctl("agent", "list", "ha").output.contains("revoked"))
+        #expect(try await fleet.fleetctl("agent", "list", "ha", "--all").output.contains("revoked"))
         #expect(try await fleet.exec("ha-3", "systemctl", "show", "--property=MainPID", "etcd") == etcd)
         let twice = try await fleet.control(uninstall + ["--yes"])
         #expect(twice.status == 0 && twice.output.contains("nothing to do"), "\(twice)")

@@ -61,7 +61,7 @@ enum ReportCharts {
         }
         return "<ul class=\"legend\">" + item(.met, "met", "low bar: met")
             + item(.missed, "missed", "high bar: missed, listed below") + item(.free, "free", "line: no objective")
-            + item(.unknown, "unknown", "nothing: the fleet did not know the cluster yet") + "</ul>\n"
+            + item(.unknown, "unknown", "nothing: the cluster was not in the fleet") + "</ul>\n"
     }
 
     private static func days(_ report: AuditReport) -> [String] {

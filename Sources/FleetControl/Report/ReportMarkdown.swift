@@ -53,7 +53,7 @@ enum ReportMarkdown {
         else { return "" }
         let width = report.clusters.map(\.name.count).max() ?? 0
         var text =
-            "From \(first) to \(last), a character a day: `=` met, `X` MISSED, `.` no objective, `-` not yet known.\n\n```\n"
+            "From \(first) to \(last), a character a day: `=` met, `X` MISSED, `.` no objective, `-` not in the fleet.\n\n```\n"
         for cluster in report.clusters {
             // A name can't be told from a fence otherwise; names of clusters have no such character, and neither does this.
             let name = ReportText.plain(cluster.name).filter { $0 != "`" }

@@ -71,7 +71,8 @@ enum ReportTables {
                 [
                     cluster.name, cluster.policy ?? "none", ReportText.objective(cluster), cluster.metText,
                     cluster.worst.map { ReportText.seconds($0) } ?? "-",
-                    ReportText.time(cluster.newest, or: "NONE"), "\(cluster.backups)", "\(cluster.failed)",
+                    cluster.removed.map { "removed \(ReportText.time($0))" }
+                        ?? ReportText.time(cluster.newest, or: "NONE"), "\(cluster.backups)", "\(cluster.failed)",
                     "\(cluster.proven)", "\(cluster.unproven)", "\(cluster.restores)", "\(cluster.deleted)",
                 ]
             })

@@ -114,7 +114,7 @@ extension AuditReport.Day.State {
         case .met: "met"
         case .missed: "MISSED"
         case .free: "no objective"
-        case .unknown: "not yet known"
+        case .unknown: "not in the fleet"
         }
     }
 }
@@ -135,7 +135,7 @@ extension AuditReport {
         for restore in restores.rows where restore.state == "stuck" {
             all.append("\(restore.kind) \(restore.id) of \(restore.cluster) is stuck.")
         }
-        let bare = clusters.filter { $0.newest == nil }
+        let bare = clusters.filter { $0.newest == nil && $0.removed == nil }
         if !bare.isEmpty {
             let names = bare.prefix(10).map(\.name).joined(separator: ", ")
             all.append(
@@ -156,7 +156,7 @@ extension AuditReport {
                     + worst.map { "\($0.name) (\(ReportText.count($0.days.count, "day")))" }.joined(separator: ", ")
                     + ".")
         }
-        let unproven = clusters.filter { $0.proven == 0 && $0.backups > 0 }
+        let unproven = clusters.filter { $0.proven == 0 && $0.backups > 0 && $0.removed == nil }
         if !unproven.isEmpty {
             let names = unproven.prefix(10).map(\.name).joined(separator: ", ")
             all.append(

@@ -27,13 +27,15 @@ let agentCommand = Command(
             return .success
         },
         Command(
-            "list", "List agents", arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
-            options: [Output.option],
+            "list", "List agents", discussion: "Revoked ones are left out.",
+            arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
+            options: [.init("all", "revoked ones too"), Output.option],
             examples: [.init("fleetctl agent list", "all agents and whether they are connected")]
         ) { call in
             let control = try await Coordinator.control(call)
-            let agents: [AgentRecord] = try await control.ask(
+            let known: [AgentRecord] = try await control.ask(
                 ControlMethod.listAgents, ListRequest(cluster: call.argument("CLUSTER")))
+            let agents = call.has("all") ? known : known.filter { $0.certificate?.revoked == nil }
             if Output.isJSON(call) {
                 try Output.json(agents, call)
                 return .success
@@ -59,6 +61,10 @@ let agentCommand = Command(
             }
             for agent in agents {
                 if let fallback = Concern.fellBack(agent) { terminal.note(Terminal.clean(fallback.line)) }
+            }
+            let leftOut = known.count - agents.count
+            if leftOut > 0 {
+                terminal.note("\(leftOut) revoked \(leftOut == 1 ? "one is" : "ones are") left out; --all lists them")
             }
             return .success
         },

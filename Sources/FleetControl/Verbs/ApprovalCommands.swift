@@ -36,6 +36,8 @@ let clusterUnprotectCommand = Command(
 
 /// What an approval is worth, in words.
 enum ApprovalWords {
+    static let own = "you planned this yourself: it counts only where another operator than you begins it"
+
     static func use(_ approval: ApprovalRecord, now: Timestamp) -> String {
         let (expires, used) = (approval.statement.expires, approval.usedBy)
         guard used == nil || approval.isUnused == true else { return "used by \(used ?? "")" }
@@ -46,11 +48,12 @@ enum ApprovalWords {
 }
 
 let restoreApproveCommand = Command(
-    "approve", "Approve what another operator has planned",
+    "approve", "Approve a planned restore, which another than you then begins",
     discussion: """
         Shows the plan of a dry run of a restore or of an undo, asks, and signs it with the key of your operator's certificate.
         Any other operator can begin it within a day, once, with the same snapshot and options, while the same members have
-        their data in the same places; whoever approved it can't. One that ended before it touched anything can be begun again.
+        their data in the same places; whoever approved it can't. What you planned yourself you may approve, and another than
+        you begins it then. One that ended before it touched anything can be begun again.
         """,
     arguments: [.init("JOB", "the dry run's job: its id, or a unique beginning of it")],
     options: [.init("yes", short: "y", "do not ask"), Output.option],
@@ -78,6 +81,9 @@ let restoreApproveCommand = Command(
             .usage, "an approval is signed with an operator's own key, and \(context.name) has none",
             hint: "log in as an operator: fleetctl login -")
     }
+    // An older coordinator does not say who asks.
+    let me: WhoAmIReply? = try? await control.ask(ControlMethod.whoAmI, ListRequest())
+    let isOwn = me?.actor == job.requestedBy
     if !Output.isJSON(call) {
         terminal.note("planned   \(job.created.short) by \(job.requestedBy), job \(job.id)")
         for line in preview.restore.map(RestoreReport.lines) ?? [] { terminal.note(line) }
@@ -92,6 +98,7 @@ let restoreApproveCommand = Command(
         }
         let plans = (job.members ?? [job]).compactMap { $0.outcome?.plan }
         for line in RestorePlanText.lines(plans) { terminal.note(Terminal.clean(line)) }
+        if isOwn { terminal.note("CAUTION   \(ApprovalWords.own)") }
     }
     if !call.has("yes"), !terminal.confirms("Approve this?") {
         terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
@@ -104,8 +111,8 @@ let restoreApproveCommand = Command(
         try Output.json(given, call)
     } else {
         terminal.print(
-            "approved \(job.kind) \(job.id) of \(job.cluster); another operator can begin it until \(statement.expires.short)"
-        )
+            "approved \(job.kind) \(job.id) of \(job.cluster)\(isOwn ? ", which you planned yourself" : ""); another operator "
+                + "than you can begin it until \(statement.expires.short)")
     }
     return .success
 }

@@ -8,13 +8,25 @@ let auditCommand = Command(
         Command(
             "log", "Print the audit log, oldest first",
             arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
-            options: [.init("limit", value: "N", "only the newest N (default 200)"), Output.option],
-            examples: [.init("fleetctl audit log cluster-a", "all that was done to cluster-a")]
+            options: [
+                .init("since", value: "TIME", "only from then on: 2d, or a time such as 2026-11-24T06:00"),
+                .init("limit", value: "N", "only the newest N (default 200; with --since 10000)"), Output.option,
+            ],
+            examples: [
+                .init("fleetctl audit log cluster-a", "the newest of what was done to cluster-a"),
+                .init("fleetctl audit log --since 2d", "all of two days"),
+            ]
         ) { call in
+            let moment = try call.value("since").map { text throws(FleetError) in try ReportMoment(text, "since") }
+            let since = moment.flatMap { $0.time ?? $0.lastSeconds.map { Timestamp.now().adding(.seconds(-$0)) } }
             let control = try await Coordinator.control(call)
-            let records: [AuditRecord] = try await control.ask(
-                ControlMethod.auditLog,
-                ListRequest(cluster: call.argument("CLUSTER"), limit: try call.number("limit", default: 200)))
+            let limit = try call.number("limit", default: since == nil ? 200 : 10_000)
+            let newest: [AuditRecord] = try await control.ask(
+                ControlMethod.auditLog, ListRequest(cluster: call.argument("CLUSTER"), limit: limit, since: since))
+            let records = newest.filter { record in since.map { record.event.time >= $0 } ?? true }
+            if since != nil, records.count == limit {
+                call.terminal.note("only the newest \(limit) are shown; --limit shows more")
+            }
             if Output.isJSON(call) {
                 try Output.json(records, call)
                 return .success

@@ -67,7 +67,7 @@ let clusterCommand = Command(
             call.terminal.print("\(name) is the etcd cluster \(id) now; next: fleetctl backup \(name)")
             return .success
         },
-        clusterLabelCommand, clusterProtectCommand, clusterUnprotectCommand,
+        clusterLabelCommand, clusterProtectCommand, clusterUnprotectCommand, clusterRemoveCommand,
     ])
 
 func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {

@@ -6,7 +6,7 @@ private let roles = """
     viewer    sees the fleet, its jobs, snapshots and audit log, and nothing of what is in a snapshot but the names of keys
               whose values others looked at, as the audit log has them
     operator  also backs up, drills and pins, and sees the names of keys
-    restorer  also restores, undoes, replaces members, imports, and approves what others planned; exports snapshots and
+    restorer  also restores, undoes, replaces members, imports, and approves plans that others begin; exports snapshots and
               sees values
     admin     also clusters, labels, agents, policies, retention, and what deletes; not other operators
     """
@@ -95,11 +95,12 @@ private let listCommand = Command(
     }
     var table = Table(["OPERATOR", "ROLE", "CLUSTERS", "SINCE", "CERTIFICATE UNTIL"])
     for one in operators {
+        let retired = one.certificate?.isRetired == true ? "ended with a retired authority; log in again" : nil
         let revoked = one.certificate?.revoked.map { "revoked at \($0.short)" }
         let clusters = one.access.map { $0.clusters.isEverything ? "all" : Terminal.clean($0.clusters.text) }
         table.add([
             one.name, one.access?.role.rawValue ?? "unknown", clusters ?? "unknown", one.created.short,
-            revoked ?? one.certificate?.notAfter.short ?? "not logged in yet",
+            revoked ?? retired ?? one.certificate?.notAfter.short ?? "not logged in yet",
         ])
     }
     if table.isEmpty {

@@ -10,34 +10,7 @@ let policyCommand = Command(
         selects is left to people. Of what was missed while the coordinator was down, the latest is made up for, once. A
         backup that fails is tried again on another member where there is one, later and later.
         """,
-    subcommands: [policyShow, policySet, policyRemove, policyApply])
-
-private let policyShow = Command(
-    "show", "Show policies and who follows them",
-    arguments: [.init("POLICY", "only this one", count: .optional)], options: [Output.option],
-    examples: [.init("fleetctl policy show", "all of them, in their order")]
-) { call in
-    let control = try await Coordinator.control(call)
-    var records: [PolicyRecord] = try await control.ask(ControlMethod.listPolicies, ListRequest())
-    if let name = call.argument("POLICY") {
-        records = records.filter { $0.policy.name == name }
-        guard !records.isEmpty else {
-            throw FleetError(.notFound, "there is no policy \(Names.quote(name))", hint: "see: fleetctl policy show")
-        }
-    }
-    if Output.isJSON(call) {
-        try Output.json(records, call)
-    } else if records.isEmpty {
-        call.terminal.note(
-            "there are no policies; nothing happens by itself. Write a file: fleetctl policy apply --help")
-    } else {
-        for (index, record) in records.enumerated() {
-            if index > 0 { call.terminal.print("") }
-            for line in PolicyWords.lines(record) { call.terminal.print(Terminal.clean(line)) }
-        }
-    }
-    return .success
-}
+    subcommands: [policyListCommand, policyShowCommand, policySet, policyRemoveCommand, policyApply])
 
 private let policySet = Command(
     "set", "Make a policy, or change what is named of one",
@@ -127,18 +100,7 @@ private let policySet = Command(
     } else {
         for line in PolicyWords.lines(record) { call.terminal.print(Terminal.clean(line)) }
     }
-    return .success
-}
-
-private let policyRemove = Command(
-    "remove", "Remove a policy", discussion: "Its clusters follow the next that selects them, if any.",
-    arguments: [.init("POLICY", "its name")],
-    examples: [.init("fleetctl policy remove nightly", "what runs goes on to its end")]
-) { call in
-    let control = try await Coordinator.control(call)
-    let gone: PolicyChange = try await control.call(
-        ControlMethod.removePolicy, NameRequest(name: call.argument("POLICY")!))
-    call.terminal.print("\(gone.name) removed")
+    if let nobody = PolicyWords.nobody(name, record.selects) { call.terminal.note(nobody) }
     return .success
 }
 
@@ -178,11 +140,11 @@ private let policyApply = Command(
     let planned: [PolicyChange] = try await control.call(
         ControlMethod.applyPolicies, PolicySet(policies: policies, dryRun: true))
     // Who falls from one policy to another may lose snapshots by one that stays as it is.
-    let news = planned.filter { $0.kind != .unchanged || ($0.deletes ?? 0) > 0 }
+    let news = planned.filter { $0.kind != .unchanged || ($0.deletes ?? 0) > 0 || $0.comes?.isEmpty == false }
     let isNothing = planned.allSatisfy { $0.kind == .unchanged }
     func show(_ changes: [PolicyChange]) throws {
         if Output.isJSON(call) { return try Output.json(changes, call) }
-        for change in changes { terminal.print(PolicyWords.line(change)) }
+        for line in changes.flatMap(PolicyWords.lines) { terminal.print(Terminal.clean(line)) }
     }
     if call.has("dry-run") || isNothing {
         try show(planned)
@@ -190,7 +152,7 @@ private let policyApply = Command(
         return .success
     }
     if !call.has("yes") {
-        for change in news { terminal.note(PolicyWords.line(change)) }
+        for line in news.flatMap(PolicyWords.lines) { terminal.note(Terminal.clean(line)) }
         guard terminal.confirms("Apply this?") else {
             terminal.note("nothing was done; it goes on with y on a terminal, or with --yes")
             return .declined
@@ -198,49 +160,6 @@ private let policyApply = Command(
     }
     try show(try await control.call(ControlMethod.applyPolicies, PolicySet(policies: policies, dryRun: false)))
     return .success
-}
-
-enum PolicyWords {
-    static func line(_ change: PolicyChange) -> String {
-        guard let count = change.deletes, count > 0 else { return "\(change.name)  \(change.kind.rawValue)" }
-        return
-            "\(change.name)  \(change.kind.rawValue); behind the next backups retention deletes \(count) of the snapshots that "
-            + "there are now"
-    }
-
-    static func lines(_ record: PolicyRecord) -> [String] {
-        let policy = record.policy
-        var lines = ["policy     \(policy.name), as it is since \(record.since.short)"]
-        if let problem = record.problem {
-            lines.append("problem    \(problem.message)")
-            if let hint = problem.hint { lines.append("hint       \(hint)") }
-        }
-        var selects = policy.clusters
-        if !policy.labels.isEmpty {
-            selects.append(policy.labels.sorted { $0.key < $1.key }.map { "\($0)=\($1)" }.joined(separator: " and "))
-        }
-        lines.append("selects    \(selects.isEmpty ? "every cluster" : selects.joined(separator: ", "))")
-        let (shown, rest) = (record.clusters.prefix(8), record.clusters.count - 8)
-        lines.append(
-            "followed   by \(record.clusters.isEmpty ? "no cluster" : shown.joined(separator: ", "))\(rest > 0 ? " and \(rest) more" : "")"
-        )
-        let zone = policy.timezone
-        lines.append("backups    \(policy.schedule.map { "\($0) (\(zone))" } ?? "by hand only")")
-        if policy.schedule != nil {
-            if policy.jitter > 0 { lines.append("jitter     up to \(Human.duration(.seconds(policy.jitter)))") }
-            for window in policy.windows { lines.append("window     \(window) (\(zone))") }
-            lines.append("at once    \(policy.parallel); \(policy.attempts) attempts each")
-        }
-        if let bandwidth = policy.bandwidth {
-            lines.append("bandwidth  \(Human.bytes(Int64(bandwidth))) a second, of all its backups together")
-        }
-        if let objective = policy.objective {
-            lines.append("objective  the newest backup is no older than \(Human.duration(.seconds(objective)))")
-        }
-        if let retention = policy.retention { lines.append("keeps      \(retention.text)") }
-        if let drill = policy.drill { lines.append("drills     \(drill) (\(zone))") }
-        return lines
-    }
 }
 
 let clusterLabelCommand = Command(

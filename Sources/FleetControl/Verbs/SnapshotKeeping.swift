@@ -9,11 +9,15 @@ let snapshotKeepingCommands = [
     Command(
         "delete", "Delete a snapshot for good",
         discussion: """
-            Refused for a pinned one, for one that an open restore needs, and for the newest verified one of its cluster. The
-            space comes back with 'fleetctl store gc'.
+            Refused for a pinned one, for one that an open restore needs, and for the newest verified one of its cluster,
+            unless that has no agent any more and --newest-too says that it is given up. The space comes back with 'fleetctl
+            store gc'.
             """,
         arguments: [.init("SNAPSHOT", "its id, or a unique beginning of it")],
-        options: [.init("yes", short: "y", "do not ask")],
+        options: [
+            .init("newest-too", "also the newest verified one of a cluster without agents"),
+            .init("yes", short: "y", "do not ask"),
+        ],
         examples: [.init("fleetctl snapshot delete 20261124-0655", "asks first")],
         exitStatuses: [(.declined, "the question was not answered with yes")]
     ) { call in
@@ -27,7 +31,9 @@ let snapshotKeepingCommands = [
             terminal.note("nothing was deleted; it goes on with y on a terminal, or with --yes")
             return .declined
         }
-        let gone: SnapshotEntry = try await control.call(ControlMethod.deleteSnapshot, NameRequest(name: record.id))
+        let gone: SnapshotEntry = try await control.call(
+            ControlMethod.deleteSnapshot,
+            DeletionRequest(name: record.id, newestToo: call.has("newest-too") ? true : nil))
         terminal.print(
             "\(gone.record.id) deleted; what no other snapshot needs of its space comes back with: fleetctl store gc")
         return .success

@@ -35,7 +35,9 @@ func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
             terminal.print("         \(job.kind) \(job.id) of \(job.cluster) waits for \(Terminal.clean(waits))")
         }
     }
-    terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
+    if status.storeIsHidden != true {
+        terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
+    }
     terminal.print(
         "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
     for concern in Concern.all(status) { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern.line))") }

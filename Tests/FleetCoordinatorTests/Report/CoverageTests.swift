@@ -89,7 +89,7 @@ import Testing
     @Test(arguments: cases) func aDay(_ one: Case) {
         let days = ObjectiveCoverage.days(
             points: Self.points(one.points),
-            objectives: one.objectives.map { .init(from: Self.at($0.0), seconds: $0.1) }, known: Self.at(one.known),
+            objectives: one.objectives.map { .init(from: Self.at($0.0), seconds: $0.1) }, known: [Self.at(one.known)],
             since: Self.at(one.since), until: Self.at(one.until))
         #expect(days.map(\.state) == one.expected.map(\.0))
         #expect(days.map(\.worst) == one.expected.map(\.1))
@@ -124,7 +124,7 @@ import Testing
             }
             let known = begin.adding(.seconds(minute(-2500..<1000) * 60))
             let days = ObjectiveCoverage.days(
-                points: points, objectives: objectives, known: known, since: begin,
+                points: points, objectives: objectives, known: [known], since: begin,
                 until: begin.adding(.seconds(2 * 86_400)))
             for (index, day) in days.enumerated() {
                 var (worst, late, isAsked) = (Int64(0), Int64(0), false)

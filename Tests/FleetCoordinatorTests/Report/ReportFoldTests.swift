@@ -254,3 +254,87 @@ import Testing
         #expect(report.clusters[0].policy == nil)
     }
 }
+
+/// What a report says of a cluster that was removed, and perhaps added again.
+@Suite("Report of removed clusters") struct ReportRemovalTests {
+    private let day = 86_400
+
+    /// Of the one cluster that is removed behind ten days, with a failure that stands.
+    private func removed() throws -> SampleEvents {
+        var sample = try SampleEvents(clusters: 1, days: 10)
+        sample.add(
+            "job.end", by: "coordinator", cluster: "cluster-1", subject: "d1", outcome: .failed,
+            ["kind": "drill", "state": "lost", "code": "lost", "error": "not heard of"])
+        sample.add("certificate.revoke", by: "root", cluster: "cluster-1", subject: "node-1", ["count": "1"])
+        let deleted = Set(sample.events.filter { $0.action == "snapshot.delete" }.map(\.subject))
+        for event in sample.events where event.action == "snapshot.store" && !deleted.contains(event.subject) {
+            sample.add(
+                "snapshot.delete", by: "root", cluster: "cluster-1", subject: event.subject, ["reason": "by request"])
+        }
+        sample.wait(60)
+        sample.add("cluster.remove", by: "root", cluster: "cluster-1")
+        return sample
+    }
+
+    @Test func itIsToldUntilItsEnd() throws {
+        var sample = try removed()
+        let end = sample.now
+        sample.wait(5 * day)
+        sample.add("operator.add", by: "root", subject: "carol", [:])
+        let report = try sample.report()
+        let cluster = try #require(report.clusters.first)
+        #expect(cluster.removed == end && cluster.policy == nil && cluster.backups + cluster.failed == 40)
+        #expect(cluster.objectives.map(\.seconds) == [7 * 3600, nil])
+        #expect(cluster.days.suffix(5).allSatisfy { $0.state == .unknown && $0.late == nil })
+        #expect(cluster.days.prefix(10).allSatisfy { $0.state == .met || $0.failed > 0 })
+        #expect(report.failures.rows.last?.endedBy == "the cluster was removed")
+        #expect(report.certificates.rows.allSatisfy { $0.cluster == nil })
+        #expect(report.changes.rows.contains { $0.action == "cluster.remove" && $0.area == "clusters" })
+        #expect(!report.concerns.contains { $0.contains("cluster-1") && !$0.contains("missed its objective") })
+        // A report of later days has nothing to say of it.
+        let later = try sample.report(since: end.adding(.seconds(day)))
+        #expect(later.clusters.isEmpty)
+    }
+
+    /// Its objective counts from when it was added again.
+    @Test func addedAgainItBeginsAnew() throws {
+        var sample = try removed()
+        sample.wait(5 * day)
+        sample.add("cluster.add", by: "root", cluster: "cluster-1")
+        let again = sample.now
+        sample.wait(3 * 3600)
+        sample.add("operator.add", by: "root", subject: "carol", [:])
+        let report = try sample.report(until: sample.now)
+        let cluster = try #require(report.clusters.first)
+        #expect(cluster.removed == nil && cluster.policy == "production")
+        #expect(cluster.objectives.last == .init(from: again, seconds: 7 * 3600))
+        let last = try #require(cluster.days.last)
+        #expect(last.late == nil && (last.worst ?? .max) <= 3 * 3600, "\(last)")
+    }
+}
+
+@Suite("Report of authorities") struct ReportAuthorityTests {
+    /// Who has not logged in again since is named, and who has is not.
+    @Test func certificatesEndWithTheirAuthority() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        func enrol(_ name: String, _ fingerprint: String) {
+            sample.add("enrol", by: "token", subject: name, ["role": "operator", "fingerprint": fingerprint])
+        }
+        enrol("bob", "b1")
+        sample.wait(60)
+        sample.add("authority.rotate", by: "coordinator", ["former": "x", "fingerprint": "y"])
+        sample.wait(60)
+        enrol("bob", "b2")
+        #expect(try sample.report().certificates.rows.filter { $0.kind == "operator" }.isEmpty)
+        sample.wait(60)
+        let before = sample
+        sample.add("authority.retire", by: "coordinator", ["former": "x", "agents": "0", "operators": "1"])
+        let retired = sample.now
+        let ended = try sample.report().certificates.rows.filter { $0.kind == "operator" }
+        #expect(ended.map(\.holder) == ["alice"] && ended.map(\.ends) == [retired])
+        // A report that was made of such an event before says the same as then.
+        var older = before
+        older.add("authority.retire", by: "coordinator", ["former": "x", "agents": "0"])
+        #expect(try older.report().certificates.rows.filter { $0.kind == "operator" }.isEmpty)
+    }
+}
