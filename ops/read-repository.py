@@ -213,12 +213,12 @@ class Repository:
         table, rest = json.loads(content[12:12 + length]), Reader(content[12 + length:])
         if content[:8] != b"FLTCONF1" or table["version"] != 1:
             raise ValueError(f"bundle {name} is no node's configuration")
-        return table, [(file["path"], rest.raw(file["size"])) for file in table["files"]]
+        return table, [(file["path"], file["mode"], rest.raw(file["size"])) for file in table["files"]]
 
 
 def write_nodes(repository, references, directory):
     os.mkdir(directory, 0o700)
-    os.umask(0o077)
+    os.umask(0o022)
     failed = 0
     for reference in references:
         # The others are of use without one that can't be read.
@@ -233,15 +233,21 @@ def write_nodes(repository, references, directory):
 def write_node(repository, reference, directory):
     node = reference["node"]
     table, files = repository.bundle(reference["bundle"])
-    for path, content in files:
-        # Agents gave these names.
+    # Agents gave these names.
+    for path, _, _ in files:
         if os.path.normpath(f"/{node}{path}") != f"/{node}{path}" or "/" in node or not path.startswith("/"):
             raise ValueError(f"{node!r} {path!r} leads somewhere else")
+    if os.path.normpath(f"/{node}") != f"/{node}" or "/" in node:
+        raise ValueError(f"{node!r} leads somewhere else")
+    # Each file gets its own permissions; whoever gets past this one is the owner alone.
+    os.mkdir(f"{directory}/{node}", 0o700)
+    for path, mode, content in files:
         target = f"{directory}/{node}{path}"
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "xb") as file:
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
-    with open(f"{directory}/{node}_files.json", "x") as file:
+        os.chmod(target, mode & 0o777)
+    with open(os.open(f"{directory}/{node}_files.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump(table, file, indent=2)
 
 

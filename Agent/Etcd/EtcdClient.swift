@@ -1,7 +1,8 @@
 internal import FleetProtocol
 internal import FleetSystem
 
-/// One etcd, asked through `etcdctl -w json`. Every call blocks and ends within its deadline.
+/// One etcd, asked through `etcdctl -w json`. Every call blocks and ends within its deadline, and at once where the node's etcd
+/// is off.
 struct EtcdClient: Sendable {
     /// The whole environment of the tools: nothing of the agent's own, so no inherited ETCDCTL_* either.
     static let environment = Subprocess.defaultEnvironment.merging(["ETCDCTL_API": "3"]) { $1 }
@@ -13,6 +14,9 @@ struct EtcdClient: Sendable {
     var key: String?
     /// Where the endpoint's Unix socket is, for one that is named by it.
     var directory: String?
+    /// The node's etcd, which is not asked where it is off; nil for a drill's own.
+    private var instance: EtcdInstance?
+    var absence = EtcdAbsence()
 
     /// - Parameter socket: "unix://localhost:2379" is the socket "localhost:2379" in `directory`.
     init(tool: EtcdTool, socket: String, directory: String) {
@@ -23,6 +27,7 @@ struct EtcdClient: Sendable {
 
     init(tool: EtcdTool, instance: EtcdInstance) {
         self.tool = tool
+        self.instance = instance
         endpoint = instance.endpoint
         (cacert, cert, key) = (instance.cacert, instance.cert, instance.key)
     }
@@ -210,6 +215,7 @@ struct EtcdClient: Sendable {
     private func run(
         _ command: [String], _ deadline: Duration, limit: Int = 4 << 20, _ patience: Duration = Self.patience
     ) throws(FleetError) -> Subprocess.Outcome {
+        if let instance, absence.isCertain(of: instance) { throw EtcdAbsence.error(instance) }
         var arguments = ["--endpoints=\(endpoint)", "--dial-timeout=5s", "--write-out=json"]
         if command.first != "snapshot" { arguments.append("--command-timeout=\(Int(patience.seconds))s") }
         if endpoint.hasPrefix("https:") {

@@ -1,8 +1,10 @@
+import FleetProtocol
+
 /// How long to wait before the next try: doubled each time up to a cap, and somewhere in the upper half of that by
 /// chance, so that a fleet does not come back in one wave.
 struct Backoff: Sendable {
     static let first = Duration.seconds(1)
-    static let cap = Duration.seconds(60)
+    static let cap = Dialler.longestPause
 
     private var failures = 0
 

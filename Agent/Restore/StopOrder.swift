@@ -8,7 +8,10 @@ extension RestoreSteps {
     /// seconds in vain, with the cluster down. So it goes last: with nobody to hand over to it stops at once. A member that
     /// does not go in a few seconds is not waited for.
     func letFollowersGoFirst() {
-        guard work.group != nil, let status = try? client().status(), status.leader == status.memberID else { return }
+        // One without a process leads nobody, whether it comes back or not.
+        guard work.group != nil, (try? EtcdAbsence().runs(work.instance)) != false, let status = try? client().status(),
+            status.leader == status.memberID
+        else { return }
         _ = try? Waiting.until(5) { () throws(FleetError) in !othersListen }
     }
 

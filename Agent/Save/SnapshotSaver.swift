@@ -33,10 +33,7 @@ struct SnapshotSaver: Sendable {
             tool: try tools.client(for: instance.version.flatMap { EtcdVersion($0) }), instance: instance)
         do throws(FleetError) { try client.checkHealth() } catch {
             guard instance.pid == nil else { throw error }
-            throw FleetError(
-                .unhealthy, "etcd does not run on this node",
-                hint: instance.unit.map { "start it: systemctl start \($0); its log: journalctl -u \($0)" }
-                    ?? "see why the kubelet does not run \(instance.manifest ?? "its manifest")", retryable: true)
+            throw EtcdAbsence.error(instance)
         }
         let status = try client.status()
         var warnings = CertificateCheck.warnings(certificates, now: now)

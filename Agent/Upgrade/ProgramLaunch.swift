@@ -35,7 +35,9 @@ struct ProgramLaunch: Sendable {
         }
         return OwnProgram(
             files: files, installed: installed,
-            running: RunningProgram(sha256: sha256, architecture: architecture, isChosen: false), choice: choice,
+            running: RunningProgram(
+                sha256: sha256, architecture: architecture, isChosen: false, commit: FleetVersion.commit),
+            choice: choice,
             isUnwritten: isUnwritten, log: log)
     }
 
@@ -53,7 +55,9 @@ struct ProgramLaunch: Sendable {
         let unknown = ProgramChoice.Installed(version: "", sha256: "")
         return OwnProgram(
             files: files, installed: choice.installed ?? unknown,
-            running: RunningProgram(sha256: sha256, architecture: architecture, isChosen: true), choice: choice,
+            running: RunningProgram(
+                sha256: sha256, architecture: architecture, isChosen: true, commit: FleetVersion.commit),
+            choice: choice,
             log: log)
     }
 

@@ -14,6 +14,14 @@ final class OperatorRequest: Sendable {
 extension OperatorRequest {
     /// What a refusal of `method` is recorded as; nil for what only reads.
     static func act(_ method: String, _ request: [UInt8], by actor: String) -> Act? {
+        struct Wish: Decodable { var dryRun: Bool? }
+        var act = named(method, request, by: actor)
+        // That somebody would have changed something is another thing than that they wanted to know what would be.
+        if (try? JSON.decode(Wish.self, from: request))?.dryRun == true { act?.detail["dryRun"] = "true" }
+        return act
+    }
+
+    private static func named(_ method: String, _ request: [UInt8], by actor: String) -> Act? {
         /// The fields by which the requests of all methods say what they are about.
         struct Target: Decodable {
             var cluster: String?

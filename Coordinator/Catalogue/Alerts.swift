@@ -96,8 +96,18 @@ extension Catalogue {
 
     // MARK: what they are told
 
+    /// What people were told of, and is not over.
     func standingAlerts() throws(FleetError) -> [StandingAlert] {
-        try db.all("SELECT concern, since FROM alerts ORDER BY since, key") { row throws(FleetError) in
+        try alerts("SELECT concern, since FROM alerts ORDER BY since, key")
+    }
+
+    /// What is not old enough yet that people are told of it.
+    func noticedAlerts() throws(FleetError) -> [StandingAlert] {
+        try alerts("SELECT concern, since FROM alerts_noticed ORDER BY since, key")
+    }
+
+    private func alerts(_ query: String) throws(FleetError) -> [StandingAlert] {
+        try db.all(query) { row throws(FleetError) in
             // One that can't be read any more, or is of a kind that only a newer coordinator knows, hides no other.
             guard let concern = try? row.json(Concern.self, "concern") else { return StandingAlert?.none }
             return StandingAlert(concern: concern, since: try row["since"])
@@ -118,6 +128,14 @@ extension Catalogue {
                 try db.run(
                     "INSERT OR IGNORE INTO alerts (key, concern, since) VALUES (?, ?, ?)", alert.concern.key,
                     try JSON.text(alert.concern), alert.since)
+            }
+            for alert in turn.noticed {
+                try db.run(
+                    "INSERT OR IGNORE INTO alerts_noticed (key, concern, since) VALUES (?, ?, ?)", alert.concern.key,
+                    try JSON.text(alert.concern), alert.since)
+            }
+            for key in turn.forgotten + turn.raised.map(\.concern.key) {
+                try db.run("DELETE FROM alerts_noticed WHERE key = ?", key)
             }
             let messages = over.map { message($0, .over, fleet) } + turn.raised.map { message($0, .firing, fleet) }
             for message in messages { for target in targets { try queue(message, to: target) } }

@@ -13,7 +13,7 @@ extension Catalogue {
             guard try !clusterExists(name) else {
                 throw FleetError(
                     .alreadyExists, "cluster \(name) exists already",
-                    hint: "enrol its nodes with: fleetctl agent token \(name)")
+                    hint: "enrol its nodes: fleetctl agent install \(name) --ssh root@NODE")
             }
             try insertCluster(name)
         }
@@ -72,8 +72,9 @@ extension Catalogue {
                         AND EXISTS (SELECT 1 FROM certificates e WHERE e.cluster = k.cluster AND e.node = k.node
                             AND e.revoked IS NULL)
                     WHERE s.cluster = c.name AND s.condition = 'foreign' AND json_extract(s.record, '$.imported') IS NULL
-                        AND json_extract(s.record, '$.facts.clusterID') NOT IN
-                            (SELECT i.id FROM etcd_identities i WHERE i.cluster = c.name)
+                        AND NOT EXISTS (SELECT 1 FROM etcd_identities i WHERE i.cluster = c.name
+                            AND i.id = json_extract(s.record, '$.facts.clusterID')
+                            AND (json_extract(s.record, '$.wentBack') IS NULL OR s.stored <= coalesce(i.accepted, 0)))
                         AND s.stored > coalesce(
                             (SELECT max(i.first_seen) FROM etcd_identities i WHERE i.cluster = c.name), 0)
                         AND NOT EXISTS (SELECT 1 FROM jobs b WHERE b.cluster = s.cluster AND b.node = s.node

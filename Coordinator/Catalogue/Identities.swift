@@ -6,14 +6,14 @@ extension SnapshotRecord {
     /// What a snapshot is when its file is what was stored.
     var ownCondition: SnapshotCondition {
         if unsoundProblem != nil { return .damaged }
-        return expectedClusterID == nil ? .verified : .foreign
+        return expectedClusterID == nil && wentBack == nil ? .verified : .foreign
     }
 
     /// Why `ownCondition` is not `verified`.
     var ownProblem: FleetError? { unsoundProblem ?? foreignProblem }
 
     var foreignProblem: FleetError? {
-        guard let expected = expectedClusterID else { return nil }
+        guard let expected = expectedClusterID else { return wentBackProblem }
         guard imported == nil else { return importProblem(expected) }
         return FleetError(
             .otherCluster, "its etcd cluster is \(facts.clusterID), and \(cluster) is \(expected)",
@@ -21,6 +21,20 @@ extension SnapshotRecord {
                 "see whether \(node) was enrolled with another cluster's token; if this etcd was made anew or restored by "
                 + "hand, or the coordinator's catalogue was rebuilt since, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)"
         )
+    }
+
+    /// etcd's revision only grows. One that does not has lost data, or was restored by hand; with the same members and the same
+    /// token that leaves its id as it was.
+    private var wentBackProblem: FleetError? {
+        wentBack.map { earlier in
+            FleetError(
+                .wentBack,
+                "its etcd is at revision \(facts.status.revision), and at \(earlier.revision) it was in snapshot "
+                    + "\(earlier.snapshot): what was there is gone, and no restore of the fleet explains that",
+                hint:
+                    "see what etcd on \(node) has, and whether it works in the directory that has its data; if it was restored "
+                    + "by hand, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)")
+        }
     }
 
     /// An operator's word makes no snapshot a cluster's own: its etcd must be one that backups told of.
@@ -82,6 +96,27 @@ extension Catalogue {
         return isExplained == true ? nil : last.id
     }
 
+    /// The revision of the newest backup of the same etcd, where that is above what `facts` tell: each was at least as high as the
+    /// one before it, or somebody has said that it is right. Behind such a word only those since then count.
+    ///
+    /// Decided once, as the identity is.
+    ///
+    /// - Parameter job: its own; what a later job saved may have overtaken it on its way. (Their ids begin with their time.)
+    func earlierRevision(_ facts: SnapshotFacts, cluster: String, job: String) throws(FleetError) -> EarlierRevision? {
+        let newest: EarlierRevision? = try db.first(
+            """
+            SELECT id, json_extract(record, '$.facts.status.revision') AS revision FROM snapshots
+            WHERE cluster = ?1 AND condition = 'verified' AND json_extract(record, '$.imported') IS NULL
+                AND json_extract(record, '$.beforeRestore') IS NULL AND json_extract(record, '$.facts.clusterID') = ?2
+                AND saved < ?3 AND job < ?4
+                AND stored > coalesce((SELECT accepted FROM etcd_identities WHERE cluster = ?1 AND id = ?2), 0)
+            ORDER BY saved DESC, id DESC LIMIT 1
+            """, cluster, facts.clusterID, facts.savedAt, job
+        ) { row throws(FleetError) in EarlierRevision(snapshot: try row["id"], revision: try row["revision"]) }
+        guard let newest, newest.revision > facts.status.revision else { return nil }
+        return newest
+    }
+
     /// Inside a transaction: what a stored snapshot says of its cluster. A new id is an event of its own, and one that
     /// nothing explains is recorded as refused.
     func noteIdentity(_ record: SnapshotRecord) throws(FleetError) {
@@ -93,6 +128,16 @@ extension Catalogue {
                 "snapshot.foreign", by: "agent:\(record.cluster)/\(record.node)", cluster: record.cluster,
                 subject: record.id)
             event.detail = ["etcdClusterID": id, "expected": expected, "job": record.job]
+            return try append(event, .refused)
+        }
+        if let earlier = record.wentBack {
+            var event = Act(
+                "snapshot.foreign", by: "agent:\(record.cluster)/\(record.node)", cluster: record.cluster,
+                subject: record.id)
+            event.detail = [
+                "etcdClusterID": id, "revision": String(record.facts.status.revision),
+                "earlier": "\(earlier.revision) in \(earlier.snapshot)", "job": record.job,
+            ]
             return try append(event, .refused)
         }
         let known = try identities(record.cluster)
@@ -138,11 +183,31 @@ extension Catalogue {
                         "'fleetctl snapshot show' gives it in lower-case hexadecimal, and so does 'etcdctl endpoint status -w json --hex'"
                 )
             }
-            guard try !identities(cluster).contains(where: { $0.id == id }) else {
-                throw FleetError(.alreadyExists, "\(cluster) is known as \(id) already", hint: "back it up")
-            }
+            if try identities(cluster).contains(where: { $0.id == id }) { return try acceptRevision(id, cluster) }
             try noteIdentity(id, cluster, from: "accepted by \(actor)", by: actor)
         }
+    }
+
+    /// Where its last backups were refused because its revision went back: it may begin from there.
+    private func acceptRevision(_ id: String, _ cluster: String) throws(FleetError) {
+        let isWaiting: Bool? = try db.first(
+            """
+            SELECT EXISTS (SELECT 1 FROM snapshots s JOIN etcd_identities i ON i.cluster = s.cluster AND i.id = ?2
+                WHERE s.cluster = ?1 AND json_extract(s.record, '$.wentBack') IS NOT NULL
+                    AND json_extract(s.record, '$.facts.clusterID') = ?2 AND s.stored > coalesce(i.accepted, 0)
+                    AND s.saved > coalesce((SELECT max(v.saved) FROM snapshots v WHERE v.cluster = ?1
+                        AND v.condition = 'verified' AND json_extract(v.record, '$.beforeRestore') IS NULL), 0)) AS waiting
+            """, cluster, id
+        ) { row throws(FleetError) in try row["waiting"] }
+        guard isWaiting == true else {
+            throw FleetError(.alreadyExists, "\(cluster) is known as \(id) already", hint: "back it up")
+        }
+        // Whatever the clock said when those before were stored.
+        try db.run(
+            """
+            UPDATE etcd_identities SET accepted = max(?1, (SELECT max(stored) FROM snapshots WHERE cluster = ?2))
+            WHERE cluster = ?2 AND id = ?3
+            """, now, cluster, id)
     }
 
     private func noteIdentity(

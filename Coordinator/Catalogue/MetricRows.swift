@@ -24,12 +24,12 @@ extension Catalogue {
                 sum(count) AS count
             FROM (
                 SELECT kind, undoes IS NOT NULL AS undone, cleans IS NOT NULL AS cleaned, state, count(*) AS count
-                    FROM jobs WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL
+                    FROM jobs WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL AND NOT dry_run
                     GROUP BY kind, undoes, cleans, state
                 UNION ALL SELECT 'restore', undoes IS NOT NULL, cleans IS NOT NULL, state, count(*)
-                    FROM member_restores WHERE finished IS NOT NULL GROUP BY undoes, cleans, state
+                    FROM member_restores WHERE finished IS NOT NULL AND NOT dry_run GROUP BY undoes, cleans, state
                 UNION ALL SELECT 'replace', 0, 0, state, count(*)
-                    FROM replacements WHERE finished IS NOT NULL GROUP BY state
+                    FROM replacements WHERE finished IS NOT NULL AND NOT dry_run GROUP BY state
             ) GROUP BY 1, 2 ORDER BY 1, 2
             """
         ) { row throws(FleetError) in

@@ -16,10 +16,11 @@ extension Catalogue {
         guard let known = try agents(cluster: cluster, node: node).first else {
             throw FleetError(
                 .notFound, "node \(node) of cluster \(cluster) is not enrolled",
-                hint: "enrol it with: fleetctl agent token \(cluster)")
+                hint: "enrol it: fleetctl agent install \(cluster) --ssh root@NODE")
         }
         // It is in every listing from now on.
         var program = request.program
+        if let commit = program?.commit { program?.commit = String(commit.prefix(40)) }
         if let error = program?.fallback?.error { program?.fallback?.error = error.shortened(to: 500) }
         let certificates = request.certificates.map(NodeCertificates.bounded)
         defer { if let certificates { tellEnding(certificates, cluster: cluster, node: node) } }
@@ -46,11 +47,12 @@ extension Catalogue {
         before?.pid = nil
         after?.pid = nil
         if before == after, known.version == request.agentVersion, known.program?.sha256 == program?.sha256,
-            known.discoveryError?.code == request.discoveryError?.code
+            known.discoveryError?.code == request.discoveryError?.code,
+            (known.drillVersions ?? []).isEmpty == (request.drillVersions ?? []).isEmpty
         {
             return try db.transaction { () throws(FleetError) in try update() }
         }
-        let event = Act("node.changed", by: "agent:\(cluster)/\(node)", cluster: cluster, subject: node)
+        let event = Act(AgentHistory.changed, by: "agent:\(cluster)/\(node)", cluster: cluster, subject: node)
         try act(event) { event throws(FleetError) in
             event.detail["agentVersion"] = request.agentVersion
             event.detail["program"] = program?.sha256
@@ -58,6 +60,9 @@ extension Catalogue {
             event.detail["topology"] = request.instance?.topology.rawValue
             event.detail["dataDir"] = request.instance?.dataDir
             event.detail["discoveryError"] = request.discoveryError?.code.rawValue
+            if let versions = request.drillVersions, !versions.isEmpty {
+                event.detail[AgentHistory.drills] = versions.joined(separator: ", ")
+            }
             try update()
         }
     }
@@ -65,8 +70,18 @@ extension Catalogue {
     /// Billions of jobs a second would not reach it in a year, and there is as much room again above it.
     private static let counterLimit: Int64 = 1 << 62
 
-    func seen(cluster: String, node: String) throws(FleetError) {
-        try db.run("UPDATE agents SET last_seen = ? WHERE cluster = ? AND node = ?", now, cluster, node)
+    /// When agents were last heard of. Never set back, unless to before a time that has not come yet.
+    func seen(_ sightings: [NodeName: Timestamp]) throws(FleetError) {
+        guard !sightings.isEmpty else { return }
+        try db.transaction { () throws(FleetError) in
+            for (node, time) in sightings {
+                try db.run(
+                    """
+                    UPDATE agents SET last_seen = ?3 WHERE cluster = ?1 AND node = ?2
+                        AND (last_seen IS NULL OR last_seen < ?3 OR last_seen > ?4)
+                    """, node.cluster, node.node, time, now)
+            }
+        }
     }
 
     /// By cluster and node; nil for all.

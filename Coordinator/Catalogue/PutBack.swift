@@ -26,6 +26,8 @@ extension Catalogue {
             // says that this is the fleet's coordinator now.
             try set(Self.alertSetting, "held")
             try db.run("DELETE FROM alert_messages")
+            // How long it stood here says nothing of the fleet as it is now.
+            try db.run("DELETE FROM alerts_noticed")
         }
         return (events, last)
     }

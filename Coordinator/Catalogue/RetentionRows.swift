@@ -125,6 +125,7 @@ extension Catalogue {
         let entry = try snapshot(id)
         var event = Act("snapshot.retire", by: actor, cluster: entry.record.cluster, subject: id)
         event.detail["reason"] = reason
+        if newestToo { event.detail["newestToo"] = "true" }
         try act(event) { _ throws(FleetError) in
             let points = try restorePoints(entry.record.cluster)
             if let hold = points.first(where: { $0.id == id })?.holds.first(where: { !$0.yieldsToPerson }) {
@@ -145,6 +146,12 @@ extension Catalogue {
     /// The newest verified snapshot goes only with a cluster that is given up, and only where somebody says so.
     private func checkGivenUp(_ cluster: String, _ id: String, _ isSaid: Bool) throws(FleetError) {
         let hasAgents = try agents(cluster: cluster).contains { $0.certificate.map { $0.revoked == nil } ?? false }
+        // What two people's word protects is not taken away by one's.
+        if isSaid, !hasAgents, try isProtected(cluster) {
+            throw FleetError(
+                .conflict, "snapshot \(id) stays: it is the newest verified one of \(cluster), which is protected",
+                hint: "as root on the coordinator's host: fleetctl cluster unprotect \(cluster)")
+        }
         guard hasAgents || !isSaid else { return }
         throw FleetError(
             .conflict, "snapshot \(id) stays: it is the newest verified one of \(cluster)",

@@ -18,7 +18,10 @@ enum Schema {
         Migration("authorities", authorities),
         Migration("programs", programs),
         Migration("bundles", bundles),
+        Migration("accepted-revisions", acceptedRevisions),
         Migration("removed-clusters", removedClusters),
+        Migration("alerts-noticed", alertsNoticed),
+        Migration("ends-of-jobs", endsOfJobs),
     ]
 
     private static let inventory = """
@@ -488,12 +491,33 @@ enum Schema {
         ) STRICT;
         """
 
+    // When somebody has said that an etcd whose revision had gone back is right.
+    private static let acceptedRevisions = """
+        ALTER TABLE etcd_identities ADD COLUMN accepted INTEGER;
+        """
+
     // The rows of a cluster and of its agents stay when it is removed: its jobs refer to them, and an agent's counter may never
     // begin anew. removed: when that was last, also where the name was added again: what happened before is not the new one's.
     private static let removedClusters = """
         ALTER TABLE clusters ADD COLUMN present INTEGER NOT NULL DEFAULT 1;
         ALTER TABLE clusters ADD COLUMN removed INTEGER;
         ALTER TABLE agents ADD COLUMN present INTEGER NOT NULL DEFAULT 1;
+        """
+
+    // What nobody was told of yet, by when it was first seen.
+    private static let alertsNoticed = """
+        CREATE TABLE alerts_noticed (
+            key TEXT PRIMARY KEY,
+            concern TEXT NOT NULL,
+            since INTEGER NOT NULL
+        ) STRICT;
+        """
+
+    // Dry runs are not counted.
+    private static let endsOfJobs = """
+        DROP INDEX jobs_ends;
+        CREATE INDEX jobs_ends ON jobs (kind, undoes, cleans, state, finished, restore, replacement)
+            WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL AND NOT dry_run;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

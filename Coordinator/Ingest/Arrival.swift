@@ -141,9 +141,13 @@ extension Vault {
             expectedClusterID: try await catalogue.expectedIdentity(facts.clusterID, cluster: node.cluster),
             verification: verification)
         record.beforeRestore = try await catalogue.restoreSaving(request.job, request.snapshot)
+        // What a restore is to replace is saved however it is.
+        if record.expectedClusterID == nil, record.beforeRestore == nil {
+            record.wentBack = try await catalogue.earlierRevision(facts, cluster: node.cluster, job: request.job)
+        }
         if let problem = record.foreignProblem {
             record.facts.warnings.append(problem.message)
-            log.warning("a snapshot of another etcd cluster: \(problem.message)", ["snapshot": record.id])
+            log.warning("a snapshot that is no backup of its cluster: \(problem.message)", ["snapshot": record.id])
         }
         return record
     }

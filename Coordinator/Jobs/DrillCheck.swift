@@ -126,13 +126,11 @@ enum DrillChoice {
             return agent
         }
         let candidates = agents.filter { $0.isVerifier || $0.cluster == record.cluster }
-        func rank(_ agent: AgentRecord) -> (Int, Int, Timestamp) {
-            (
-                agent.isVerifier ? 1 : 0, busy.contains(agent.cluster) ? 0 : 1,
-                agent.lastSeen ?? Timestamp(milliseconds: 0)
-            )
+        let able = candidates.filter { obstacle($0, need) == nil }
+        func rank(_ agent: AgentRecord) -> (Int, Int, Int) {
+            (agent.isVerifier ? 1 : 0, busy.contains(agent.cluster) ? 0 : 1, agent.isHeard(among: able) ? 1 : 0)
         }
-        let best = candidates.filter { obstacle($0, need) == nil }.max { a, b in
+        let best = able.max { a, b in
             rank(a) == rank(b) ? (a.cluster, a.node) > (b.cluster, b.node) : rank(a) < rank(b)
         }
         if let best { return best }

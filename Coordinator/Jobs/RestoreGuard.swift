@@ -3,6 +3,8 @@ import FleetSystem
 
 extension FleetError.Code {
     static let otherCluster: Self = "other-cluster"
+    /// Of an etcd whose revision is lower than it was.
+    static let wentBack: Self = "went-back"
     static let snapshotUnusable: Self = "snapshot-unusable"
     static let versionTooOld: Self = "version-too-old"
     static let manyMembers: Self = "many-members"
@@ -95,8 +97,8 @@ enum RestoreGuard {
 /// Which agent of a cluster does a job. Pure.
 enum AgentChoice {
     /// A connected one that knows its etcd. Of several members each has the data: one whose etcd runs goes first, a follower
-    /// before the leader, which has enough to do, and both before one that is behind or knows no leader; then the one that
-    /// was seen last, and by name where that is equal. A learner never.
+    /// before the leader, which has enough to do, and both before one that is behind or knows no leader; then one that
+    /// was heard of lately, and by name where all were. A learner never.
     ///
     /// - Parameter avoiding: nodes that were tried just now.
     /// - Throws: `no-agent`, saying for each why not.
@@ -106,13 +108,13 @@ enum AgentChoice {
         guard !agents.isEmpty else {
             throw FleetError(
                 .noAgent, "cluster \(cluster) has no agent",
-                hint: "enrol its nodes with: fleetctl agent token \(cluster)")
+                hint: "enrol its nodes: fleetctl agent install \(cluster) --ssh root@NODE")
         }
         let able = agents.filter {
             $0.connected && $0.instance != nil && $0.certificate?.revoked == nil && !tried.contains($0.node)
                 && $0.instance?.part != .learner
         }
-        func rank(_ agent: AgentRecord) -> (Int, Int, Timestamp) {
+        func rank(_ agent: AgentRecord) -> (Int, Int, Int) {
             let part =
                 switch agent.instance?.part {
                 case .follower: 3
@@ -120,7 +122,7 @@ enum AgentChoice {
                 case .behind: 1
                 case .leaderless, .learner: 0
                 }
-            return (agent.instance?.pid == nil ? 0 : 1, part, agent.lastSeen ?? Timestamp(milliseconds: 0))
+            return (agent.instance?.pid == nil ? 0 : 1, part, agent.isHeard(among: able) ? 1 : 0)
         }
         let best = able.max { a, b in rank(a) == rank(b) ? a.node > b.node : rank(a) < rank(b) }
         if let best { return best }
@@ -138,5 +140,14 @@ enum AgentChoice {
             hint: agents.contains(where: \.connected)
                 ? "see what the agent finds on its node with: fleet-agent discover"
                 : "start the agent on the node: systemctl restart fleet-agent", retryable: true)
+    }
+}
+
+extension AgentRecord {
+    /// Whether it was heard of about when the others were. Two heartbeats are nothing to choose by: it would be another node each
+    /// time, whose pages lie elsewhere than those of the last snapshot.
+    func isHeard(among others: [AgentRecord]) -> Bool {
+        guard let newest = others.compactMap(\.lastSeen).max() else { return true }
+        return lastSeen.map { newest.since($0) <= .seconds(30) } ?? false
     }
 }

@@ -17,7 +17,7 @@ struct MetricFacts: Sendable, Equatable {
     }
 
     var backups: [Backup] = []
-    /// Of all jobs that ever ended.
+    /// Of all jobs that ever ended, but dry runs.
     var ends: [Ends] = []
 }
 
@@ -102,8 +102,8 @@ enum FleetMetrics {
             each { $0.certificate.map { seconds($0.notAfter) } })
         page.family(
             "fleet_node_certificate_expiry_timestamp_seconds", .gauge,
-            "When the first of the node's certificates ends: etcd's, the control plane's, the kubelet's; of those that are good for "
-                + "less than 60 days, those that should have been renewed.",
+            "When the first of the node's certificates ends: etcd's, the control plane's, the kubelet's; of those "
+                + "that are renewed by themselves, those that were not in time.",
             each { agent in
                 agent.nodeCertificates.flatMap { CertificateExpiry.watched($0, at: status.time).first }.map {
                     seconds($0.notAfter)
@@ -114,6 +114,11 @@ enum FleetMetrics {
             "When the configuration that is kept of the node was last known to be the node's own.",
             each { $0.configuration?.confirmed.map(seconds) })
 
+        page.family(
+            "fleet_agent_upgrade_fell_back", .gauge,
+            "1 where the agent's last upgrade was taken back by its node and it runs the program from before.",
+            each { $0.program.map { $0.fallback == nil ? 0 : 1 } })
+
         let open = Dictionary(grouping: status.openJobs, by: \.kind).mapValues(\.count)
         page.family(
             "fleet_jobs_open", .gauge, "Jobs under way or waiting for their agent.",
@@ -121,13 +126,16 @@ enum FleetMetrics {
                 ([("kind", $0)], Double(open[$0] ?? 0))
             })
         page.family(
-            "fleet_jobs_ended_total", .counter, "Jobs that have ended, by how.",
+            "fleet_jobs_ended_total", .counter, "Jobs that have ended, by how; dry runs are none of them.",
             facts.ends.map { ([("kind", $0.kind), ("state", $0.state)], Double($0.count)) })
         page.family(
             "fleet_task_waiting_timestamp_seconds", .gauge,
             "Since when a backup or drill is due by its policy and can't begin.",
             (status.waiting ?? []).map { ([("cluster", $0.cluster), ("kind", $0.kind)], seconds($0.due)) })
 
+        page.family(
+            "fleet_alert_target_failing", .gauge, "1 while alerts don't reach the target.",
+            (status.alertTargets ?? []).map { ([("target", $0.name)], $0.problem == nil ? 0 : 1) })
         if let authority = status.authority {
             page.gauge(
                 "fleet_authority_expiry_timestamp_seconds",

@@ -37,8 +37,9 @@ private let authorityRotate = Command(
     "rotate", "Make the authority that follows, and go over to it",
     discussion: """
         The former one's key goes; copies of the coordinator that were made before still have it. Join tokens of before are good
-        no more. The coordinator must not be running; a copy of it with the new keys is put into its store: put back from one of
-        before, it is not known any more to agents that have come over.
+        no more. Not while agents are upgraded: one that is on trial and does not come to the coordinator in time goes back to
+        the program of before. The coordinator must not be running; a copy of it with the new keys is put into its store: put
+        back from one of before, it is not known any more to agents that have come over.
         """,
     options: [CoordinatorProgram.dataOption],
     examples: [
@@ -72,7 +73,7 @@ private let authorityRetire = Command(
     "retire", "Let nobody in any more with a former authority's certificate",
     discussion: "Refused while an agent has no other one. The coordinator must not be running.",
     options: [
-        .init("force", "also where agents have not come over: each of them is enrolled again by hand"),
+        .init("force", "also while agents have not come over; each is shut out until it is enrolled again"),
         CoordinatorProgram.dataOption,
     ],
     examples: [.init("runuser -u fleet-coordinator -- fleet-coordinator authority retire", "the end of a rotation")]
@@ -92,7 +93,7 @@ private let authorityRetire = Command(
             .busy,
             "\(left.agents.count) agents would not be let in any more: \(left.agents.prefix(10).joined(separator: ", "))",
             hint:
-                "start the coordinator and let them connect, or revoke those that are gone; with --force each is enrolled again"
+                "start the coordinator and let them connect, or revoke those that are gone; --force shuts each out until it is enrolled again on its node"
         )
     }
     var event = Act("authority.retire", by: "coordinator")
@@ -103,9 +104,12 @@ private let authorityRetire = Command(
     await vault.catalogue.close()
     call.terminal.print("\(former.authority.fingerprint) is retired")
     copy(directory, vault, call.terminal)
-    for name in left.operators { call.terminal.note("\(name) logs in again: fleetctl operator token \(name)") }
+    for name in left.operators {
+        call.terminal.note("\(name) is shut out; let them log in again: fleetctl operator token \(name)")
+    }
     for name in left.agents {
-        call.terminal.note("\(name) is enrolled again: fleetctl agent token, fleet-agent enroll --force -")
+        call.terminal.note(
+            "\(name) is shut out; enrol it again: fleetctl agent token, then on its node fleet-agent enroll --force -")
     }
     call.terminal.note("start the coordinator")
     _ = consume lock

@@ -74,7 +74,8 @@ let initCommand = Command(
         next:\(rebuild)
           systemctl enable --now fleet-coordinator
           fleetctl cluster add NAME
-          fleetctl agent token NAME          (then, on the node: fleet-agent enroll -)
+          fleetctl agent install NAME --ssh root@NODE --package fleet-agent_*.deb
+        Without ssh: fleetctl agent token NAME, and on the node, with the agent installed, fleet-agent enroll -
         """)
     return .success
 }

@@ -13,7 +13,8 @@ let restoreCommand = Command(
         visited; snapshots that were stored since are found at its start. Put the store where it belongs first (--data,
         default /var/lib/fleet-coordinator, has 'store' in it), and run this as the user that the service runs as.
 
-        The former coordinator must never start again: agents would obey both.
+        The former coordinator must never start again: agents would obey both. RECOVERY.md has this night and others step by
+        step; the package has it as /usr/share/doc/fleet-coordinator/RECOVERY.md.gz (zless).
         """,
     options: [
         .init("file", value: "FILE", "from this file of 'fleetctl coordinator backup', not from the store"),

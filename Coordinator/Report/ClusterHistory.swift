@@ -50,6 +50,11 @@ struct ClusterHistory {
         change(&days[Int(day / ObjectiveCoverage.dayLength), default: Counts()])
     }
 
+    /// Or attempts at one.
+    var hasHadSnapshots: Bool {
+        !snapshots.isEmpty || !points.isEmpty || base.failed > 0 || days.values.contains { $0.failed > 0 }
+    }
+
     mutating func backedUp(at time: Timestamp) { count(at: time) { $0.backups += 1 } }
     mutating func backupFailed(at time: Timestamp) { count(at: time) { $0.failed += 1 } }
 

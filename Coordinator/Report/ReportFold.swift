@@ -16,6 +16,7 @@ struct ReportFold {
     private var failures: FailureHistory
     private var certificates = CertificateHistory()
     private var restores = RestoreHistory()
+    private var agents = AgentHistory()
     private var clusters: [String: ClusterHistory] = [:]
     private var jobs: [String: OpenJob] = [:]
     private var backups = BoundedRows<AuditReport.Backup>()
@@ -58,6 +59,7 @@ struct ReportFold {
         }
         policies.feed(event)
         certificates.feed(event)
+        agents.feed(event, isInRange: event.time >= since)
         restores.feed(event, since: since)
         if ReportAreas.isAct(event), event.time >= since {
             let act = AuditReport.Act(event, area: ReportAreas.area(of: event))
@@ -249,8 +251,13 @@ struct ReportFold {
         // One that was gone before the range has no part in it.
         let told = clusters.filter { $0.value.removed.map { $0 >= since } ?? true }
         report.clusters = told.sorted { $0.key < $1.key }.map { name, history in
-            history.told(
-                name, policy: policies.followed[name], objectives: policies.objectives[name] ?? [], until: until)
+            // Whatever policy selects it, nobody can follow it there.
+            let isEmpty = !history.hasHadSnapshots && agents.holdsNoEtcd(name)
+            var cluster = history.told(
+                name, policy: policies.followed[name], objectives: isEmpty ? [] : policies.objectives[name] ?? [],
+                until: until)
+            if isEmpty { cluster.holdsNoEtcd = true }
+            return cluster
         }
         report.backups = backups.list
         for (index, backup) in report.backups.rows.enumerated() {
@@ -264,6 +271,7 @@ struct ReportFold {
         report.failures = failures.all()
         report.deletions = deletions.list
         report.changes = changes.list
+        if agents.changes > 0 { report.nodeChanges = agents.changes }
         report.refusals = refusals.list
         report.certificates = certificates.ending(
             before: until.adding(.seconds(AuditReport.certificateDays * 86_400)), since: since, until: until)
@@ -273,10 +281,11 @@ struct ReportFold {
 
 /// What an event is about, by the name of its action: one that is new has a place at once.
 enum ReportAreas {
-    /// What is told elsewhere in the report, or happens in passing with each job.
+    /// What is told elsewhere in the report, or happens in passing with each job or with each upgrade of a node.
     private static let routine: Set<String> = [
         "snapshot.store", "snapshot.unsound", "snapshot.foreign", "snapshot.refuse", "snapshot.drill",
         "snapshot.condition", "snapshot.retire", "snapshot.delete", "snapshot.makeway", "member.replace",
+        AgentHistory.changed,
     ]
     /// Each end and step of what is told as a whole.
     private static let wholes = ["job", "restore", "undo", "cleanup", "replace"]

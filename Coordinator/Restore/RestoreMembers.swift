@@ -27,7 +27,9 @@ enum RestoreMembers {
             throw FleetError(
                 .manyMembers,
                 "snapshot \(snapshot.id) was saved of a cluster of \(recorded) members, and only \(beside[0].node) has an agent",
-                hint: "enrol an agent on every member (fleetctl agent token \(cluster)); all are restored together")
+                hint:
+                    "enrol an agent on every member (fleetctl agent install \(cluster) --ssh root@NODE); all are restored together"
+            )
         }
         let away = beside.filter { !$0.connected }
         guard away.isEmpty else {
@@ -69,7 +71,7 @@ enum RestoreMembers {
                 .memberMissing,
                 "members without an agent: \((missing + blind).joined(separator: "; "))",
                 hint:
-                    "enrol an agent on each (fleetctl agent token \(cluster)); where a member is gone for good, take it out "
+                    "enrol an agent on each (fleetctl agent install \(cluster) --ssh root@NODE); where a member is gone for good, take it out "
                     + "of initial-cluster; the agents tell of that within half a minute")
         }
         guard beside.count == 1 || group(beside, restore: "check").isValid else {

@@ -53,7 +53,7 @@ enum RestoreWords {
         return switch phase {
         case .prepare: "prepare"
         case .quiesce: "all are prepared; stop the control planes"
-        case .stop: "the control planes are off; stop etcd"
+        case .stop: "no control plane writes any more; stop etcd"
         case .start: "all are off; start etcd on \(data)"
         case .verify: "all run; verify the cluster"
         case .commit: "it is one cluster with the same data on all; finish"

@@ -72,7 +72,26 @@ extension CoordinatorServer {
             let reason = await connection.closed()
             guard await self.sessions.remove(node, connection) else { return }
             self.log.info("agent \(node) is gone: \(reason.message)")
-            try? await self.catalogue.seen(cluster: node.cluster, node: node.node)
+            // That it is gone is noticed later than it was heard of.
+            await self.keep(sightings: [node: connection.lastHeard])
+        }
+    }
+
+    /// Between these it is known in memory when an agent was last heard of.
+    private static let sightingPause = Duration.seconds(300)
+
+    func keepSightings() async {
+        while true {
+            do { try await Task.sleep(for: Self.sightingPause) } catch { return }
+            await keepSightingsNow()
+        }
+    }
+
+    func keepSightingsNow() async { await keep(sightings: await sessions.sightings.mapValues(\.lastHeard)) }
+
+    private func keep(sightings: [NodeName: Timestamp]) async {
+        do throws(FleetError) { try await catalogue.seen(sightings) } catch {
+            log.error("when agents were last heard of could not be recorded", error)
         }
     }
 

@@ -5,8 +5,14 @@ import FleetSystem
 actor AgentSessions {
     private struct Session {
         var connection: Connection
-        /// What it said first is recorded: from then on it is spoken to.
-        var isRegistered = false
+        /// When what it said first was recorded: from then on it is spoken to.
+        var registered: Timestamp?
+    }
+
+    /// Of an agent that is connected.
+    struct Sighting: Sendable {
+        var since: Timestamp
+        var lastHeard: Timestamp
     }
     private var sessions: [NodeName: Session] = [:]
     /// The newest connection that each node ever had, also where it is gone.
@@ -18,7 +24,7 @@ actor AgentSessions {
     /// - Returns: whether the agent has yet to register on it.
     /// - Throws: `connection-lost` where there is a newer one by now.
     func meet(_ node: NodeName, _ connection: Connection) async throws(FleetError) -> Bool {
-        if let session = sessions[node], session.connection === connection { return !session.isRegistered }
+        if let session = sessions[node], session.connection === connection { return session.registered == nil }
         // By its own close this one can't be told, which may only be on its way.
         guard newest[node, default: 0] <= connection.number else {
             throw FleetError(.connectionLost, "\(node) has connected anew since", retryable: true)
@@ -31,7 +37,8 @@ actor AgentSessions {
 
     /// What the agent said first on it is recorded. Nothing happens where it was replaced meanwhile.
     func registered(_ node: NodeName, _ connection: Connection) {
-        if sessions[node]?.connection === connection { sessions[node]?.isRegistered = true }
+        guard let session = sessions[node], session.connection === connection, session.registered == nil else { return }
+        sessions[node]?.registered = .now()
     }
 
     /// True when it was still the node's connection.
@@ -49,9 +56,14 @@ actor AgentSessions {
     }
 
     func connection(_ node: NodeName) -> Connection? {
-        sessions[node].flatMap { $0.isRegistered ? $0.connection : nil }
+        sessions[node].flatMap { $0.registered == nil ? nil : $0.connection }
     }
-    var connected: Set<NodeName> { Set(sessions.filter(\.value.isRegistered).keys) }
+    var connected: Set<NodeName> { Set(sessions.filter { $0.value.registered != nil }.keys) }
+    var sightings: [NodeName: Sighting] {
+        sessions.compactMapValues { session in
+            session.registered.map { Sighting(since: $0, lastHeard: session.connection.lastHeard) }
+        }
+    }
 }
 
 extension NodeName {

@@ -23,23 +23,29 @@ extension CoordinatorServer {
         _ book: inout AlertBook, now: Timestamp = .now(), tick: ContinuousClock.Instant = .now
     ) async throws(FleetError) {
         guard try await !catalogue.alertsAreHeld() else { return }
-        let standing = try await catalogue.standingAlerts().map(\.concern)
-        let turn = book.look(
-            at: await seen(besides: standing), told: Set(standing.map(\.key)), now: now, tick: tick)
+        let standing = try await catalogue.standingAlerts()
+        let noticed = try await catalogue.noticedAlerts()
+        let (concerns, unknown) = await seen(besides: (standing + noticed).map(\.concern))
+        let known = AlertBook.Known(
+            told: Set(standing.map(\.concern.key)),
+            noticed: Dictionary(noticed.map { ($0.concern.key, $0.since) }) { first, _ in first })
+        let turn = book.look(at: concerns, unknown: Set(unknown.map(\.key)), known, now: now, tick: tick)
         let over = try await catalogue.turnAlerts(turn, fleet: configuration.advertise.description)
         for alert in turn.raised { log.with(alert.concern).warning("alert: \(alert.concern.line)") }
         for alert in over { log.with(alert.concern).info("over: \(alert.concern.text)") }
     }
 
-    /// What is to be seen now. Where nothing is, because a disk or the catalogue fails, that is one more concern, and what people
-    /// were told of stands: it may be so still.
-    private func seen(besides standing: [Concern]) async -> [Concern] {
-        do throws(FleetError) { return Concern.stillUnknown(standing, in: try await status()) } catch {
-            return standing.filter { $0.kind != .blind } + [
-                Concern(
-                    .blind, "the coordinator can't tell what needs attention: \(error.message)",
-                    action: error.hint ?? "on its host: journalctl -u fleet-coordinator")
-            ]
+    /// What is to be seen now, and of what nothing is. Where a disk or the catalogue fails, that is one more concern, and all that
+    /// was known may be so still.
+    private func seen(besides known: [Concern]) async -> (concerns: [Concern], unknown: [Concern]) {
+        do throws(FleetError) {
+            let status = try await status()
+            return (Concern.all(status), Concern.unknown(of: known, in: status))
+        } catch {
+            let blind = Concern(
+                .blind, "the coordinator can't tell what needs attention: \(error.message)",
+                action: error.hint ?? "on its host: journalctl -u fleet-coordinator")
+            return ([blind], known.filter { $0.kind != .blind })
         }
     }
 

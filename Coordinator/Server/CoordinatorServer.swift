@@ -32,6 +32,9 @@ final class CoordinatorServer: Sendable {
     let vault: Vault
     let keys: KeyRing
     let log: Log
+    let began = ContinuousClock.now
+    /// When any agent was last heard of before that.
+    let lastHeardBefore = Monitor<Timestamp?>(nil)
     let sessions = AgentSessions()
     let feed = JobFeed()
     let desk = ReadingDesk()
@@ -90,6 +93,8 @@ final class CoordinatorServer: Sendable {
 
     func start() async throws(FleetError) -> Running {
         let (tls, configuration) = (try keys.serverContext(), configuration)
+        let heard = try await catalogue.agents().compactMap(\.lastSeen).max()
+        lastHeardBefore.withLock { $0 = heard }
         let remote = try await listen(configuration.listen, tls)
         var listeners = [remote]
         if let socket = configuration.controlSocket { listeners.append(try await listen(.unix(path: socket), nil)) }
@@ -97,7 +102,8 @@ final class CoordinatorServer: Sendable {
         var ticking = [
             Task { await self.tickForever() }, Task { await self.watchDeadlines() },
             Task { await self.followPolicies() }, Task { await self.keepCopies() },
-            Task { await self.keepAlerts() }, Task { await self.sendAlerts() }, Task { await self.walkChainDaily() },
+            Task { await self.keepAlerts() }, Task { await self.keepSightings() },
+            Task { await self.sendAlerts() }, Task { await self.walkChainDaily() },
         ]
         if metrics != nil { ticking.append(Task { await self.keepFigures() }) }
         return Running(
@@ -109,6 +115,7 @@ final class CoordinatorServer: Sendable {
         for task in running.ticking { task.cancel() }
         for listener in running.listeners { await listener.stop() }
         running.metrics?.stop()
+        await keepSightingsNow()
         await sessions.closeAll(FleetError("stopping", "the coordinator is stopping", retryable: true))
     }
 

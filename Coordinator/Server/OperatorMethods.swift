@@ -53,7 +53,11 @@ extension CoordinatorServer {
             try await stream.finish(try await catalogue.cluster(word.cluster))
         case ControlMethod.listAgents:
             let cluster = try request(ListRequest.self).cluster
-            try await stream.finish(try await agents(cluster).filter { scope.contains($0.cluster) })
+            // The certificates of a whole fleet's nodes are megabytes; those of a cluster are told by `showCluster`.
+            try await stream.finish(
+                try await agents(cluster).filter { scope.contains($0.cluster) }.map {
+                    $0.withEndingCertificates(at: .now())
+                })
         case ControlMethod.agentToken:
             try await stream.finish(try await token(.agent, try request(TokenRequest.self), actor))
         case ControlMethod.enrolmentTerms:
@@ -135,13 +139,16 @@ extension CoordinatorServer {
         }
     }
 
-    /// With who is connected now, which the catalogue can't know.
+    /// With who is connected now, and when they were heard of, which the catalogue can't know.
     func agents(_ cluster: String? = nil) async throws(FleetError) -> [AgentRecord] {
         if let cluster { _ = try await catalogue.cluster(cluster) }
-        let connected = await sessions.connected
+        let sightings = await sessions.sightings
         return try await catalogue.agents(cluster: cluster).map { agent in
+            guard let sighting = sightings[NodeName(agent)] else { return agent }
             var agent = agent
-            agent.connected = connected.contains(NodeName(agent))
+            agent.connected = true
+            agent.connectedSince = sighting.since
+            agent.lastSeen = sighting.lastHeard
             return agent
         }
     }
@@ -298,6 +305,8 @@ extension CoordinatorServer {
         let isHeld = try await catalogue.alertsAreHeld()
         status.alertsAreHeld = isHeld && status.alertTargets?.isEmpty == false
         status.authority = try await authorityStanding()
+        status.uptime = Int((ContinuousClock.now - began).seconds)
+        status.lastHeardBefore = lastHeardBefore.withLock(\.self)
         return status
     }
 
@@ -312,7 +321,7 @@ extension CoordinatorServer {
 }
 
 extension AgentRecord {
-    /// A status has those that somebody has to look after, and of the others the one that ends first.
+    /// Where all agents are told, those that somebody has to look after, and of the others the one that ends first.
     fileprivate func withEndingCertificates(at time: Timestamp) -> AgentRecord {
         var agent = self
         let limit = time.adding(.seconds(31 * 86_400))

@@ -39,7 +39,8 @@ enum ReplaceNodes {
             let known = present.map(\.node).sorted().joined(separator: ", ")
             throw FleetError(
                 .notFound, "cluster \(cluster) has no agent on \(Names.isValid(node) ? node : Names.quote(node))",
-                hint: known.isEmpty ? "enrol its nodes: fleetctl agent token \(cluster)" : "its nodes are: \(known)")
+                hint: known.isEmpty
+                    ? "enrol its nodes: fleetctl agent install \(cluster) --ssh root@NODE" : "its nodes are: \(known)")
         }
         guard own.connected else {
             throw FleetError(

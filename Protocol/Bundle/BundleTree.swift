@@ -25,9 +25,10 @@ public enum BundleTree {
         try FileSystem.makeDirectories(directory, mode: 0o700)
     }
 
-    /// Writes the files below `DIRECTORY/NODE`, each with mode 0600 in directories of mode 0700, and what they were on the
-    /// node (modes, owners, links) as `DIRECTORY/NODE_files.json`, which no node can be called. Links are not made: what was there would be reached through
-    /// them, on this machine.
+    /// Writes the files below `DIRECTORY/NODE`, each with its own permissions, in directories that whoever gets past
+    /// `DIRECTORY/NODE` may enter, which is the owner alone; and what they were on the node (owners and links, too) as
+    /// `DIRECTORY/NODE_files.json`, which no node can be called. Owners are not set: who has a number here may be another there.
+    /// Links are not made: what was there would be reached through them, on this machine.
     ///
     /// - Parameter directory: as `prepare` left it; what is below was made by this.
     /// - Throws: `malformed` for a name that is none.
@@ -39,8 +40,10 @@ public enum BundleTree {
         try FileSystem.makeDirectories(root, mode: 0o700)
         for (file, bytes) in zip(bundle.manifest.files, bundle.contents) {
             let path = root + file.path
-            try FileSystem.makeDirectories(FileSystem.parent(of: path), mode: 0o700)
+            try FileSystem.makeDirectories(FileSystem.parent(of: path), mode: 0o755)
             try FileSystem.writeDurably(path, bytes, mode: 0o600)
+            // Only what may be read and run: nothing that is set on execution comes from a node.
+            try FileSystem.setMode(path, mode_t(file.mode & 0o777))
         }
         try FileSystem.writeDurably(
             "\(directory)/\(node)_files.json", try JSON.encode(bundle.manifest, pretty: true) + [10], mode: 0o600)

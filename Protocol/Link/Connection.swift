@@ -50,6 +50,10 @@ public enum Peer: Sendable {
     /// From where it comes, without the port; nil where it was made here, or on a Unix socket.
     public let peerAddress: String?
 
+    /// When the peer last sent anything; an idle one does at every heartbeat.
+    public nonisolated var lastHeard: Timestamp { heard.withLock(\.self) }
+    private nonisolated let heard = Monitor(Timestamp.now())
+
     private let options: Options
     private let side: Multiplexer.Side
     private let handler: Handler
@@ -199,6 +203,7 @@ public enum Peer: Sendable {
                 }
             } catch { return close(error, tellPeer: false) }
             heardSinceBeat = true
+            heard.withLock { $0 = .now() }
             decoder.append(Self.scratch[..<count])
             do throws(FleetError) {
                 while let frame = try decoder.next() {

@@ -5,6 +5,9 @@ public import FleetTLS
 
 /// Opens connections to a coordinator.
 public enum Dialler {
+    /// Whoever keeps a connection tries again so long behind a failure, or sooner.
+    public static let longestPause = Duration.seconds(60)
+
     /// Tries each address of the name in turn until one greets.
     ///
     /// - Parameters:

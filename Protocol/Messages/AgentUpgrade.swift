@@ -78,13 +78,18 @@ public struct RunningProgram: Codable, Sendable, Equatable {
     public var architecture: String
     /// It was chosen by an upgrade and is not the installed one.
     public var isChosen: Bool
+    /// What it was built of, `FleetVersion.commit`; nil where it does not know.
+    public var commit: String?
     /// The last upgrade, where this node went back behind it.
     public var fallback: ProgramFallback?
 
-    public init(sha256: String, architecture: String, isChosen: Bool, fallback: ProgramFallback? = nil) {
+    public init(
+        sha256: String, architecture: String, isChosen: Bool, commit: String? = nil, fallback: ProgramFallback? = nil
+    ) {
         self.sha256 = sha256
         self.architecture = architecture
         self.isChosen = isChosen
+        self.commit = commit
         self.fallback = fallback
     }
 }

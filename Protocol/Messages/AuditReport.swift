@@ -24,6 +24,9 @@ public struct AuditReport: Codable, Sendable, Equatable {
     public var failures: ReportList<Failure>
     public var deletions: ReportList<Deletion>
     public var changes: ReportList<Act>
+    /// How often an agent told of another version, etcd or data directory than before, which is not listed; nil: never, or it
+    /// is among the changes.
+    public var nodeChanges: Int?
     /// Acts that a rule forbade, or that went wrong.
     public var refusals: ReportList<Act>
     /// Certificates that have ended, or end within `certificateDays`; soonest first.
@@ -71,6 +74,8 @@ public struct AuditReport: Codable, Sendable, Equatable {
         public var unproven: Int
         public var deleted: Int
         public var restores: Int
+        /// Nothing but agents that are there to drill are in it: there is nothing to back up. nil: no.
+        public var holdsNoEtcd: Bool?
         public init(name: String, known: Timestamp) {
             self.name = name
             self.known = known

@@ -107,9 +107,12 @@ public struct AgentRecord: Codable, Sendable, Equatable {
     public var cluster: String
     public var node: String
     public var enrolled: Timestamp
+    /// When it was last heard of; of one that is connected that is at most a few heartbeats ago.
     public var lastSeen: Timestamp?
     /// Known to the process that holds the connections; the catalogue itself always says false.
     public var connected: Bool
+    /// Since when it is connected; nil where it is not, or an older coordinator answers.
+    public var connectedSince: Timestamp?
     public var version: String?
     public var instance: EtcdInstance?
     /// Why there is no `instance`.

@@ -218,6 +218,10 @@ public struct FleetStatus: Codable, Sendable {
     public var alertsAreHeld: Bool?
     /// nil from older coordinators, and for who may not see the whole fleet.
     public var authority: AuthorityStanding?
+    /// For how many seconds the coordinator has been at work; nil from older coordinators.
+    public var uptime: Int?
+    /// When the coordinator before this one last heard of any agent, give or take minutes; nil where that is not known.
+    public var lastHeardBefore: Timestamp?
 
     public init(
         version: String, time: Timestamp, clusters: [ClusterRecord], agents: [AgentRecord], openJobs: [JobRecord],

@@ -82,6 +82,14 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
     }
 }
 
+/// The revision of another snapshot.
+public struct EarlierRevision: Codable, Sendable, Equatable {
+    public var snapshot: String
+    public var revision: Int64
+
+    public init(snapshot: String, revision: Int64) { (self.snapshot, self.revision) = (snapshot, revision) }
+}
+
 /// A snapshot in the store: the row of the catalogue, and, as it stands, the manifest beside the file.
 public struct SnapshotRecord: Codable, Sendable, Equatable {
     public var id: String
@@ -97,6 +105,9 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
     /// The etcd cluster id that `cluster` was known by when a snapshot with another one came, and no restore explained
     /// it. nil where the snapshot is its cluster's own.
     public var expectedClusterID: String?
+    /// An earlier snapshot of the same etcd cluster that had a higher revision, which nothing the fleet did explains. nil where
+    /// there is none.
+    public var wentBack: EarlierRevision?
     /// What the coordinator itself found in it; nil for one that was stored before coordinators looked.
     public var verification: SnapshotVerification?
     /// nil for one that an agent of the fleet saved. Otherwise `node` and `job` are empty.

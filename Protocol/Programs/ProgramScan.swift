@@ -28,7 +28,7 @@ public struct ProgramScan: Sendable {
     }
 
     public mutating func take(_ bytes: [UInt8]) {
-        if header.count < 20 { header += bytes.prefix(20 - header.count) }
+        if header.count < 64 { header += bytes.prefix(64 - header.count) }
         guard version == nil else { return }
         let window = rest + bytes
         version = look(in: window)
@@ -63,6 +63,12 @@ public struct ProgramScan: Sendable {
         guard let architecture = try? Self.architecture(header) else {
             throw FleetError(.notAnAgent, "the file is no program for Linux (no ELF header)", hint: hint)
         }
+        // A part of a program may start, and end at the first byte that it misses.
+        guard Self.neededSize(header) <= size else {
+            throw FleetError(
+                .notAnAgent, "the file is only a part of a program: its ELF header tells of more than \(size) bytes",
+                hint: "copy it anew, and compare its SHA-256 with the release's")
+        }
         guard let version else {
             throw FleetError(.notAnAgent, "the file is a program, but not fleet-agent", hint: hint)
         }
@@ -88,6 +94,22 @@ public struct ProgramScan: Sendable {
             case let other: "machine-\(other)"
             }
         return name + (header[4] == 2 ? "" : "-32")
+    }
+
+    /// Up to the end of both tables of headers, that of the sections being last in what linkers write; elf(5): e_phoff at 32,
+    /// e_shoff at 40, the sizes and counts of both from 54 on. Of a 32-bit program nothing is said.
+    static func neededSize(_ header: [UInt8]) -> Int64 {
+        guard header.count >= 64, header[4] == 2 else { return 0 }
+        func number(_ offset: Int, _ length: Int) -> UInt64 {
+            let bytes = header[offset..<offset + length]
+            return (header[5] == 1 ? Array(bytes.reversed()) : Array(bytes)).reduce(0) { $0 << 8 | UInt64($1) }
+        }
+        let (programs, sections) = (
+            number(32, 8).addingReportingOverflow(number(54, 2) * number(56, 2)),
+            number(40, 8).addingReportingOverflow(number(58, 2) * number(60, 2))
+        )
+        guard !programs.overflow, !sections.overflow else { return .max }
+        return Int64(clamping: max(programs.partialValue, sections.partialValue))
     }
 }
 

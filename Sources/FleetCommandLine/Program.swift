@@ -10,14 +10,18 @@ public enum Program {
         // process that goes through gigabytes in large buffers then holds three times what it uses.
         _ = fleet_map_allocations_from(1 << 20)
         let terminal = Terminal.standard()
-        let status = await run(Array(CommandLine.arguments.dropFirst()), root, version: version, terminal: terminal)
+        let words = Array(CommandLine.arguments.dropFirst())
+        let status = await run(words, root, version: version, commit: FleetVersion.commit, terminal: terminal)
         exit(status.code)
     }
 
-    public static func run(_ words: [String], _ root: Command, version: String, terminal: Terminal) async -> ExitStatus
-    {
+    public static func run(
+        _ words: [String], _ root: Command, version: String, commit: String? = nil, terminal: Terminal
+    ) async -> ExitStatus {
         if words == ["--version"] || words == ["version"] {
+            // The first line alone is compared with others, here and by earlier versions.
             terminal.print("\(root.name) \(version)")
+            if let commit { terminal.print("commit \(commit)") }
             return .success
         }
         let root = Documentation.added(to: root, version: version)

@@ -11,7 +11,7 @@ extension Concern {
         func add(_ kind: Kind, _ text: String, _ action: String?) {
             all.append(Concern(kind, agent: agent, text, action: action))
         }
-        if !agent.connected {
+        if !agent.connected, !status.awaits(agent) {
             add(
                 .agentLost,
                 "the agent on \(place) is not connected; last seen \(agent.lastSeen?.ago(status.time) ?? "never")",
@@ -33,7 +33,11 @@ extension Concern {
             }
         }
         if let etcd = agent.stopped(status.openJobs) {
-            add(.etcdStopped, "etcd on \(place) did not run when its agent looked last", "see \(etcd.place)")
+            // Whoever is called by it may not have the rest before them.
+            add(
+                .etcdStopped, "etcd on \(place) did not run when its agent looked last",
+                "on \(agent.node), see why: \(etcd.place)"
+                    + (etcd.unit.map { "; then start it there: systemctl start \($0)" } ?? ""))
         }
         if let certificates = ofCertificates(agent, now: status.time) { all.append(certificates) }
         all += ofConfiguration(agent, now: status.time)

@@ -57,9 +57,10 @@ extension Concern {
         if let foreign = cluster.newerForeign {
             add(
                 .foreignBackup,
-                "\(name): a member's newest backup is of an etcd cluster that is not known to be this one, and is no 'latest'",
-                "see 'fleetctl snapshot show \(foreign)'; if it is this one all the same (restored by hand, or the catalogue "
-                    + "was rebuilt), 'fleetctl cluster accept', then back it up")
+                "\(name): a member's newest backup is of an etcd cluster that is not known to be this one, or has lost what it "
+                    + "had, and is no 'latest'",
+                "see 'fleetctl snapshot show \(foreign)', which says why; if it is right all the same (restored by hand, or the "
+                    + "catalogue was rebuilt), 'fleetctl cluster accept', then back it up")
         }
         let agents = status.agents.count {
             $0.cluster == name && $0.certificate?.revoked == nil && !$0.isVerifier
@@ -68,7 +69,7 @@ extension Concern {
             add(
                 .membersWithoutAgent,
                 "\(name) had \(members) members at its latest backup, and agents are on \(agents): all members are restored together",
-                "enrol the others with 'fleetctl agent token \(name)', or take one that is gone for good out of etcd (etcdctl "
+                "enrol the others ('fleetctl agent install \(name) --ssh root@NODE'), or take one that is gone for good out of etcd (etcdctl "
                     + "member remove) and back up again")
         }
         if let half = cluster.halfRestored, half != cluster.lastChange?.job {

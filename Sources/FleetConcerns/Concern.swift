@@ -21,6 +21,8 @@ public struct Concern: Codable, Sendable, Equatable {
         case policyUnusable = "policy-unusable"
         case memberMissed = "member-missed"
         case agentLost = "agent-lost"
+        /// Nothing is wrong; the coordinator has just begun.
+        case agentsAwaited = "agents-awaited"
         case agentCertificate = "agent-certificate"
         /// Of etcd, the control plane or the kubelet.
         case nodeCertificate = "node-certificate"
@@ -78,23 +80,28 @@ public struct Concern: Codable, Sendable, Equatable {
 }
 
 extension Concern {
-    /// All of these, and those of `known` of which nothing can be said now: of a node whose agent is away. Pure.
-    public static func stillUnknown(_ known: [Concern], in status: FleetStatus) -> [Concern] {
-        let now = all(status)
-        let away = Set(
-            status.agents.filter { !$0.connected && $0.certificate?.revoked == nil }.map { [$0.cluster, $0.node] })
-        return now
-            + known.filter { one in
-                guard let cluster = one.cluster, let node = one.node, away.contains([cluster, node]) else {
-                    return false
-                }
-                return [.etcdStopped, .etcdNotFound].contains(one.kind) && !now.contains { $0.key == one.key }
+    /// Those of `known` of which nothing can be said now: of a node whose agent is away, and what a coordinator that has just
+    /// begun has had no time to find out. Pure.
+    public static func unknown(of known: [Concern], in status: FleetStatus) -> [Concern] {
+        let now = Set(all(status).map(\.key))
+        let away = status.agents.filter { !$0.connected && $0.certificate?.revoked == nil }
+        let awaited = Set(away.filter(status.awaits).map { [$0.cluster, $0.node] })
+        let missing = Set(away.map { [$0.cluster, $0.node] })
+        return known.filter { one in
+            if now.contains(one.key) { return false }
+            if status.isJustBegun, [.taskWaiting, .coordinatorCopy].contains(one.kind) { return true }
+            guard let cluster = one.cluster, let node = one.node else { return false }
+            switch one.kind {
+            case .etcdStopped, .etcdNotFound, .configurationNotKept: return missing.contains([cluster, node])
+            case .agentLost, .memberMissed: return awaited.contains([cluster, node])
+            default: return false
             }
+        }
     }
 
     /// All that needs attention in the fleet as it is told here. Pure.
     public static func all(_ status: FleetStatus) -> [Concern] {
-        status.clusters.flatMap { ofCluster($0, status) } + ofWork(status)
+        status.clusters.flatMap { ofCluster($0, status) } + ofWork(status) + ofReturn(status)
             + status.agents.flatMap { ofAgent($0, status) }
             + ofCoordinator(status)
     }

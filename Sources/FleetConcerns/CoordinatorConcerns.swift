@@ -15,7 +15,7 @@ extension Concern {
             all.append(Concern(.policyUnusable, subject: problem.message, problem.message, action: problem.hint))
         }
         for job in status.openJobs {
-            for (agent, action) in job.missed(status.agents) {
+            for (agent, action) in job.missed(status.agents) where !status.awaits(agent) {
                 all.append(
                     Concern(
                         .memberMissed, cluster: job.cluster, node: agent.node, subject: job.id,

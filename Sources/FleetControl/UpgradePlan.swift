@@ -27,39 +27,52 @@ struct UpgradePlan: Sendable, Equatable {
         var reason: String
         /// It runs the program already, so nothing is missing.
         var isDone = false
+        /// Somebody wanted it so.
+        var isLeftOut = false
         var name: String { "\(cluster)/\(node)" }
     }
 
     /// One by one, the canary first; so never two members of a cluster at once.
     var targets: [Target] = []
     var skipped: [Skipped] = []
+    /// Why it is not carried out before somebody has said what is meant; it can be looked at all the same.
+    var objection: FleetError?
 
     /// Whether all that was asked for will run the program when the plan is carried out.
-    var isWhole: Bool { skipped.allSatisfy(\.isDone) }
+    var isWhole: Bool { skipped.allSatisfy { $0.isDone || $0.isLeftOut } }
 
     /// - Parameters:
     ///   - agents: those that were asked for.
     ///   - canary: "CLUSTER/NODE", or a node's name where that is one's alone; nil: a verifier where there is one.
     ///   - leaving: those that are left out, named the same way.
+    ///   - closed: clusters whose agents whoever asks may not upgrade.
     ///   - retries: whether one that went back from this very program gets it again.
-    /// - Throws: `not-found`, `ambiguous` of a name, `not-upgradable` of the canary and of one that went back.
+    /// - Throws: `not-found`, `ambiguous` of a name, `not-upgradable` of the canary.
     init(
         _ program: ProgramRecord, _ agents: [AgentRecord], canary: String?, leaving: [String] = [],
-        retries: Bool = false
+        closed: Set<String> = [], retries: Bool = false
     ) throws(FleetError) {
         var left: Set<String> = []
         for name in leaving { left.insert(Self.name(try Self.one(name, of: agents, option: "skip"))) }
         var able: [AgentRecord] = []
         for agent in agents where agent.certificate?.revoked == nil {
-            let obstacle = Self.obstacle(agent, program)
+            var obstacle = Self.obstacle(agent, program)
+            if obstacle == nil, closed.contains(agent.cluster) {
+                obstacle = ("its cluster is protected: as root on the coordinator's host", false)
+            }
             let isLeft = left.contains(Self.name(agent)) && obstacle?.isDone != true
             guard let obstacle = isLeft ? ("is left out, by --skip", false) : obstacle else {
                 // It would stop there again, or worse, somewhere else first.
                 if !retries, let fallback = agent.program?.fallback, fallback.sha256 == program.sha256 {
-                    throw FleetError(
-                        "not-upgradable",
-                        "\(Self.name(agent)) went back from this very program: \(fallback.error.message)",
-                        hint: "try it there again with --retry, or leave it out with --skip \(Self.name(agent))")
+                    let reason = "went back from this very program: \(fallback.error.message)"
+                    skipped.append(
+                        Skipped(cluster: agent.cluster, node: agent.node, version: agent.version, reason: reason))
+                    objection =
+                        objection
+                        ?? FleetError(
+                            "not-upgradable", "\(Self.name(agent)) \(reason)",
+                            hint: "try it there again with --retry, or leave it out with --skip \(Self.name(agent))")
+                    continue
                 }
                 able.append(agent)
                 continue
@@ -67,7 +80,7 @@ struct UpgradePlan: Sendable, Equatable {
             skipped.append(
                 Skipped(
                     cluster: agent.cluster, node: agent.node, version: agent.version, reason: obstacle.reason,
-                    isDone: obstacle.isDone))
+                    isDone: obstacle.isDone, isLeftOut: isLeft))
         }
         // Whose loss hurts least: a verifier has no etcd, a follower is not the leader.
         able.sort { Self.rank($0) < Self.rank($1) }
@@ -77,7 +90,7 @@ struct UpgradePlan: Sendable, Equatable {
             let name = Self.name(try Self.one(canary, of: agents, option: "canary"))
             if let index = targets.firstIndex(where: { $0.name == name }) {
                 targets.insert(targets.remove(at: index), at: 0)
-            } else {
+            } else if objection == nil {
                 let one = skipped.first { $0.name == name }
                 guard one?.isDone == true else {
                     throw FleetError(

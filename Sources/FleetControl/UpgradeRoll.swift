@@ -126,6 +126,8 @@ struct UpgradeRoll: Sendable {
         var isTold = false
         while true {
             let begun = try await begin(target, until: deadline, &isTold)
+            let absence = Task { await tellAbsence(of: target) }
+            defer { absence.cancel() }
             let job = try await JobWatch.follow(begun.id, control) { event in
                 guard terminal.errorIsTerminal, !isJSON, event.kind == .stepStarted, let step = event.step else {
                     return
@@ -137,6 +139,23 @@ struct UpgradeRoll: Sendable {
             wait(target, error, &isTold)
             // Each try is a job that is kept.
             do { try await Task.sleep(for: .seconds(20)) } catch { throw FleetError(error) }
+        }
+    }
+
+    /// A new program is away for some seconds; whoever stays away longer may have lost its power.
+    private func tellAbsence(of target: UpgradePlan.Target) async {
+        var misses = 0
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .seconds(10)) } catch { return }
+            let agents: [AgentRecord]? = try? await control.ask(
+                ControlMethod.listAgents, ListRequest(cluster: target.cluster))
+            guard let agent = agents?.first(where: { $0.node == target.node }) else { continue }
+            misses = agent.connected ? 0 : misses + 1
+            guard misses == 3 else { continue }
+            terminal.note(
+                "\(target.name)  is not connected; where the new program is the reason, the former one comes back by itself. After "
+                    + "ten minutes without a sign of it the job counts as lost, and until then \(target.cluster) is busy"
+            )
         }
     }
 

@@ -3,6 +3,11 @@ internal import FleetCrypto
 public import FleetSystem
 private import Glibc
 
+extension FleetError.Code {
+    /// Nobody listens there.
+    static let connectionRefused: Self = "connection-refused"
+}
+
 /// One GET as the kubelet's probes make it: the answer's status is all that counts, and over HTTPS the server's
 /// certificate is not verified, for nothing secret is said and nothing that is heard is believed but "ready".
 public enum HTTPProbe {
@@ -29,6 +34,12 @@ public enum HTTPProbe {
         (try? connect(host, port, seconds)) != nil
     }
 
+    /// Whether the host itself says that nobody listens there, which a packet lost on the way does not.
+    public static func isRefused(host: String, port: UInt16, seconds: Int = 3) -> Bool {
+        do throws(FleetError) { _ = try connect(host, port, seconds) } catch { return error.code == .connectionRefused }
+        return false
+    }
+
     private static func connect(_ host: String, _ port: UInt16, _ seconds: Int) throws(FleetError) -> Descriptor {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -49,7 +60,10 @@ public enum HTTPProbe {
         try systemCall("set a timeout") { setsockopt(raw, SOL_SOCKET, SO_SNDTIMEO, &limit, size) }
         try systemCall("set a timeout") { setsockopt(raw, SOL_SOCKET, SO_RCVTIMEO, &limit, size) }
         let result = Glibc.connect(raw, first.pointee.ai_addr, first.pointee.ai_addrlen)
-        guard result == 0 else { throw FleetError(errno: errno, "connect to \(host):\(port)") }
+        guard result == 0 else {
+            let (code, failure) = (errno, FleetError(errno: errno, "connect to \(host):\(port)"))
+            throw code == ECONNREFUSED ? FleetError(.connectionRefused, failure.message) : failure
+        }
         return descriptor
     }
 

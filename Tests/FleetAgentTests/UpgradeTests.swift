@@ -33,7 +33,7 @@ import Testing
     /// As the file of an agent begins, and no more.
     private func bytes(_ version: String, machine: UInt8 = 62) -> [UInt8] {
         [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + [UInt8](repeating: 0, count: 8) + [3, 0, machine, 0]
-            + Array(("etcd-backup-fleet program " + "fleet-agent \(version);").utf8)
+            + [UInt8](repeating: 0, count: 44) + Array(("etcd-backup-fleet program " + "fleet-agent \(version);").utf8)
     }
     private func record(_ bytes: [UInt8], _ version: String, _ architecture: String = "x86_64") -> ProgramRecord {
         ProgramRecord(

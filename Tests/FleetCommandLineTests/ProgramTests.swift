@@ -40,9 +40,10 @@ final class Recorder: Sendable {
             Command("fail", "fails") { _ in throw FleetError("some-code", "it went wrong", hint: "try another") },
         ])
 
-    func run(_ words: String...) async -> (Int32, String, String) {
+    func run(_ words: String..., commit: String? = nil) async -> (Int32, String, String) {
         let recorder = Recorder()
-        let status = await Program.run(words, root, version: "1.2.3", terminal: recorder.terminal())
+        let status = await Program.run(
+            words, root, version: "1.2.3", commit: commit, terminal: recorder.terminal())
         return (status.code, recorder.output, recorder.errors)
     }
 
@@ -124,6 +125,7 @@ final class Recorder: Sendable {
 
     @Test func versionAndControlCharacters() async {
         #expect(await run("--version").1 == "tool 1.2.3\n")
+        #expect(await run("--version", commit: "1f2e3d4c-dirty").1 == "tool 1.2.3\ncommit 1f2e3d4c-dirty\n")
         #expect(Terminal.clean("a\u{1b}[31mb\nc") == "a [31mb c")
     }
 

@@ -149,6 +149,60 @@ import Testing
         ] { #expect(Versions.compare(one, other) == order, "\(one) \(other)") }
     }
 
+    /// What an upgrade has brought runs, and not what is installed.
+    @Test func anUpgradedNode() throws {
+        func upgraded(_ look: NodeLook, _ version: String, _ sha256: String = "u") -> NodeLook {
+            var look = look
+            look.upgrade = .init(version: version, sha256: sha256, installed: "p")
+            return look
+        }
+        func notes(_ look: NodeLook, _ source: AgentSource = Self.deb) throws -> [String] {
+            try Self.plan(look, source, agents: [Self.agent()]).notes
+        }
+        let back = InstallPlan.Step.leaveUpgrade(version: "0.3.0")
+
+        // Installed is what was given, and runs not.
+        let hand = upgraded(Self.byHand(), "0.3.0")
+        #expect(try steps(hand, Self.elf) == [], "it is newer")
+        #expect(
+            try notes(hand, Self.elf).first?.contains(#""0.3.0", which an upgrade has brought and is newer than"#)
+                == true)
+        #expect(try steps(hand, Self.elf, force: true) == [back])
+        let sibling = upgraded(Self.byHand(), "0.2.0")
+        #expect(try steps(sibling, Self.elf) == [.leaveUpgrade(version: "0.2.0")], "another build of the same version")
+        // It is older than what runs, and newer than what is installed.
+        let between = upgraded(Self.byHand { ($0.program, $0.programVersion) = ("x", "0.1.9") }, "0.3.0")
+        #expect(try steps(between, Self.elf) == [])
+        #expect(try steps(between, Self.elf, force: true).first == .program(version: "0.2.0", from: "0.1.9"))
+        // It is what runs.
+        let same = upgraded(Self.byHand { ($0.program, $0.programVersion) = ("x", "0.1.9") }, "0.2.0", Self.elf.sha256)
+        #expect(try steps(same, Self.elf) == [] && notes(same, Self.elf).first?.contains("it runs already") == true)
+        #expect(try steps(same, Self.elf, force: true) == [])
+        let elsewhere = AgentSource(.program(machine: "x86_64", version: nil), "/x/fleet-agent", [1])
+        #expect(try steps(same, elsewhere) == [], "of whichever version")
+        // It is newer than both.
+        let old = upgraded(Self.byHand { ($0.program, $0.programVersion) = ("x", "0.1.0") }, "0.1.9")
+        #expect(try steps(old, Self.elf).first == .program(version: "0.2.0", from: "0.1.0"))
+        #expect(try notes(old, Self.elf) == [#"it goes before fleet-agent "0.1.9", which an upgrade has brought"#])
+
+        let package = upgraded(Self.packaged(), "0.3.0")
+        #expect(try steps(package) == [] && notes(package).first?.contains("--force goes back") == true)
+        #expect(try steps(package, force: true) == [back])
+        #expect(
+            try steps(upgraded(Self.installed("1", .newer), "1.9")).first
+                == .package(version: "2", from: "1", downgrades: false))
+        #expect(try steps(upgraded(Self.installed("1", .newer), "3")) == [])
+        let none = upgraded(
+            Self.byHand { look in
+                (look.dpkg, look.hasAptGet) = ("amd64", true)
+                look.given = .init(name: "fleet-agent", version: "2", architecture: "amd64", relation: nil)
+            }, "3")
+        #expect(try steps(none).first == .package(version: "2", from: nil, downgrades: false), "else nothing is left")
+
+        let busy = upgraded(Self.packaged { $0.unfinished = ["/j"] }, "0.3.0")
+        #expect(throws: FleetError.self) { try Self.plan(busy, agents: [Self.agent()], force: true) }
+    }
+
     @Test func fromByHandToThePackage() throws {
         let look = Self.byHand { look in
             (look.dpkg, look.hasAptGet) = ("amd64", true)
@@ -229,6 +283,20 @@ import Testing
                 #expect(hint(look).contains("answer") && hint(look).contains("fleetctl agent revoke a cp1"))
             }
         }
+    }
+
+    /// A heartbeat of the connection from before is no sign of the program that was just put there.
+    @Test func aHeartbeatIsNoNewConnection() {
+        let before = Self.agent()
+        var after = before
+        after.connectedSince = before.enrolled
+        let first = after.cameBack
+        after.lastSeen = before.enrolled.adding(.seconds(3600))
+        #expect(after.cameBack == first)
+        after.connectedSince = before.enrolled.adding(.seconds(60))
+        #expect(after.cameBack != first)
+        after.connectedSince = nil
+        #expect(after.cameBack == after.lastSeen, "an older coordinator says no more")
     }
 
     @Test func whatIsRefused() {
@@ -335,6 +403,18 @@ import Testing
         #expect(try plan(left, agent: revoked).isEmpty)
         let nothing = InstallPlanTests.node { $0.package = .init(status: "not-installed", version: "2") }
         #expect(try plan(nothing, agent: revoked, purge: true).isEmpty)
+    }
+
+    /// A package that comes back would start them.
+    @Test func whatUpgradesHaveBroughtGoes() throws {
+        let look = InstallPlanTests.packaged { $0.hasUpgrades = true }
+        let told = "remove /var/lib/fleet-agent/program, with the programs that upgrades have brought"
+        let plan = try plan(look)
+        #expect(plan.removesUpgrades && plan.words(done: false, cluster: "a", node: "cp1").contains(told))
+        #expect(plan.keeps[0].hasPrefix("/var/lib/fleet-agent, with the node's key"))
+        #expect(try !self.plan(look, purge: true).removesUpgrades, "all of it goes")
+        let left = InstallPlanTests.node { ($0.hasUpgrades, $0.hasState) = (true, true) }
+        #expect(try self.plan(left, agent: InstallPlanTests.agent(revoked: true)).touchesNode)
     }
 
     @Test func anEditedUnit() throws {

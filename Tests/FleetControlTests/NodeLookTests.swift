@@ -1,5 +1,6 @@
 import FleetCrypto
 import FleetSystem
+import Glibc
 import Testing
 
 @testable import FleetControl
@@ -84,6 +85,34 @@ import Testing
                     ]), marker: Self.marker)
                 #expect(look.identity == nil && look.isIdentityDamaged)
             }
+        }
+    }
+
+    /// As the agent keeps it, with more than is read here.
+    @Test func whatAnUpgradeHasChosen() throws {
+        let place = "/var/lib/fleet-agent/program"
+        func look(_ choice: String, program: String = "p", executable: String) throws -> NodeLook {
+            try NodeLook(
+                Self.answer([
+                    "program=\(program)", "packaged=q", "upgrades=yes", "active=active", "executable=\(executable)",
+                    "choice=" + Array(choice.utf8).base64,
+                ]), marker: Self.marker)
+        }
+        let chosen =
+            #"{"chosen":{"job":"j","record":{"sha256":"u","size":1,"version":"0.2.0","architecture":"x86_64"},"envelope":{},"installed":"p"},"starts":0}"#
+        let upgraded = try look(chosen, executable: "\(place)/u/fleet-agent")
+        #expect(upgraded.upgrade == .init(version: "0.2.0", sha256: "u", installed: "p"))
+        #expect(upgraded.hasUpgrades && !upgraded.isOutdated)
+        #expect(try look(chosen.replacing(#""p""#, with: #""q""#), executable: "").upgrade != nil, "the package's")
+
+        // Another program was installed since, and the run was cut off before the restart.
+        let since = try look(chosen, program: "other", executable: "\(place)/u/fleet-agent")
+        #expect(since.upgrade == nil && since.isOutdated)
+        #expect(try !look(chosen, program: "other", executable: "/usr/local/bin/fleet-agent").isOutdated)
+        // The agent alone sees to what can't be read.
+        for text in ["", "{}", "x", #"{"chosen":7}"#] {
+            let look = try look(text, executable: "\(place)/u/fleet-agent")
+            #expect(look.upgrade == nil && !look.isOutdated)
         }
     }
 
@@ -180,6 +209,41 @@ import Testing
             try FileSystem.list(place) == ["fleet-agent"] && FileSystem.status(place + "/fleet-agent")?.mode == 0o755)
     }
 
+    /// By real sockets: one that listens, and one that does not.
+    @Test func theWayToTheCoordinator() throws {
+        func way(_ host: String, _ port: UInt16, path: String = "/usr/bin:/bin") throws -> String {
+            let standard = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            let outcome = try shell(NodeReach.script(host, port).replacing(standard, with: "PATH=\(path)"))
+            #expect(outcome.succeeded, "\(outcome.complaint)")
+            return outcome.outputText
+        }
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        defer { close(listener) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let port = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+                bind(listener, address, size) == 0 && listen(listener, 8) == 0
+                    && getsockname(listener, address, &size) == 0
+            } ? UInt16(bigEndian: pointer.pointee.sin_port) : 0
+        }
+        #expect(try way("127.0.0.1", port) == "way=open\n")
+        #expect(try way("127.0.0.1", 1) == "way=closed Connection refused\n")
+        #expect(try way("nowhere.invalid", 1).hasPrefix("way=closed "))
+        #expect(try way("$(touch /tmp/fleet-way)'", 1).hasPrefix("way=closed ") && !FileSystem.exists("/tmp/fleet-way"))
+        #expect(try way("127.0.0.1", 1, path: "/nonexistent") == "way=untested\n")
+        // The reason is a stranger's word, and a dry run says it all the same.
+        let obstacle = NodeReach.obstacle("hello\nway=closed no\u{1b}[2J\n", from: "cp1", to: "hub:7400")
+        #expect(
+            obstacle?.code == .unreachable && obstacle?.message == "cp1 can't reach the coordinator at hub:7400: no[2J")
+        #expect(obstacle?.hint?.hasPrefix("open the way from that host to hub:7400") == true)
+        for said in ["way=open\n", "way=untested\n", "", "Welcome\n"] {
+            #expect(NodeReach.obstacle(said, from: "cp1", to: "hub:7400") == nil)
+        }
+    }
+
     /// A node in a directory: what a script does there by the tools, which say what they were called with.
     private struct Node {
         let place = "/tmp/fleet-control-test-\(Randomness.token(8))"
@@ -271,6 +335,31 @@ import Testing
         #expect(try node.calls().filter { $0 == "systemctl daemon-reload" }.count == 2)
     }
 
+    /// What upgrades have brought goes with the installed program, and while the agent is off: one that ends writes of it.
+    @Test func upgradesAreLeft() throws {
+        for (script, calls) in [
+            (
+                NodeScript.leaveUpgrade,
+                ["systemctl is-active fleet-agent", "systemctl stop fleet-agent", "systemctl start fleet-agent"]
+            ),
+            (NodeScript.remove(package: nil, isByHand: true, keepsUnit: false, purges: false), nil),
+        ] {
+            let node = try Node([
+                "systemctl":
+                    "\(Self.running)\ncase $1 in stop) mkdir -p $(dirname \"$0\")/../var/lib/fleet-agent/program/a ;; esac"
+            ])
+            defer { try? FileSystem.removeTree(node.place) }
+            try node.write("var/lib/fleet-agent/jobs/kept", "x")
+            try FileSystem.makeDirectories(node.place + "/var/lib/fleet-agent/program/u")
+            #expect(try NodeLook(node.run(NodeScript.look("abcd")).outputText, marker: "abcd").hasUpgrades)
+            try FileSystem.remove(node.place + "/calls")
+            let outcome = try node.run(script)
+            #expect(outcome.succeeded, "\(outcome.complaint)")
+            #expect(try FileSystem.list(node.place + "/var/lib/fleet-agent") == ["jobs"])
+            if let calls { #expect(try node.calls() == calls) }
+        }
+    }
+
     @Test func anotherProgramsLockIsWaitedFor() throws {
         let node = try Node([
             "systemctl": "", "sleep": "touch $(dirname \"$0\")/free",
@@ -298,6 +387,36 @@ import Testing
         let stuck = try Node(["systemctl": "", "mountpoint": "exit 0", "find": "echo busy >&2; exit 1"])
         defer { try? FileSystem.removeTree(stuck.place) }
         #expect(try stuck.run(script).status == NodeScript.leftovers, "and its right to connect is taken")
+    }
+
+    /// The package's own script: it waits for the end of a restore that an agent works at, and not for ever.
+    @Test(arguments: [
+        ("upgrade", "exit 0", false, 1, 30), ("failed-upgrade", "exit 0", false, 1, 0),
+        ("upgrade", "exit 0", true, 0, 1),
+        ("upgrade", "exit 3", false, 0, 0), ("remove", "exit 3", false, 1, 0),
+    ])
+    func noProgramIsReplacedInTheMiddle(_ act: String, _ active: String, ends: Bool, status: Int32, sleeps: Int) throws
+    {
+        let node = try Node([
+            "systemctl": active, "deb-systemd-invoke": "",
+            "sleep": ends
+                ? "echo '01234567 {\"concluded\":{}}' >>$(dirname \"$0\")/../var/lib/fleet-agent/jobs/j/journal" : "",
+        ])
+        defer { try? FileSystem.removeTree(node.place) }
+        try node.write("var/lib/fleet-agent/jobs/j/journal", "01234567 {\"planned\":{}}\n")
+        let here = FileSystem.parent(of: FileSystem.parent(of: FileSystem.parent(of: #filePath)))
+        let script = try FileSystem.readText(here + "/ops/debian/fleet-agent.prerm").replacing(
+            "/var/lib/fleet-agent", with: node.place + "/var/lib/fleet-agent"
+        ).replacing("/run/systemd/system", with: node.place)
+        let outcome = try Subprocess.run(
+            "/bin/sh", ["-c", "PATH=\(node.place)/bin:$PATH\n" + script, "prerm", act],
+            environment: Subprocess.defaultEnvironment)
+        #expect(outcome.status == status, "\(outcome.complaint)")
+        let said = String(decoding: outcome.errors, as: UTF8.self)
+        #expect(said.contains("in the middle of a restore") == (status == 1), "\(said)")
+        if status == 1 { #expect(said.contains("  \(node.place)/var/lib/fleet-agent/jobs/j/journal\n")) }
+        let calls = (try? node.calls()) ?? []
+        #expect(calls.count { $0 == "sleep 2" } == sleeps, "\(calls)")
     }
 
     /// fleetctl brings the very unit, and finds what is unfinished as the package does before it lets itself be removed.

@@ -20,7 +20,8 @@ struct AlertTests {
         _ book: inout AlertBook, _ concerns: [Concern], _ told: inout Set<String>, at seconds: Int
     ) -> (raised: [Concern.Kind], over: [String]) {
         let turn = book.look(
-            at: concerns, told: told, now: start.now.adding(.seconds(seconds)), tick: start.tick + .seconds(seconds))
+            at: concerns, AlertBook.Known(told: told), now: start.now.adding(.seconds(seconds)),
+            tick: start.tick + .seconds(seconds))
         told.formUnion(turn.raised.map(\.concern.key))
         told.subtract(turn.over)
         return (turn.raised.map(\.concern.kind), turn.over)
@@ -60,8 +61,143 @@ struct AlertTests {
         for seconds in stride(from: 0, through: 100_000, by: 5000) {
             #expect(look(&book, [waits], &told, at: seconds).raised.isEmpty)
         }
-        let others = Concern.Kind.allCases.filter { ![.retentionWaits, .authorityRotation, .alertsHeld].contains($0) }
+        let others = Concern.Kind.allCases.filter {
+            ![.retentionWaits, .authorityRotation, .alertsHeld, .agentsAwaited].contains($0)
+        }
         #expect(others.allSatisfy { ($0.patience ?? .seconds(1 << 30)) <= .seconds(3600) })
+    }
+
+    /// What stands on the disk goes from process to process, whose clocks have nothing to do with each other.
+    @Test func aCoordinatorThatBeginsAnewAgainAndAgainTellsAllTheSame() {
+        var noticed: [String: Timestamp] = [:]
+        var raised: [(StandingAlert, Int)] = []
+        for run in 0..<4 {
+            var book = AlertBook()
+            for seconds in stride(from: run * 120, to: run * 120 + 90, by: 15) {
+                let turn = book.look(
+                    at: [lost], AlertBook.Known(told: Set(raised.map(\.0.concern.key)), noticed: noticed),
+                    now: start.now.adding(.seconds(seconds)), tick: start.tick + .seconds(run * 7 + seconds % 120))
+                for alert in turn.noticed { noticed[alert.concern.key] = alert.since }
+                for key in turn.forgotten { noticed[key] = nil }
+                raised += turn.raised.map { ($0, seconds) }
+            }
+        }
+        #expect(raised.map(\.1) == [300])
+        #expect(raised.first?.0.since == start.now)
+        #expect(noticed.isEmpty)
+    }
+
+    @Test func aClockThatWasWrongMakesNothingOldOrNeverOld() {
+        let noticed = [lost.key: start.now.adding(.seconds(86_400))]
+        var book = AlertBook()
+        func look(at seconds: Int) -> [StandingAlert] {
+            book.look(
+                at: [lost], AlertBook.Known(noticed: noticed), now: start.now.adding(.seconds(seconds)),
+                tick: start.tick + .seconds(seconds)
+            ).raised
+        }
+        #expect(look(at: 0).isEmpty && look(at: 299).isEmpty)
+        #expect(look(at: 300).map(\.since) == [start.now])
+    }
+
+    @Test func whatIsUnknownIsNeitherToldNorForgotten() {
+        var book = AlertBook()
+        var known = AlertBook.Known(noticed: [lost.key: start.now])
+        func look(_ concerns: [Concern], unknown: Set<String> = [], at seconds: Int) -> AlertBook.Turn {
+            book.look(
+                at: concerns, unknown: unknown, known, now: start.now.adding(.seconds(seconds)),
+                tick: start.tick + .seconds(seconds))
+        }
+        #expect(look([], unknown: [lost.key], at: 1000).isEmpty)
+        #expect(look([lost], at: 1060).raised == [StandingAlert(concern: lost, since: start.now)])
+        known = AlertBook.Known(told: [lost.key])
+        #expect(look([], unknown: [lost.key], at: 1100).isEmpty && look([], unknown: [lost.key], at: 1500).isEmpty)
+        #expect(look([], at: 1501).isEmpty)
+        #expect(look([], at: 1561).over == [lost.key])
+        known = AlertBook.Known(noticed: [lost.key: start.now])
+        #expect(look([], at: 2000).forgotten == [lost.key])
+    }
+
+    @Test func sinceWhenSomethingStandsOutlivesTheProcess() async throws {
+        let directory = try TemporaryDirectory()
+        let clock = TestClock()
+        var catalogue = try await Fixture.fleet(clock, path: directory.path + "/c")
+        let other = Concern(.taskWaiting, cluster: "b", "it waits")
+        try await catalogue.turnAlerts(.init(noticed: [alert(lost), alert(other)]), fleet: "f:1")
+        // Once more, by one that has read it before it was there.
+        let later = StandingAlert(concern: lost, since: start.now.adding(.seconds(60)))
+        try await catalogue.turnAlerts(.init(noticed: [later]), fleet: "f:1")
+        await catalogue.close()
+        catalogue = try Catalogue(.file(directory.path + "/c"), clock: { clock.now })
+        #expect(try await catalogue.noticedAlerts() == [alert(lost), alert(other)])
+        #expect(try await catalogue.standingAlerts().isEmpty, "nobody was told")
+        try await catalogue.turnAlerts(.init(raised: [alert(lost)], forgotten: [other.key]), fleet: "f:1")
+        #expect(try await catalogue.noticedAlerts().isEmpty)
+        #expect(try await catalogue.standingAlerts() == [alert(lost)])
+        try await catalogue.turnAlerts(.init(noticed: [alert(other)]), fleet: "f:1")
+        _ = try await catalogue.putBack(from: "copy")
+        #expect(try await catalogue.noticedAlerts().isEmpty, "that was another fleet's time")
+    }
+
+    /// Over a coordinator that serves: the agent went away before it began.
+    @Test func aCoordinatorThatHasJustBegunTellsOfNobodyWhoIsComing() async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let agent = try await server.dial(.agent(cluster: "a", node: "n1"))
+        let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
+        await agent.close(FleetError("gone", "gone"))
+        while await !server.server.sessions.connected.isEmpty { try await Task.sleep(for: .milliseconds(20)) }
+        let key = Concern(.agentLost, cluster: "a", node: "n1", "").key
+        // Before it had ever registered, the server itself may have found that it is not there.
+        try await server.catalogue.turnAlerts(.init(forgotten: [key]), fleet: "f:1")
+        let longAgo = Timestamp.now().adding(.seconds(-3600))
+        try await server.catalogue.turnAlerts(
+            .init(noticed: [
+                StandingAlert(concern: Concern(.agentLost, cluster: "a", node: "n1", "away"), since: longAgo)
+            ]),
+            fleet: "f:1")
+        var book = AlertBook()
+        try await server.server.lookForAlerts(&book)
+        #expect(try await server.catalogue.noticedAlerts().contains { $0.concern.key == key && $0.since == longAgo })
+        #expect(try await !server.catalogue.standingAlerts().contains { $0.concern.key == key })
+        await server.stop()
+    }
+
+    /// The same fleet, as time goes by.
+    @Test func whoIsComingBackIsNotLost() async throws {
+        let catalogue = try await Fixture.fleet()
+        var status = FleetStatus(
+            version: "1", time: start.now, clusters: [], agents: try await catalogue.agents(), openJobs: [],
+            storeFree: 1 << 40, storeUsed: 0, audit: try await catalogue.verifyAudit())
+        func kinds() -> [Concern.Kind] {
+            Concern.all(status).map(\.kind).filter { $0 == .agentLost || $0 == .agentsAwaited }
+        }
+        #expect(kinds() == [.agentLost, .agentLost], "an older coordinator does not say when it began")
+        status.uptime = 12
+        #expect(kinds() == [.agentsAwaited])
+        #expect(
+            Concern.all(status).first { $0.kind == .agentsAwaited }?.text
+                == "the coordinator began 12 s ago, and of 2 agents 2 are not back yet: n1 (a), n1 (b)")
+        status.agents[0].connected = true
+        #expect(Concern.all(status).contains { $0.text.hasSuffix("of 2 agents 1 is not back yet: n1 (b)") })
+        // One that was dead for days before that is no better for it.
+        status.lastHeardBefore = status.agents[1].lastSeen?.adding(.seconds(3 * 86_400))
+        #expect(kinds() == [.agentLost])
+        status.lastHeardBefore = status.agents[1].lastSeen?.adding(.seconds(300))
+        #expect(kinds() == [.agentsAwaited])
+        status.agents[1].lastSeen = nil
+        #expect(kinds() == [.agentLost], "one that never came can't come back")
+        status.agents = try await catalogue.agents()
+        status.uptime = 75
+        let lost = Concern.all(status).filter { $0.kind == .agentLost }
+        #expect(lost.count == 2, "a minute, and a moment to connect")
+        let waiting = Concern(.taskWaiting, cluster: "a", "it waits")
+        status.uptime = 12
+        #expect(Concern.unknown(of: lost + [waiting], in: status) == lost + [waiting])
+        status.agents[0].connected = true
+        #expect(Concern.unknown(of: lost, in: status).map(\.cluster) == ["b"])
+        status.uptime = 75
+        #expect(Concern.unknown(of: lost + [waiting], in: status).isEmpty)
     }
 
     /// The next attempt is under way within a minute: the failure is not over because of that.
@@ -196,13 +332,13 @@ struct AlertTests {
             audit: try await catalogue.verifyAudit())
         let stopped = Concern.all(status).filter { $0.kind == .etcdStopped }
         #expect(stopped.count == 1)
+        #expect(stopped.first?.action?.hasPrefix("on \(agents[0].node), see why: ") == true, "\(stopped)")
         status.agents[0].connected = false
         #expect(!Concern.all(status).contains { $0.kind == .etcdStopped })
-        #expect(Concern.stillUnknown(stopped + [failed], in: status).filter { $0.kind == .etcdStopped } == stopped)
-        #expect(!Concern.stillUnknown(stopped + [failed], in: status).contains(failed))
+        #expect(Concern.unknown(of: stopped + [failed], in: status) == stopped)
         status.agents[0].connected = true
         status.agents[0].instance?.pid = 7
-        #expect(!Concern.stillUnknown(stopped, in: status).contains { $0.kind == .etcdStopped })
+        #expect(Concern.unknown(of: stopped, in: status).isEmpty)
     }
 
     /// A restore that failed is not over because the next backup was due.

@@ -406,6 +406,15 @@ import Testing
                 $0 && !$1
             }
                 == [true, false])
+        request.certificates = [300, 5, 301].map { days in
+            CertificateExpiry(path: "/\(days)", notAfter: .now().adding(.seconds(days * 86_400)))
+        }
+        let _: Acknowledgement = try await agent.call(Method.register, request)
+        let root = try await server.operate()
+        let listed = try await root.call(ControlMethod.listAgents, ListRequest(), as: [AgentRecord].self).first
+        #expect(listed?.nodeCertificates?.map(\.path) == ["/5"], "a list is of many nodes")
+        let shown = try await root.call(ControlMethod.showCluster, NameRequest(name: "a"), as: ClusterDetail.self)
+        #expect(shown.agents.first?.nodeCertificates?.count == 3)
         await server.stop()
     }
 }

@@ -197,6 +197,23 @@ struct CatalogueTests {
             } == .notFound)
     }
 
+    @Test func sightingsAreNotSetBack() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        let node = NodeName(cluster: "a", node: "n1")
+        func seen(_ time: Timestamp) async throws -> Timestamp? {
+            try await catalogue.seen([node: time])
+            return try await catalogue.agents(cluster: "a").first?.lastSeen
+        }
+        let start = clock.now
+        clock.advance(.seconds(60))
+        #expect(try await seen(clock.now) == clock.now)
+        #expect(try await seen(start) == clock.now, "that is the end of an older connection")
+        let wrong = clock.now.adding(.seconds(86_400))
+        #expect(try await seen(wrong) == wrong)
+        #expect(try await seen(clock.now) == clock.now, "a clock was set wrong and is right again")
+    }
+
     @Test func snapshotsAreFoundByPrefixTimeAndLatest() async throws {
         let catalogue = try await Fixture.fleet()
         let early = Fixture.record("20261124-065510-aaaa", saved: "2026-11-24T06:55:10Z")

@@ -56,7 +56,17 @@ import Testing
     @Test func thoseThatLiveShortly() {
         let path = "/var/lib/kubelet/pki/kubelet-client-current.pem"
         #expect(said(one(path, days: 0.5, life: 1)) == nil)
-        #expect(said(one(path, days: 0.1, life: 1))?.contains("journalctl -u kubelet") == true)
+        #expect(said(one(path, days: 0.09, life: 1))?.contains("journalctl -u kubelet") == true)
+        #expect(said(one("/etc/etcd/server.crt", days: 0.5, life: 1)) == nil)
+        #expect(said(one("/etc/etcd/server.crt", days: 0.2, life: 1)) != nil)
+        // The kubelet renews its own between seven and nine tenths of their life.
+        #expect(said(one(path, days: 4, life: 30)) == nil && said(one(path, days: 2.9, life: 30)) != nil)
+    }
+
+    /// Made by hand for three weeks, one ends in three weeks all the same.
+    @Test func thoseThatWereMadeForWeeks() {
+        #expect(said(one("/etc/etcd/server.crt", days: 19, life: 19))?.contains("in 19 d") == true)
+        #expect(said(one("/etc/etcd/server.crt", days: 5, life: 5))?.hasPrefix("URGENT: ") == true)
     }
 
     /// The kubelet makes its own only where there is none.
@@ -64,9 +74,6 @@ import Testing
         let path = "/var/lib/kubelet/pki/kubelet.crt"
         #expect(said(one(path, days: 40)) == nil)
         #expect(said(one(path, days: 20))?.contains("remove \(path) and kubelet.key") == true)
-        // Short-lived ones of others, too: as in the metrics and the report.
-        #expect(said(one("/etc/etcd/server.crt", days: 20, life: 30)) == nil)
-        #expect(said(one("/etc/etcd/server.crt", days: 7, life: 30)) != nil)
     }
 
     @Test func keysThatAreNotKept() {

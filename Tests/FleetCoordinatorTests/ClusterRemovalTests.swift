@@ -175,6 +175,11 @@ struct ClusterRemovalTests {
             try await catalogue.retire("s1", because: "x", by: "root")
         }
         #expect(error?.hint?.contains("--newest-too") == true)
+        // One person's word does not take what two people's protects.
+        _ = try await catalogue.protect("a", true, by: "root")
+        #expect(
+            await code { _ = try await catalogue.retire("s1", because: "x", newestToo: true, by: "r") } == .conflict)
+        _ = try await catalogue.protect("a", false, by: "root")
         _ = try await catalogue.retire("s1", because: "x", newestToo: true, by: "root")
     }
 

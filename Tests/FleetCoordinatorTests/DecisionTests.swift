@@ -86,6 +86,9 @@ struct DecisionTests {
             try AgentChoice.choose([agent("n1"), agent("n2", seen: "2026-11-24T07:00:00Z")], cluster: "a").node
                 == "n2")
         // Of several members one whose etcd runs, and none that was tried just now.
+        // A heartbeat's difference is nothing to choose by.
+        #expect(
+            try AgentChoice.choose([agent("n1"), agent("n2", seen: "2026-11-24T06:00:15Z")], cluster: "a").node == "n1")
         var down = agent("n2", seen: "2026-11-24T07:00:00Z")
         down.instance?.pid = nil
         #expect(try AgentChoice.choose([agent("n1"), down], cluster: "a").node == "n1")

@@ -1,3 +1,4 @@
+import EtcdSampleFiles
 import FleetProtocol
 import FleetSystem
 import RepositoryTestFiles
@@ -19,10 +20,12 @@ struct IdentityTests {
     }
 
     /// A whole backup of cluster a; its end is what the agent says.
-    private func backUp(etcdID: String = "cafe", saved: Timestamp? = nil) async throws -> SnapshotEntry {
+    private func backUp(
+        etcdID: String = "cafe", saved: Timestamp? = nil, _ etcd: SampleEtcd = .rich()
+    ) async throws -> SnapshotEntry {
         clock.advance(.seconds(60))
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
-        let sample = try SampleSnapshot(etcd: job.snapshot, job: job.id)
+        let sample = try SampleSnapshot(etcd: job.snapshot, etcd, job: job.id)
         var facts = sample.record.facts
         facts.clusterID = etcdID
         facts.savedAt = saved ?? clock.now
@@ -85,6 +88,57 @@ struct IdentityTests {
         try await restore(foreign.record.id, other: true)
     }
 
+    /// Its id is the same, and it is empty: whoever restored by hand into another directory than etcd works in has that.
+    @Test func anEtcdThatHasLostItsDataIsNotTheLatest() async throws {
+        let own = try await backUp()
+        var empty = SampleEtcd()
+        empty.put("/registry/only", [1])
+        let lost = try await backUp(empty)
+        #expect(lost.condition == .foreign && lost.problem?.code == .wentBack)
+        #expect(
+            lost.record.wentBack == EarlierRevision(snapshot: own.record.id, revision: own.record.facts.status.revision)
+        )
+        #expect(lost.problem?.hint?.contains("fleetctl cluster accept a cafe") == true)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == own.record.id)
+        #expect(try await catalogue.job(lost.record.job).error?.code == .wentBack)
+        #expect(try await catalogue.cluster("a").newerForeign == lost.record.id)
+        let event = try #require(try await catalogue.auditLog().first { $0.event.action == "snapshot.foreign" }?.event)
+        #expect(event.outcome == .refused && event.detail["earlier"]?.contains(own.record.id) == true)
+        // What is rebuilt from the store knows as much.
+        #expect(try await vault.reconcile() == Reconciliation())
+        #expect(try await catalogue.snapshot(lost.record.id) == lost)
+        // Again and again, until somebody says so.
+        #expect(try await backUp(empty).condition == .foreign)
+        try await catalogue.acceptIdentity("cafe", cluster: "a", by: "root")
+        #expect(try await catalogue.cluster("a").newerForeign == nil)
+        #expect(await code { try await catalogue.acceptIdentity("cafe", cluster: "a", by: "root") } == .alreadyExists)
+        let right = try await backUp(empty)
+        #expect(right.condition == .verified)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == right.record.id)
+        // A catalogue that is older, or rebuilt, does not know the word, and has the backup that was right.
+        try await catalogue.script("UPDATE etcd_identities SET accepted = NULL")
+        #expect(try await backUp(empty).condition == .verified)
+        // From there it only grows again.
+        #expect(try await backUp().condition == .verified)
+        #expect(try await backUp(empty).problem?.code == .wentBack)
+        // What a later job has saved says nothing of what comes late.
+        var facts = lost.record.facts
+        facts.savedAt = clock.now.adding(.seconds(300))
+        #expect(try await catalogue.earlierRevision(facts, cluster: "a", job: "99990101-000000-aaaa") != nil)
+        #expect(try await catalogue.earlierRevision(facts, cluster: "a", job: own.record.job) == nil)
+    }
+
+    /// A restore makes another etcd, and the undo of one goes on where the former was.
+    @Test func restoresGoBackByRight() async throws {
+        let own = try await backUp()
+        var earlier = SampleEtcd()
+        earlier.put("/registry/only", [1])
+        try await restore(own.record.id, newID: "beef")
+        #expect(try await backUp(etcdID: "beef", earlier).condition == .verified)
+        #expect(try await backUp(etcdID: "beef").condition == .verified)
+        #expect(try await backUp().condition == .verified)
+    }
+
     /// The node proved the id before it said that the restore was done: `cluster show` need not wait for a backup.
     @Test func aCommittedRestoreTellsTheNewId() async throws {
         let first = try await backUp()
@@ -104,6 +158,7 @@ struct IdentityTests {
         try await Fixture.enrol(catalogue, cluster: "a", node: "n2")
         var other = Fixture.record("s2")
         other.node = "n2"
+        other.facts.status.revision = 2
         other.facts.savedAt = clock.now.adding(.seconds(30))
         try await catalogue.add(other, by: "agent")
         #expect(try await catalogue.cluster("a").newerForeign == foreign.record.id)

@@ -55,6 +55,17 @@ struct MetricsTests {
                 cluster: "b", kind: "backup", due: Timestamp("2026-11-28T00:00")!, reason: FleetError(.notFound, "none")
             )
         ]
+        status.authority = AuthorityStanding(fingerprint: "f", notAfter: Timestamp("2026-12-29T00:00:00Z")!)
+        status.agents[0].program = RunningProgram(sha256: "0", architecture: "x86_64", isChosen: true)
+        status.agents[1].program = RunningProgram(
+            sha256: "0", architecture: "x86_64", isChosen: false,
+            fallback: ProgramFallback(version: "2", sha256: "1", error: FleetError(.timedOut, "no"), time: status.time))
+        status.alertTargets = [
+            AlertTarget(name: "pager", kind: .command, place: "/p", created: status.time),
+            AlertTarget(
+                name: "chat", kind: .webhook, place: "https://c.example", created: status.time,
+                problem: FleetError(.timedOut, "no")),
+        ]
         var facts = try await catalogue.metricFacts()
         facts.ends = [.init(kind: "backup", state: "succeeded", count: 4)]
         return FleetMetrics.page(status, facts)
@@ -72,18 +83,49 @@ struct MetricsTests {
             #"fleet_agent_connected{cluster="a",node="n1"} 0"#, #"fleet_jobs_open{kind="backup"} 0"#,
             #"fleet_jobs_ended_total{kind="backup",state="succeeded"} 4"#,
             #"fleet_task_waiting_timestamp_seconds{cluster="b",kind="backup"} 1795824000"#,
+            "fleet_authority_expiry_timestamp_seconds 1798502400",
+            #"fleet_agent_upgrade_fell_back{cluster="a",node="n1"} 0"#,
+            #"fleet_agent_upgrade_fell_back{cluster="b",node="n1"} 1"#,
+            #"fleet_alert_target_failing{target="pager"} 0"#, #"fleet_alert_target_failing{target="chat"} 1"#,
             "fleet_store_used_bytes 7", "fleet_store_free_bytes 5", "fleet_audit_chain_intact 1",
         ] { #expect(lines.contains(line), "\(line)") }
         #expect(!lines.contains { $0.hasPrefix(#"fleet_cluster_last_backup_timestamp_seconds{cluster="b"}"#) })
     }
 
+    /// A plan is no restore, and a failed one wakes nobody.
+    @Test func dryRunsAreNotCounted() async throws {
+        let catalogue = try await Fixture.fleet()
+        for (state, isDry) in [("succeeded", 0), ("failed", 1), ("succeeded", 1)] {
+            let id = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(60), by: "root").id
+            try await catalogue.script(
+                "UPDATE jobs SET kind = 'restore', state = '\(state)', finished = created + 1000, dry_run = \(isDry) WHERE id = '\(id)'"
+            )
+            for (table, column) in [("member_restores", "plan"), ("replacements", "terms")] {
+                let extra = table == "replacements" ? ("node, ", "'n1', ") : ("snapshot, ", "'s', ")
+                try await catalogue.script(
+                    """
+                    INSERT INTO \(table) (id, cluster, \(extra.0)dry_run, \(column), state, requested_by, created, finished)
+                        VALUES ('\(id)', 'a', \(extra.1)\(isDry), '{}', '\(state)', 'root', 1, 2)
+                    """)
+            }
+        }
+        #expect(
+            try await catalogue.metricFacts().ends == [
+                .init(kind: "replace", state: "succeeded", count: 1),
+                .init(kind: "restore", state: "succeeded", count: 2),
+            ])
+    }
+
     /// No rule is about a figure that nobody tells.
     @Test func theRulesAreAboutTheseFigures() async throws {
         let tree = FileSystem.parent(of: FileSystem.parent(of: FileSystem.parent(of: #filePath)))
-        let rules = try FileSystem.readText("\(tree)/ops/monitoring/fleet.rules.yaml")
+        let rules =
+            try FileSystem.readText("\(tree)/ops/monitoring/fleet.rules.yaml")
+            + FileSystem.readText("\(tree)/ops/monitoring/fleet.dashboard.json")
         var status = try await page()
-        // What is there only behind a drill.
-        status += "fleet_cluster_last_drill_proven fleet_cluster_last_proven_timestamp_seconds"
+        // What is there only behind a drill, or a backup that has a job.
+        status += "fleet_cluster_last_drill_proven fleet_cluster_last_proven_timestamp_seconds "
+        status += "fleet_cluster_last_backup_duration_seconds"
         let named = Set(rules.matches(of: /\bfleet_[a-z_]+/).map { String($0.output) })
         #expect(named.count > 12)
         for name in named { #expect(status.contains(name), "\(name)") }

@@ -47,7 +47,7 @@ final class TestServer: Sendable {
     /// With a certificate of the fleet's authority, whether the catalogue knows of it or not.
     func dial(
         _ grant: Grant, isKnown: Bool = true, as access: OperatorAccess = OperatorAccess(role: .admin),
-        handler: @escaping Connection.Handler = Dialler.refuse
+        heartbeat: Duration = .seconds(15), handler: @escaping Connection.Handler = Dialler.refuse
     ) async throws -> Connection {
         let key = try PrivateKey.generateP256()
         let keys = server.keys
@@ -72,11 +72,13 @@ final class TestServer: Sendable {
             }.issued
             certificate = try X509Certificate(pem: pem)
         }
+        var options = Connection.Options(software: "test")
+        options.heartbeat = heartbeat
         return try await Dialler.connect(
             try Address("127.0.0.1:\(running.port)"),
             tls: try TLSContext.client(
                 identity: .init(certificate: certificate, key: key), authority: keys.authority.certificate),
-            options: .init(software: "test"), handler: handler)
+            options: options, handler: handler)
     }
 
     /// What `fleetctl` is called with by an operator who has logged in.
@@ -145,6 +147,12 @@ struct ServerTests {
             #expect(events.count == before + 1, "\(method)")
             #expect(events.last?.outcome == .refused)
             #expect(events.last?.cluster == cluster)
+        }
+        for (isDry, expected) in [(true, "true"), (false, nil)] {
+            var wish = restore
+            wish.dryRun = isDry
+            #expect(await ask(ControlMethod.startRestore, wish) == .noAgent)
+            #expect(try await server.events(ControlMethod.startRestore).last?.detail["dryRun"] == expected)
         }
         // The catalogue has recorded this one already.
         #expect(await ask(ControlMethod.addCluster, NameRequest(name: "a")) == .alreadyExists)
@@ -216,6 +224,44 @@ struct ServerTests {
         #expect(await !sessions.remove(node, old))
         #expect(await sessions.remove(node, new))
         #expect(await code { _ = try await sessions.meet(node, old) } == .connectionLost, "nor when that is gone")
+        await server.stop()
+    }
+
+    /// Not when it last had something to say.
+    @Test func anAgentWasLastSeenAtItsLastHeartbeat() async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let agent = try await server.dial(.agent(cluster: "a", node: "n1"), heartbeat: .milliseconds(50))
+        let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
+        let root = try await server.operate()
+        func seen() async throws -> AgentRecord {
+            try #require(try await root.call(ControlMethod.listAgents, ListRequest(), as: [AgentRecord].self).first)
+        }
+        func recorded() async throws -> Timestamp? { try await server.catalogue.agents()[0].lastSeen }
+        let first = try await seen()
+        let registered = try await recorded()
+        try await Task.sleep(for: .milliseconds(500))
+        let second = try await seen()
+        let (before, after) = (try #require(first.lastSeen), try #require(second.lastSeen))
+        #expect(after.since(before) >= .milliseconds(300))
+        #expect(second.connectedSince == first.connectedSince && first.connectedSince != nil)
+        let still = try await recorded()
+        #expect(still == registered, "not each heartbeat is written down")
+        await server.server.keepSightingsNow()
+        let written = try #require(try await recorded())
+        #expect(written >= second.lastSeen!)
+        try await Task.sleep(for: .milliseconds(300))
+        let last = try #require(try await seen().lastSeen)
+        await agent.close(FleetError("gone", "gone"))
+        var kept = try await recorded()
+        for _ in 0..<100 {
+            if let time = kept, time >= last { break }
+            try await Task.sleep(for: .milliseconds(20))
+            kept = try await recorded()
+        }
+        #expect(try #require(kept) >= last, "a coordinator that begins anew knows it")
+        let away = try await seen()
+        #expect(!away.connected && away.connectedSince == nil && away.lastSeen == kept)
         await server.stop()
     }
 

@@ -101,11 +101,15 @@ import Testing
                 time: Timestamp(milliseconds: 0))
         }
         let agents = [back, agent("a", "n2"), agent("b", "n1")]
-        let error = #expect(throws: FleetError.self) { try UpgradePlan(program, agents, canary: nil) }
-        #expect(error?.code == "not-upgradable" && error?.hint?.contains("--skip a/n1") == true)
+        // It can be looked at, with all others.
+        let looked = try UpgradePlan(program, agents, canary: nil)
+        #expect(looked.objection?.code == "not-upgradable")
+        #expect(looked.objection?.hint?.contains("--skip a/n1") == true)
+        #expect(looked.targets.map(\.name) == ["a/n2", "b/n1"] && !looked.isWhole)
+        #expect(looked.skipped.map(\.reason) == ["went back from this very program: it ended"])
         let without = try UpgradePlan(program, agents, canary: nil, leaving: ["a/n1"])
-        #expect(without.targets.map(\.name) == ["a/n2", "b/n1"] && !without.isWhole)
-        #expect(without.skipped.map(\.reason) == ["is left out, by --skip"])
+        #expect(without.targets.map(\.name) == ["a/n2", "b/n1"] && without.isWhole)
+        #expect(without.skipped.map(\.reason) == ["is left out, by --skip"] && without.objection == nil)
         #expect(try UpgradePlan(program, agents, canary: nil, retries: true).targets.count == 3)
         for (name, code) in [("n1", "ambiguous"), ("n9", "not-found")] as [(String, FleetError.Code)] {
             let error = #expect(throws: FleetError.self) {
@@ -113,6 +117,9 @@ import Testing
             }
             #expect(error?.code == code)
         }
+        // Where whoever asks may not, the others have their turn.
+        let closed = try UpgradePlan(program, [agent("a", "n2"), agent("b", "n1")], canary: nil, closed: ["b"])
+        #expect(closed.targets.map(\.name) == ["a/n2"] && closed.skipped.map(\.name) == ["b/n1"] && !closed.isWhole)
         // Another program is another matter.
         var other = back
         other.program?.fallback?.sha256 = "b"

@@ -11,7 +11,7 @@ private enum SampleProgram {
         let header: [UInt8] =
             [0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + [UInt8](repeating: 0, count: 8) + [3, 0, machine, 0]
         let mark = "etcd-backup-fleet program " + "fleet-agent \(version);"
-        return header + Array(mark.utf8) + [UInt8](repeating: 7, count: size)
+        return header + [UInt8](repeating: 0, count: 44) + Array(mark.utf8) + [UInt8](repeating: 7, count: size)
     }
 
     static func record(_ version: String = "0.3.0", machine: UInt8 = 62) -> ProgramRecord {
@@ -236,7 +236,7 @@ extension Fixture {
             ("less than announced", Array(bytes.dropLast()), good, nil, .programDamaged),
             ("other bytes", Array(bytes.dropLast()) + [1], good, good, .programDamaged),
             ("no program", Array("#!/bin/sh\n".utf8), nil, nil, .notAnAgent),
-            ("another program", Array(bytes.prefix(20)) + [UInt8](repeating: 1, count: 99), nil, nil, .notAnAgent),
+            ("another program", Array(bytes.prefix(64)) + [UInt8](repeating: 1, count: 99), nil, nil, .notAnAgent),
         ]
         for (name, bytes, announced, end, expected) in cases {
             #expect(

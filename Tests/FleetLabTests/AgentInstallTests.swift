@@ -111,7 +111,9 @@ struct AgentInstallTests {
         #expect(try await fleet.isActive("ha-3", "fleet-agent"))
         try await fleet.exec("ha-3", "rm", "-r", FileSystem.parent(of: journal))
 
+        try await fleet.exec("ha-3", "mkdir", "-p", "/var/lib/fleet-agent/program/x")
         let planned = try await fleet.control(uninstall + ["--dry-run"])
+        #expect(planned.output.contains("root@ha-3  would remove /var/lib/fleet-agent/program, with"), "\(planned)")
         #expect(planned.output.contains("root@ha-3  would remove the package fleet-agent\n"), "\(planned)")
         #expect(try await fleet.control(uninstall).status == 6, "nobody said yes")
         #expect(try await fleet.isActive("ha-3", "fleet-agent"))
@@ -119,6 +121,7 @@ struct AgentInstallTests {
         #expect(
             gone.status == 0 && gone.output.contains("root@ha-3  ok  the agent of ha/ha-3 is uninstalled"), "\(gone)")
         #expect(gone.errors.contains("kept: /var/lib/fleet-agent"))
+        #expect(try await fleet.attempt("ha-3", "test", "-e", "/var/lib/fleet-agent/program").status == 1)
         #expect(try await fleet.attempt("ha-3", "test", "-e", "/usr/bin/fleet-agent").status == 1)
         #expect(
             try await fleet.attempt(
@@ -138,6 +141,7 @@ struct AgentInstallTests {
             "\(byHand)")
         #expect(byHand.output.contains("installed /etc/systemd/system/fleet-agent.service"))
         try await fleet.waitForAgent("ha", count: 3)
+        try await installOnAnUpgrade(fleet)
         let unit = "/etc/systemd/system/fleet-agent.service"
         try await fleet.exec("ha-3", "sh", "-c", "echo '# mine' >>\(unit); systemctl daemon-reload")
         let packaged = try await fleet.control([
@@ -161,6 +165,41 @@ struct AgentInstallTests {
         let line = try #require(shown.split(whereSeparator: \.isNewline).first { $0.contains("printf") }, "\(shown)")
         try await fleet.exec("ha-3", "sh", "-c", String(line))
         try await fleet.waitForAgent("ha", count: 3)
+    }
+
+    /// What an upgrade has brought runs, and is what an install compares with.
+    private func installOnAnUpgrade(_ fleet: LabFleet) async throws {
+        let install = ["agent", "install", "ha", "--ssh", "root@ha-3", "--program"]
+        let (old, new) = (try await fleet.program(), try await fleet.pushAgent("0.9.0"))
+        func upgrade(to program: String, _ version: String) async throws {
+            let words = ["agent", "upgrade", "ha", "--skip", "ha-1", "--skip", "ha-2", "--yes", "--program", program]
+            // Those that are left out are left out by request.
+            let done = try await fleet.control(words)
+            #expect(done.status == 0 && done.output.contains("ha/ha-3  ok  runs \(version) ("), "\(done)")
+            #expect(try await fleet.version("ha-3") == version)
+        }
+        try await upgrade(to: new, "0.9.0")
+        let kept = try await fleet.control(install + [old])
+        #expect(kept.status == 0 && kept.output.contains("nothing to do"), "\(kept)")
+        #expect(kept.errors.contains(#"keeps fleet-agent "0.9.0", which an upgrade has brought"#), "\(kept)")
+        let same = try await fleet.control(install + [new])
+        #expect(same.output.contains("nothing to do") && same.errors.contains("it runs already"), "\(same)")
+
+        // Cut off behind the copy: what is installed is not what runs.
+        let file = try await fleet.patchedAgent("0.9.1")
+        try await Lab.check("push", fleet.lab, "ha-3", file, "/usr/local/bin/fleet-agent", "--mode", "0755")
+        let newer = try await fleet.pushAgent("0.9.1")
+        let goesOn = try await fleet.control(install + [newer])
+        #expect(goesOn.status == 0 && goesOn.output.contains("restarted it: what runs is what was"), "\(goesOn)")
+        #expect(try await fleet.version("ha-3") == "0.9.1")
+
+        try await upgrade(to: try await fleet.pushAgent("0.9.2"), "0.9.2")
+        let forced = try await fleet.control(install + [newer, "--force"])
+        #expect(
+            forced.status == 0 && forced.output.contains("went back to the installed program from fleet-agent 0.9.2"),
+            "\(forced)")
+        #expect(try await fleet.version("ha-3") == "0.9.1")
+        #expect(try await fleet.control(install + [newer]).output.contains("nothing to do"))
     }
 
     /// A node with no etcd, by an ordinary user with sudo, from a name in ~/.ssh/config, on a port of its own; with all that can
@@ -202,9 +241,22 @@ struct AgentInstallTests {
             let address = "s/\"advertise\" : \"[^\"]*\"/\"advertise\" : \"10.97.255.9:7400\"/"
             try await fleet.exec("hub", "sed", "-i", address, "/var/lib/fleet-coordinator/settings.json")
             try await fleet.exec("hub", "systemctl", "restart", "fleet-coordinator")
-            let lost = try await fleet.control(install)
-            #expect(lost.status == 1 && lost.output.contains("FAILED  enrolling it as verifiers/spare: "), "\(lost)")
-            #expect(lost.errors.contains("hint: "), "\(lost)")
+            for words in [install + ["--dry-run"], install] {
+                let lost = try await fleet.control(words)
+                #expect(
+                    lost.status == 1
+                        && lost.output.contains("FAILED  spare can't reach the coordinator at 10.97.255.9:7400: "),
+                    "\(lost)")
+                #expect(lost.errors.contains("hint: open the way from that host to 10.97.255.9:7400"), "\(lost)")
+                #expect(!lost.output.contains("installed"), "\(lost)")
+            }
+            #expect(try await fleet.exec("spare", "ls", "-A", "/usr/local/bin").trimmed == "etcd\netcdctl\netcdutl")
+            // Where nothing there can try it, the enrolment itself finds out, and what was done before is done.
+            try await fleet.exec("spare", "sh", "-ec", "chsh -s /bin/sh admin; mv /bin/bash /root/bash")
+            let late = try await fleet.control(install)
+            try await fleet.exec("spare", "mv", "/root/bash", "/bin/bash")
+            #expect(late.status == 1 && late.output.contains("FAILED  enrolling it as verifiers/spare: "), "\(late)")
+            #expect(late.errors.contains("hint: "), "\(late)")
             let back = "s/\"advertise\" : \"[^\"]*\"/\"advertise\" : \"\(hub):7400\"/"
             try await fleet.exec("hub", "sed", "-i", back, "/var/lib/fleet-coordinator/settings.json")
             try await fleet.exec("hub", "systemctl", "restart", "fleet-coordinator")

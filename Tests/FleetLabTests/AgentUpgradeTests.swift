@@ -295,12 +295,13 @@ extension LabFleet {
         let lines = try await fleetctl("agent", "list").output.split(separator: "\n")
         guard let start = lines.first?.firstRange(of: "VERSION")?.lowerBound, let head = lines.first else { return [:] }
         let column = head.distance(from: head.startIndex, to: start)
+        let end = head.firstRange(of: "COMMIT").map { head.distance(from: head.startIndex, to: $0.lowerBound) }
         var versions: [String: String] = [:]
         for line in lines.dropFirst() {
             // Only who is there now says which it is.
             guard line.contains("  yes  ") || line.contains("  yes ") else { continue }
             let node = line.split(separator: " ", omittingEmptySubsequences: true)[1]
-            versions[String(node)] = String(line.dropFirst(column)).trimmed
+            versions[String(node)] = String(line.prefix(end ?? line.count).dropFirst(column)).trimmed
         }
         return versions
     }

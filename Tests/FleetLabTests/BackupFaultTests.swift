@@ -147,9 +147,25 @@ struct BackupFaultTests {
         try await LabFleet.with { fleet in
             try await fleet.addCluster("one", ["--kind", "external", "--layout", "kubespray"])
             try await fleet.exec("one", "systemctl", "stop", "etcd")
+            let clock = ContinuousClock()
+            var began = clock.now
             let result = try await fleet.tryFleetctl("backup", "one")
-            #expect(result.status == 1 && result.output.contains("FAILED"))
+            #expect(result.status == 1 && result.output.contains("FAILED  etcd does not run on this node"), "\(result)")
+            #expect(result.errors.contains("hint: start it: systemctl start etcd"), "\(result.errors)")
+            print("a backup of a stopped etcd failed within \(clock.now - began)")
+            #expect(clock.now - began < .seconds(10), "there is nothing to wait for")
             #expect(try await fleet.spooled("one").isEmpty)
+
+            // One that is being started refuses as well, and is waited for.
+            try await fleet.exec(
+                "one", "sh", "-ec",
+                "mkdir -p /etc/systemd/system/etcd.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 5\\n' "
+                    + ">/etc/systemd/system/etcd.service.d/late.conf; systemctl daemon-reload; systemctl start --no-block etcd"
+            )
+            began = clock.now
+            let late = try await fleet.tryFleetctl("backup", "one")
+            print("a backup of a starting etcd ended within \(clock.now - began)")
+            #expect(late.status == 0, "\(late)")
         }
     }
 }

@@ -60,6 +60,23 @@ struct MembersTests {
         }
     }
 
+    /// What somebody has stopped is not waited for, neither to be asked what is there nor to hand over to the others.
+    @Test func oneWhoseEtcdIsStopped() async throws {
+        try await LabFleet.with { fleet in
+            let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "kubespray"])
+            try await fleet.exec(nodes[2], "systemctl", "stop", "etcd")
+            let restored = try await fleet.fleetctl("restore", "ha", "--at", "latest", "--yes", "--wait", "60s")
+            #expect(restored.output.contains("on all 3 members"), "\(restored.output)")
+            try await fleet.expectAll(nodes, "/state", "saved")
+            let took = try await fleet.stepTimes("ha", on: nodes[2])
+            print("steps of a member whose etcd was stopped: \(took)")
+            for step in ["preflight", "stop-etcd"] {
+                let time = try #require(took[step], "\(step) was told")
+                #expect(time < .seconds(5), "\(step)")
+            }
+        }
+    }
+
     @Test func whoIsMissingIsNamedBeforeAnythingBegins() async throws {
         try await LabFleet.with { fleet in
             let nodes = try await fleet.saved("ha", ["--kind", "external", "--layout", "debian"])
@@ -106,6 +123,36 @@ extension LabFleet {
         try await fleetctl("backup", name)
         try await etcdctl(name, "put", "/state", "old")
         return nodes
+    }
+
+    /// How long each step of the cluster's last restore took on a node.
+    func stepTimes(_ cluster: String, on node: String) async throws -> [String: Duration] {
+        struct Job: Decodable {
+            struct Event: Decodable {
+                var time: Timestamp
+                var kind: String
+                var step: String?
+            }
+            var id: String
+            var kind: String
+            var node: String
+            var events: [Event]?
+            var members: [Job]?
+        }
+        let jobs = try JSON.decode(
+            [Job].self, from: try await fleetctl("job", "list", cluster, "-o", "json").output.utf8)
+        let last = try #require(jobs.filter { $0.kind == "restore" }.max { $0.id < $1.id })
+        let shown = try JSON.decode(
+            Job.self, from: try await fleetctl("job", "show", last.id, "-o", "json").output.utf8)
+        let own = try #require(([shown] + (shown.members ?? [])).first { $0.node == node })
+        var began: [String: Timestamp] = [:]
+        var times: [String: Duration] = [:]
+        for event in own.events ?? [] {
+            guard let step = event.step else { continue }
+            if event.kind == "step-started" { began[step] = event.time }
+            if event.kind == "step-done", let start = began[step] { times[step] = event.time.since(start) }
+        }
+        return times
     }
 
     /// A restore during which one node's agent dies at a point; `then` happens after that.

@@ -20,6 +20,11 @@ struct PackageTests {
             try await fleet.enroll("one", of: "one")
             try await fleet.waitForAgent("one")
             try await fleet.fleetctl("backup", "one")
+            let version = try await fleet.exec("one", "fleet-agent", "--version").split(separator: "\n")
+            #expect(version.count == 2 && version[1].hasPrefix("commit "), "\(version)")
+            #expect(
+                try await fleet.fleetctl("agent", "list").output.contains(String(version[1].dropFirst("commit ".count)))
+            )
 
             // What would be started in the place of what is in the package.
             try await fleet.exec("one", "touch", "/usr/local/bin/fleet-agent")
@@ -37,15 +42,27 @@ struct PackageTests {
             try await fleet.waitForAgent("one")
             try await fleet.fleetctl("restore", "one", "--at", "latest", "--yes", "--wait", "90s")
 
-            // As it was a moment before the restore's end, when nobody must take the agent away. An upgrade is no matter then.
+            // As it was a moment before the restore's end, when nobody must take the agent away, or put another in its place.
             let journal = try await fleet.exec("one", "sh", "-c", "ls /var/lib/fleet-agent/jobs/*/journal").trimmed
             try await fleet.exec("one", "sh", "-ec", "cp \(journal) /root/whole; sed -i '$d' \(journal)")
             let refused = try await fleet.attempt("one", "dpkg", "--remove", "fleet-agent")
             #expect(refused.status != 0 && refused.errors.contains("in the middle of a restore"), "\(refused.errors)")
             #expect(refused.errors.contains(journal))
             #expect(try await fleet.isActive("one", "fleet-agent"))
-            try await fleet.exec("one", "/var/lib/dpkg/info/fleet-agent.prerm", "upgrade", "1")
+            let pid = try await fleet.exec("one", "systemctl", "show", "--property=MainPID", "fleet-agent")
+            let held = try await fleet.attempt("one", "sh", "-c", "dpkg --install /root/fleet-agent_*.deb")
+            #expect(
+                held.status != 0 && held.errors.contains("not upgraded, this node is in the middle"), "\(held.errors)")
+            #expect(
+                try await fleet.exec("one", "dpkg-query", "-W", "-f", "${db:Status-Status}", "fleet-agent")
+                    == "installed")
+            #expect(try await fleet.exec("one", "systemctl", "show", "--property=MainPID", "fleet-agent") == pid)
+            // Where the agent is off, it may be what helps.
+            try await fleet.exec("one", "systemctl", "stop", "fleet-agent")
+            try await fleet.exec("one", "sh", "-c", "dpkg --install /root/fleet-agent_*.deb")
             try await fleet.exec("one", "sh", "-c", "cat /root/whole >\(journal)")
+            try await fleet.exec("one", "systemctl", "start", "fleet-agent")
+            try await fleet.exec("one", "mkdir", "-p", "/var/lib/fleet-agent/program/x")
 
             // Nobody loses keys or snapshots by a word to a package manager.
             for (name, node, kept) in [
@@ -56,6 +73,7 @@ struct PackageTests {
                 #expect(try await fleet.attempt(node, "systemctl", "is-active", name).status != 0)
                 #expect(try await !fleet.exec(node, "ls", "/var/lib/\(name)/\(kept)").isEmpty)
             }
+            #expect(try await fleet.attempt("one", "test", "-e", "/var/lib/fleet-agent/program").status == 1)
         }
     }
 

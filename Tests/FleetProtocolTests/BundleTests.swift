@@ -8,7 +8,8 @@ import Testing
 @Suite("Bundles") struct BundleTests {
     private func file(_ path: String, _ bytes: [UInt8]) -> BundleManifest.File {
         .init(
-            path: path, kind: "pki", size: bytes.count, sha256: SHA256.hash(bytes).hex, mode: 0o600, owner: 0, group: 0,
+            path: path, kind: "pki", size: bytes.count, sha256: SHA256.hash(bytes).hex,
+            mode: path == "/srv/x" ? 0o4640 : 0o600, owner: 0, group: 0,
             modified: 7, holdsSecret: true)
     }
 
@@ -61,7 +62,15 @@ import Testing
         try BundleTree.write(bundle, of: "cp1", to: root)
         #expect(try FileSystem.read(root + "/cp1/etc/kubernetes/pki/ca.key") == [1, 2])
         try FileSystem.walk(root) { path, status throws(FleetError) in
-            #expect(status.mode & 0o077 == 0, "\(path)")
+            if [root, root + "/cp1", root + "/cp1_files.json"].contains(path) {
+                #expect(status.mode & 0o077 == 0, "\(path)")
+            } else if status.kind == .directory {
+                #expect(status.mode == 0o755, "\(path)")
+            }
+        }
+        #expect(try FileSystem.status(root)?.mode == 0o700 && FileSystem.status(root + "/cp1")?.mode == 0o700)
+        for (file, mode) in [("/etc/kubernetes/pki/ca.key", 0o600), ("/srv/x", 0o640)] as [(String, mode_t)] {
+            #expect(try FileSystem.status(root + "/cp1" + file)?.mode == mode, "\(file)")
         }
         let manifest = try JSON.decode(BundleManifest.self, from: try FileSystem.read(root + "/cp1_files.json"))
         #expect(manifest == bundle.manifest)

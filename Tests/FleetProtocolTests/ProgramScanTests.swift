@@ -1,11 +1,18 @@
-import FleetProtocol
 import FleetSystem
 import Testing
+
+@testable import FleetProtocol
 
 /// What the bytes of a file tell of it.
 @Suite struct ProgramScanTests {
     static func elf(machine: UInt8 = 62, isWide: Bool = true, type: UInt8 = 3) -> [UInt8] {
         [0x7f, 0x45, 0x4c, 0x46, isWide ? 2 : 1, 1, 1, 0] + [UInt8](repeating: 0, count: 8) + [type, 0, machine, 0]
+            + [UInt8](repeating: 0, count: 44)
+    }
+    static func replacing(_ offset: Int, _ bytes: [UInt8]) -> [UInt8] {
+        var header = elf()
+        header.replaceSubrange(offset..<offset + bytes.count, with: bytes)
+        return header
     }
     static let mark = "etcd-backup-fleet program " + "fleet-agent "
 
@@ -41,9 +48,27 @@ import Testing
         elf(type: 1) + Array("\(mark)0.3.1;".utf8),
         elf() + Array("\(mark);".utf8), elf() + Array("\(mark)0.3.1".utf8), elf() + Array("\(mark)a b;".utf8),
         elf() + Array(mark.utf8) + [UInt8](repeating: 0x31, count: 65) + [0x3b], Array(elf().prefix(19)),
+        // Sections far behind its end, and so far that no number holds where.
+        replacing(40, [0, 0, 0, 1]) + Array("\(mark)0.3.1;".utf8),
+        replacing(32, [UInt8](repeating: 0xff, count: 8)) + Array("\(mark)0.3.1;".utf8),
+        replacing(40, [UInt8](repeating: 0xff, count: 8)) + Array("\(mark)0.3.1;".utf8),
     ])
     func whatIsNoAgentIsRefused(_ bytes: [UInt8]) {
         #expect(throws: FleetError.self) { try self.record(bytes) }
+    }
+
+    /// As a copy that was cut off: what starts of it would end at the first byte that it misses.
+    @Test func aPartOfARealProgramIsRefused() throws {
+        let program = try FileSystem.read("/proc/self/exe", limit: 1 << 30)
+        #expect(ProgramScan.neededSize(Array(program.prefix(64))) <= program.count)
+        #expect(ProgramScan.neededSize(Array(program.prefix(64))) > program.count - 4096)
+        for big in [false, true] {
+            var header = Self.elf()
+            header[5] = big ? 2 : 1
+            header.replaceSubrange(40..<48, with: big ? [0, 0, 0, 0, 0, 0, 1, 0] : [0, 1, 0, 0, 0, 0, 0, 0])
+            header.replaceSubrange(58..<62, with: big ? [0, 64, 0, 2] : [64, 0, 2, 0])
+            #expect(ProgramScan.neededSize(header) == 256 + 128)
+        }
     }
 
     /// One that only looks as if, before the real one.

@@ -5,10 +5,15 @@ import json
 import os
 import sys
 
-from . import access, cleanup, external, images, labs, machine, making, mishaps, network, nodes
+from . import entry
 from .errors import LabError, UsageError
+from .later import Later
 from .run import in_parallel
 from .state import all_labs, find_lab, find_node
+
+access, cleanup, external, images, labs, machine, making, mishaps, network, nodes = (
+    Later(f"{__package__}.{name}") for name in (
+        "access", "cleanup", "external", "images", "labs", "machine", "making", "mishaps", "network", "nodes"))
 
 
 def prepare(arguments):
@@ -34,9 +39,8 @@ def cluster(arguments):
 
 def exec_(arguments):
     there = find_node(arguments.lab, arguments.node)
-    machine.require_init(there)
-    command = [*machine.inside(there), *arguments.command]
-    machine.enter_groups(there)
+    command = [*entry.into(entry.require_init(there)), *arguments.command]
+    entry.enter_groups(there)
     replace_by(command)
 
 
@@ -75,7 +79,7 @@ def root(arguments):
 
 
 def pid(arguments):
-    print(machine.require_init(find_node(arguments.lab, arguments.node)))
+    print(entry.require_init(find_node(arguments.lab, arguments.node)))
 
 
 def ls(arguments):
@@ -129,7 +133,11 @@ def doctor(arguments):
         raise LabError(f"{len(found)} things are left behind", "run: ops/lab clean (or ops/lab destroy LAB)")
 
 
-def parser():
+def parser(verb):
+    """For all verbs; the options of those that make nodes are complete where `verb` is one of them."""
+    making_nodes = verb in ("node", "cluster")
+    kinds, cluster_kinds, layouts = (
+        (tuple(making.KINDS), making.CLUSTER_KINDS, ", ".join(external.LAYOUTS)) if making_nodes else (None, None, ""))
     top = argparse.ArgumentParser(prog="ops/lab", description="A test lab of real nodes on one machine; see ops/lab.md.")
     commands = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
@@ -144,14 +152,13 @@ def parser():
     one = add("create", create, "make a lab with a network of its own", "lab")
     one.add_argument("--owner", metavar="PID",
                      help="the process whose end frees the lab for clean (default: the caller), or none")
-    for name, function, text, kinds, layout in (
-            ("node", node, "make a node and boot it until it is ready", tuple(making.KINDS), "L"),
-            ("cluster", cluster, "make the nodes of an etcd cluster and boot them until it serves", making.CLUSTER_KINDS,
-             "L[,L...]")):
+    for name, function, text, choices, layout in (
+            ("node", node, "make a node and boot it until it is ready", kinds, "L"),
+            ("cluster", cluster, "make the nodes of an etcd cluster and boot them until it serves", cluster_kinds, "L[,L...]")):
         one = add(name, function, text, "lab", name)
-        one.add_argument("--kind", choices=kinds, required=True)
+        one.add_argument("--kind", choices=choices, required=True)
         one.add_argument("--layout", metavar=layout,
-                         help=f"of an external etcd: {', '.join(external.LAYOUTS)} (default: debian)")
+                         help=f"of an external etcd: {layouts} (default: debian)")
         one.add_argument("--etcd", choices=("3.4", "3.5"), help="version (default: the layout's usual one)")
         one.add_argument("--disk", metavar="PATH=SIZE", action="append", default=[],
                          help="a small ext4 at PATH, for instance /var/lib/etcd=64M")
@@ -200,7 +207,7 @@ def parser():
 def main(words):
     # What follows the first -- is the command as it stands, with every -- of its own; argparse would drop some.
     words, command = (words[:words.index("--")], words[words.index("--") + 1:]) if "--" in words else (words, [])
-    arguments = parser().parse_args(words)
+    arguments = parser(words[0] if words else None).parse_args(words)
     try:
         if hasattr(arguments, "command"):
             arguments.command = arguments.command + command

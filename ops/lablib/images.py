@@ -9,13 +9,15 @@ import inspect
 import os
 import shutil
 import sys
-import zipfile
 from pathlib import Path
 
 from . import hosttools
 from .errors import LabError
+from .later import Later
 from .run import contained, run
 from .state import BASE, LABS, TAG, locked
+
+zipfile = Later("zipfile")
 
 FILES = Path(__file__).with_name("files")
 SUITE = "bookworm"

@@ -2,7 +2,7 @@
 
 import os
 
-from . import cleanup, machine, network, processes
+from . import cleanup, entry, machine, network, processes
 from .errors import LabError, UsageError
 from .state import Lab, all_labs, locked
 
@@ -56,7 +56,7 @@ def describe(lab):
 
 def describe_node(node):
     data = node.data or {}
-    pid = machine.init_pid(node) if data else None
+    pid = entry.init_pid(node) if data else None
     state = ("on" if pid else "off") if node.is_made else "half-made"
     return {"node": node.name, "address": data.get("address"), "kind": data.get("kind"), "layout": data.get("layout"),
             "cluster": data.get("cluster"),

@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 from . import cgroups, disks, images, network, processes
+from .entry import ENVIRONMENT, environment, init_pid, into
 from .errors import LabError
 from .run import run, wait_for
 
@@ -15,7 +16,6 @@ JOIN_AND_BECOME = """left=$1; shift
 while [ "$left" -gt 0 ]; do echo $$ >"$1/cgroup.procs" || exit 1; shift; left=$((left - 1)); done
 exec "$@"
 """
-ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
 def mount_points(below):
@@ -49,35 +49,6 @@ def mount_root(node):
         return
     layers = f"lowerdir={images.ROOTFS},upperdir={node.directory / 'upper'},workdir={node.directory / 'work'}"
     run(["mount", "-t", "overlay", "overlay", "-o", layers, str(node.root)])
-
-
-def init_pid(node):
-    """The host's pid of the node's init, or None while the node is off."""
-    supervisor = node.data.get("supervisor")
-    if not processes.is_alive(supervisor):
-        return None
-    for pid in processes.children(supervisor["pid"]):
-        if is_init(pid):
-            return pid
-    return None
-
-
-def is_init(pid):
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        program = Path(f"/proc/{pid}/comm").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    line = next((one for one in status.splitlines() if one.startswith("NSpid:")), "")
-    # Before it becomes systemd, this process is still systemd-nspawn setting up the root.
-    return line.split()[-1:] == ["1"] and program == "systemd"
-
-
-def require_init(node):
-    pid = init_pid(node)
-    if pid is None:
-        raise LabError(f"node {node.name} is off", f"start it: ops/lab boot {node.lab.name} {node.name}")
-    return pid
 
 
 def boot(node):
@@ -139,23 +110,11 @@ def last_lines(path):
 
 def inside(node):
     """The command line that runs what follows it inside a running node, or in the root of one that is off."""
-    environment = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
-    environment += [f"{name}={os.environ[name]}" for name in ("TERM", "LANG") if name in os.environ]
     pid = init_pid(node)
-    if pid is None:
-        mount_root(node)
-        return ["chroot", str(node.root), "/usr/bin/env", "-i", *environment]
-    return ["nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--",
-            "/usr/bin/env", "-i", *environment]
-
-
-def enter_groups(node):
-    """Move this process into the node's groups, so that what it starts goes down with the node."""
-    # A group beside systemd's own: on version 2 a group that hands controllers down may hold no process. There
-    # systemd-nspawn makes `payload` the node's root, and a process from outside it cannot be moved into a container.
-    groups = cgroups.groups(node.lab.name, node.name)
-    roots = [group / "payload" if cgroups.only_version_2() else group for group in groups]
-    cgroups.join([cgroups.make_group(root / "exec") for root in roots])
+    if pid is not None:
+        return into(pid)
+    mount_root(node)
+    return ["chroot", str(node.root), *environment()]
 
 
 def power_off(node):

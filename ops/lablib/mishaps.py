@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from . import external, machine, nodes
+from . import entry, external, machine, nodes
 from .errors import LabError, UsageError
 from .pki import Authority
 from .run import run
@@ -20,7 +20,7 @@ def set_certificate(node, state):
     it anew at each handshake. `right`: the one from before is back."""
     if node.data["kind"] != "external":
         raise UsageError(f"node {node.name} is of kind {node.data['kind']}", "only external nodes' certificates can end")
-    machine.require_init(node)
+    entry.require_init(node)
     layout = external.LAYOUTS[node.data["layout"]]
     names = [f"{layout.certificates}/member-{node.name}{end}" for end in (".pem", "-key.pem")]
     if state == "right":
@@ -42,7 +42,7 @@ def set_certificate(node, state):
 def set_clock(node, unit, state):
     """From its next start on, the processes of one unit see a clock that is two days `ahead` or `behind`; `right`: the
     node's own again. What measures how long something takes is not touched."""
-    machine.require_init(node)
+    entry.require_init(node)
     drop_in = f"/etc/systemd/system/{unit}.service.d/clock.conf"
     if state == "right":
         inside(node, 'rm -f "$1"', drop_in)

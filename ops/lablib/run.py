@@ -1,11 +1,13 @@
 """Running other programs, waiting for things and doing several at once, never without a limit."""
 
-import concurrent.futures
 import subprocess
 import threading
 import time
 
 from .errors import LabError
+from .later import Later
+
+futures = Later("concurrent.futures")
 
 
 # Set when one of several things done at once failed: the others need not wait for what they wait for.
@@ -53,10 +55,10 @@ def in_parallel(work, items):
     """`work` on each item, at once; the results in the items' order, or what was raised first."""
     if len(items) == 1:
         return [work(items[0])]
-    with concurrent.futures.ThreadPoolExecutor(len(items)) as pool:
+    with futures.ThreadPoolExecutor(len(items)) as pool:
         doing = [pool.submit(work, item) for item in items]
         try:
-            for one in concurrent.futures.as_completed(doing):
+            for one in futures.as_completed(doing):
                 one.result()
         except BaseException:
             giving_up.set()

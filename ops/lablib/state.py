@@ -14,12 +14,14 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 from . import processes
 from .errors import LabError, UsageError
+from .later import Later
 from .run import wait_for
+
+shutil = Later("shutil")
 
 ROOT = Path(os.environ.get("ETCD_FLEET_LAB_DIR") or "/var/lib/etcd-fleet-lab").absolute()
 BASE = ROOT / "base"

@@ -60,15 +60,33 @@ build_release() {
 
 programs="fleet-coordinator fleet-agent fleetctl"
 
+# The commit of a tree, short, with -dirty where there are changes beside it; nothing where there is no commit.
+commit_of() {
+    local commit
+    commit=$(git -C "$1" log -1 --format=%H 2>/dev/null) || return 0
+    commit=${commit:0:8}
+    [ -z "$(git -C "$1" status --porcelain)" ] || commit+=-dirty
+    printf '%s\n' "$commit"
+}
+
+# Writes a commit into a program's file, over the 24 blanks that are there for it (fleet_commit_mark in CLinux).
+mark_commit() {
+    local mark="etcd-backup-fleet commit "
+    LC_ALL=C sed -i "s/$mark {24};/$mark$(printf '%-24s' "$2");/g" -E "$1"
+    LC_ALL=C grep -qaF "$mark$2 " "$1" || die "$1 has no place for its commit" "see fleet_commit_mark"
+}
+
 # The three programs as they are installed, in a directory: without symbols, and such as the oldest systems can start. What
 # is there already is replaced only by programs that were found good.
 install_release() {
-    local bin program staging
+    local bin program staging commit
     bin=$(build_release "$1")
+    commit=$(commit_of "$1")
     staging=$(mktemp -d "$bin/installed.XXXXXX")
     for program in $programs; do
         install -m 0755 "$bin/$program" "$staging/$program"
         strip --strip-unneeded "$staging/$program"
+        [ -z "$commit" ] || mark_commit "$staging/$program" "$commit"
     done
     (cd "$staging" && "$1/ops/lib/oldest-systems" $programs >&2) || {
         rm -rf "$staging"

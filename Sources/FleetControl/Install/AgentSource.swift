@@ -39,7 +39,9 @@ struct AgentSource: Sendable {
         // It may be for another machine than this one, and then it does not start here.
         let here = path.contains("/") ? path : "./" + path
         let asked = try? Subprocess.run(here, ["--version"], deadline: .seconds(10))
-        let words = asked?.outputText.split(whereSeparator: \.isWhitespace) ?? []
+        // Behind the first line it may say which build it is.
+        let line = asked?.outputText.split(whereSeparator: \.isNewline).first
+        let words = line?.split(whereSeparator: \.isWhitespace) ?? []
         if asked?.succeeded == true, words.first != "fleet-agent" {
             throw FleetError(
                 .malformed, "\(path) is not fleet-agent", hint: "give the program fleet-agent, for the node's machine")

@@ -72,6 +72,9 @@ extension InstallPlan {
 }
 
 extension AgentRecord {
+    /// Another one whenever it has connected anew. An older coordinator says no more than when it was last heard of.
+    var cameBack: Timestamp? { connectedSince ?? lastSeen }
+
     /// The coordinator lets in whoever has it.
     var certificateStands: Bool {
         guard let certificate, certificate.revoked == nil else { return false }

@@ -22,6 +22,8 @@ struct InstallPlan: Sendable, Equatable {
         /// `from`: the version that it replaces.
         case package(version: String, from: String?, downgrades: Bool)
         case program(version: String?, from: String?)
+        /// The installed program is what was asked for, and does not run: an upgrade's does, of this version.
+        case leaveUpgrade(version: String)
         /// The one before is kept beside it.
         case unit(replaces: Bool)
         /// What was installed by hand, and would go before the package's.
@@ -118,6 +120,9 @@ struct InstallPlan: Sendable, Equatable {
             notes.append(
                 "keeps fleet-agent \(installed), which is newer than \(given.version); --force installs the older one")
         }
+        if let upgrade = look.upgrade {
+            addUpgrade(upgrade, given.version, wish, hasPackage: installed != nil, &installs)
+        }
         if installs {
             guard look.hasAptGet else {
                 throw FleetError(
@@ -144,6 +149,27 @@ struct InstallPlan: Sendable, Equatable {
         return false
     }
 
+    /// What an upgrade has brought goes before the installed program until another one is installed.
+    private mutating func addUpgrade(
+        _ upgrade: NodeLook.Upgrade, _ version: String, _ wish: InstallWish, hasPackage: Bool, _ installs: inout Bool
+    ) {
+        guard installs else {
+            if wish.force {
+                steps.append(.leaveUpgrade(version: upgrade.version))
+            } else {
+                notes.append("what runs is \(upgrade.words); --force goes back to the installed one")
+            }
+            return
+        }
+        // Without a package there is nothing that could stay.
+        if hasPackage, !wish.force, let order = Versions.compare(upgrade.version, version), order > 0 {
+            installs = false
+            notes.append("keeps \(upgrade.words) and is newer than \(version); --force installs the older one")
+        } else {
+            notes.append("it goes before \(upgrade.words)")
+        }
+    }
+
     private mutating func addProgram(
         _ look: NodeLook, _ wish: InstallWish, _ machine: String, _ version: String?
     ) throws(FleetError) -> Bool {
@@ -158,27 +184,42 @@ struct InstallPlan: Sendable, Equatable {
                 hint: "give the program for the node's machine")
         }
         var isNew = look.program != wish.source.sha256
-        if isNew, !wish.force, look.program != nil, let there = look.programVersion, version == nil {
+        // What runs is what counts: an upgrade's program goes before the installed one.
+        let upgrade = look.upgrade
+        let runs = upgrade?.version ?? look.programVersion
+        let version = version ?? (isNew ? nil : look.programVersion)
+        let isChosen = upgrade?.sha256 == wish.source.sha256
+        if isNew, !isChosen, !wish.force, look.program != nil, let there = runs, version == nil {
             throw FleetError(
                 .unsuitable,
                 "\(wish.source.name) does not start here, so whether it is older than the node's \(Names.quote(there)) is not known",
                 hint: "see 'fleet-agent --version' where it does; --force installs it whatever it is")
         }
-        if isNew, !wish.force, look.program != nil, let there = look.programVersion, let version,
+        if isChosen {
+            isNew = false
+            notes.append(
+                "it runs already: an upgrade has brought it, before the installed \(look.programVersion ?? "one")")
+        } else if isNew || upgrade != nil, !wish.force, look.program != nil, let there = runs, let version,
             let order = Versions.compare(there, version), order > 0
         {
-            isNew = false
-            notes.append("keeps fleet-agent \(there), which is newer than \(version); --force installs the older one")
-        } else if look.unit != AgentUnit.sha256 {
+            notes.append(
+                "keeps \(upgrade.map { $0.words + " and" } ?? "fleet-agent \(there), which") is newer than \(version); --force installs the older one"
+            )
+            return false
+        } else if let upgrade, !isNew {
+            steps.append(.leaveUpgrade(version: upgrade.version))
+        }
+        if look.unit != AgentUnit.sha256 {
             steps.append(.unit(replaces: look.unit != nil))
         }
         // Before the unit, which starts it.
         if isNew {
+            if let upgrade { notes.append("it goes before \(upgrade.words)") }
             steps.insert(
                 .program(version: version, from: look.program == nil ? nil : look.programVersion ?? "of another build"),
                 at: 0)
         }
-        return !steps.isEmpty
+        return steps.contains { if case .leaveUpgrade = $0 { false } else { true } }
     }
 
     // MARK: the service
@@ -194,7 +235,7 @@ struct InstallPlan: Sendable, Equatable {
         if look.enabled != "enabled" { steps.append(.enable) }
         let restartsItself = steps.contains { step in
             switch step {
-            case .package, .removeHandInstalled: true
+            case .package, .removeHandInstalled, .leaveUpgrade: true
             default: false
             }
         }
@@ -222,6 +263,10 @@ struct InstallPlan: Sendable, Equatable {
         guard harms else { return }
         throw FleetError.unfinished(look.unfinished, wish.cluster)
     }
+}
+
+extension NodeLook.Upgrade {
+    fileprivate var words: String { "fleet-agent \(Names.quote(version)), which an upgrade has brought" }
 }
 
 extension FleetError.Code {

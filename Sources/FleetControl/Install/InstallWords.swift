@@ -17,6 +17,9 @@ extension InstallPlan.Step {
             let what = "\(NodeScript.program)\(version.map { " \($0)" } ?? "")"
             guard let from else { return "\(done ? "installed" : "copy \(wish.source.name) (\(size)) to") \(what)" }
             return "\(done ? "replaced" : "replace") \(what), which was \(Terminal.clean(from))"
+        case .leaveUpgrade(let version):
+            return
+                "\(done ? "went" : "go") back to the installed program from fleet-agent \(Terminal.clean(version)), which an upgrade has brought"
         case .unit(false): return "\(done ? "installed" : "install") \(NodeScript.unit)"
         case .unit(true):
             return
@@ -46,6 +49,10 @@ extension UninstallPlan {
         if keepsUnit {
             lines.append(
                 "\(done ? "moved" : "move") \(NodeScript.unit), which was edited, to \(NodeScript.unit).replaced")
+        }
+        if removesUpgrades {
+            lines.append(
+                "\(done ? "removed" : "remove") \(NodeScript.upgrades), with the programs that upgrades have brought")
         }
         if purges {
             lines.append(

@@ -52,8 +52,10 @@ struct NodeInstallation: Sendable {
             result.outcome = plan.steps.isEmpty ? .unchanged : .planned
             result.agent = before
             for line in result.steps { say("would \(line)") }
+            try await checkWay(plan)
             return
         }
+        try await checkWay(plan)
         for step in plan.steps {
             try await take(step, plan)
             let words = step.words(done: true, wish, node: plan.node)
@@ -62,6 +64,12 @@ struct NodeInstallation: Sendable {
         }
         result.agent = try await connected(plan, before)
         result.outcome = plan.steps.isEmpty ? .unchanged : .installed
+    }
+
+    /// One that is enrolled goes on trying; a token is for minutes.
+    private func checkWay(_ plan: InstallPlan) async throws(FleetError) {
+        guard plan.steps.contains(where: { if case .enrol = $0 { true } else { false } }) else { return }
+        try await shell.checkWay(to: wish.terms.address, node: plan.node)
     }
 
     private func take(_ step: InstallPlan.Step, _ plan: InstallPlan) async throws(FleetError) {
@@ -84,6 +92,10 @@ struct NodeInstallation: Sendable {
                 libraryHint:
                     "install the library that is missing, libyaml (Debian: libyaml-0-2) or OpenSSL 3; what was there before is still in its place"
             )
+        case .leaveUpgrade:
+            try await shell.check(
+                "going back to the installed program", NodeScript.leaveUpgrade, deadline: .seconds(120),
+                hint: "on the node: journalctl -u fleet-agent")
         case .unit:
             try await shell.check(
                 "installing the unit", NodeScript.installUnit(AgentUnit.sha256), input: AgentUnit.bytes)
@@ -129,7 +141,7 @@ struct NodeInstallation: Sendable {
             let agents: [AgentRecord] = try await control.ask(
                 ControlMethod.listAgents, ListRequest(cluster: wish.cluster))
             if let agent = agents.first(where: { $0.node == plan.node }), agent.connected,
-                plan.isQuiet || agent.lastSeen != before?.lastSeen
+                plan.isQuiet || agent.cameBack != before?.cameBack
             {
                 return agent
             }

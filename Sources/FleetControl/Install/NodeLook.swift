@@ -37,6 +37,14 @@ struct NodeLook: Sendable, Equatable {
         var certificates: [String]
     }
 
+    /// What an upgrade has chosen, as the agent keeps it.
+    struct Upgrade: Sendable, Equatable {
+        var version: String
+        var sha256: String
+        /// Of the program that was installed then.
+        var installed: String
+    }
+
     var host = ""
     var system = ""
     var machine = ""
@@ -51,13 +59,19 @@ struct NodeLook: Sendable, Equatable {
     /// SHA-256 of the program and of the unit that were installed by hand.
     var program: String?
     var programVersion: String?
+    /// The same of the package's program.
+    var packaged: String?
     var unit: String?
+    /// There are programs that upgrades have brought.
+    var hasUpgrades = false
+    /// nil also where another program was installed since: that is what the next start takes.
+    var upgrade: Upgrade?
     var hasDropIns = false
     /// Where systemd has the unit from, whoever brought it; nil where it knows none.
     var fragment: String?
     var enabled = ""
     var isActive = false
-    /// What runs was replaced on the disk since it was started, or its unit was.
+    /// What runs is not what would be started now: that was replaced on the disk since, or its unit was.
     var isOutdated = false
     var hasState = false
     var identity: Identity?
@@ -86,7 +100,7 @@ struct NodeLook: Sendable, Equatable {
         for line in lines[(begin + 1)..<end] {
             let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard parts.count == 2, !parts[1].isEmpty else { continue }
-            let isLong = ["identity", "authority", "certificates", "unfinished"].contains(parts[0])
+            let isLong = ["identity", "authority", "certificates", "unfinished", "choice"].contains(parts[0])
             values[String(parts[0])] = String(parts[1].prefix(isLong ? 30_000 : 200))
         }
         self.init(values)
@@ -110,18 +124,50 @@ struct NodeLook: Sendable, Equatable {
         }
         program = values["program"]
         programVersion = words("program-version").last
+        packaged = values["packaged"]
         unit = values["unit"]
+        hasUpgrades = values["upgrades"] == "yes"
         hasDropIns = values["drop-ins"] == "yes"
         fragment = values["fragment"]
         enabled = values["enabled"] ?? ""
         isActive = values["active"] == "active"
-        isOutdated = isActive && (values["reload"] == "yes" || values["executable"]?.hasSuffix(" (deleted)") == true)
+        let choice = Self.choice(values["choice"])
+        upgrade = choice.flatMap { choice in
+            [program, packaged].contains(choice.installed) ? choice : nil
+        }
+        let executable = values["executable"] ?? ""
+        isOutdated =
+            isActive
+            && (values["reload"] == "yes" || executable.hasSuffix(" (deleted)")
+                // Of an upgrade, and another program was installed since.
+                || choice != nil && upgrade == nil && executable.hasPrefix(NodeScript.upgrades + "/"))
         hasState = values["state"] == "yes"
         unfinished = words("unfinished")
         if let text = values["identity"] {
             identity = Self.identity(text, values["authority"] ?? "", values["certificates"] ?? "")
             isIdentityDamaged = identity == nil
         }
+    }
+
+    /// nil: no upgrade has chosen anything, or it can't be read, and then the agent sees to that.
+    private static func choice(_ text: String?) -> Upgrade? {
+        struct Choice: Decodable {
+            struct Program: Decodable {
+                struct Record: Decodable {
+                    var version: String
+                    var sha256: String
+                }
+                var record: Record
+                var installed: String
+            }
+            var chosen: Program?
+        }
+        guard let text, let bytes = [UInt8](base64: text), let choice = try? JSON.decode(Choice.self, from: bytes),
+            let chosen = choice.chosen
+        else { return nil }
+        return Upgrade(
+            version: String(chosen.record.version.prefix(64)), sha256: chosen.record.sha256, installed: chosen.installed
+        )
     }
 
     private static func identity(_ description: String, _ authority: String, _ certificates: String) -> Identity? {

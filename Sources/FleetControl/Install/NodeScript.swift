@@ -8,6 +8,8 @@ enum NodeScript {
     static let unit = "/etc/systemd/system/fleet-agent.service"
     static let dropIns = unit + ".d"
     static let state = "/var/lib/fleet-agent"
+    /// What upgrades have brought, see `ProgramFiles` of the agent.
+    static let upgrades = state + "/program"
 
     /// How a node says that whoever came by ssh is neither root nor becomes it without a password.
     static let noRights: Int32 = 97
@@ -45,7 +47,7 @@ enum NodeScript {
     /// Reads a script from standard input, of any length.
     static let fromInput = "exec sh -s"
 
-    private static let beginning = """
+    static let beginning = """
         LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 
         """
@@ -90,7 +92,8 @@ enum NodeScript {
                     say package "$(dpkg-query -W -f '${db:Status-Status} ${Version}' fleet-agent 2>/dev/null)"
                 fi
                 digest program \#(program)
-                if [ -x \#(program) ]; then say program-version "$(timeout 10 \#(program) --version 2>/dev/null </dev/null)"; fi
+                if [ -x \#(program) ]; then say program-version "$(timeout 10 \#(program) --version 2>/dev/null </dev/null | head -n 1)"; fi
+                digest packaged \#(packagedProgram)
                 digest unit \#(unit)
                 if [ -d \#(dropIns) ]; then say drop-ins yes; fi
                 say fragment "$(systemctl show --property=FragmentPath --value fleet-agent 2>/dev/null)"
@@ -99,6 +102,10 @@ enum NodeScript {
                 say reload "$(systemctl show --property=NeedDaemonReload --value fleet-agent 2>/dev/null)"
                 pid=$(systemctl show --property=MainPID --value fleet-agent 2>/dev/null)
                 if [ "${pid:-0}" != 0 ]; then say executable "$(readlink "/proc/$pid/exe")"; fi
+                if [ -e \#(upgrades) ]; then say upgrades yes; fi
+                if [ -s \#(upgrades)/choice.json ]; then
+                    say choice "$(head -c 22000 \#(upgrades)/choice.json | base64 | tr -d '\n')"
+                fi
                 # Where a file system of its own is mounted there, its directory stays whatever is removed.
                 if [ -e \#(state) ] && { [ -n "$(ls -A \#(state))" ] || ! mountpoint -q \#(state); }; then say state yes; fi
                 if [ -s \#(state)/identity/agent.json ]; then
@@ -216,6 +223,18 @@ enum NodeScript {
     /// None that was kept earlier is lost by it.
     private static let keepUnit = "mv -fT --backup=numbered \(unit) \(unit).replaced"
 
+    /// An agent that ends writes once more which program it was: so while it is off.
+    static let leaveUpgrade =
+        beginning + """
+            set -e
+            active=$(systemctl is-active fleet-agent || true)
+            trap '' HUP
+            systemctl stop fleet-agent
+            rm -rf --one-file-system \(upgrades)
+            case $active in active | activating | reloading) systemctl start fleet-agent ;; esac
+
+            """
+
     /// What was installed by hand makes room for a package's.
     static func removeHandInstalled(keepsUnit: Bool, enables: Bool, restarts: Bool) -> String {
         beginning + """
@@ -303,6 +322,7 @@ enum NodeScript {
             if [ -f \(unit) ] && [ ! -L \(unit) ]; then \(isByHand ? keepsUnit ? keepUnit : "rm -f \(unit)" : ":"); fi
             systemctl daemon-reload
             systemctl reset-failed fleet-agent 2>/dev/null || true
+            rm -rf --one-file-system \(upgrades) || exit \(leftovers)
             \(purges ? "{ rm -rf --one-file-system \(dropIns) && \(purge); } || exit \(leftovers)" : ":")
 
             """

@@ -10,6 +10,8 @@ struct UninstallPlan: Sendable, Equatable {
     /// The unit is not the one that is installed by hand: it stays beside its place.
     var keepsUnit: Bool
     var purges: Bool
+    /// Where the agent was removed and came back, it would start them; with `purges` they go anyway.
+    var removesUpgrades: Bool
     /// Takes the right of a certificate that stands.
     var revokes: Bool
     /// What stays on the node.
@@ -17,7 +19,7 @@ struct UninstallPlan: Sendable, Equatable {
 
     var removesPackage: Bool { package != nil }
     var removesByHand: Bool { !files.isEmpty || keepsUnit }
-    var touchesNode: Bool { removesPackage || removesByHand || purges }
+    var touchesNode: Bool { removesPackage || removesByHand || removesUpgrades || purges }
     var isEmpty: Bool { !touchesNode && !revokes }
 
     /// - Parameter moving: a job that stops and starts the node's etcd now.
@@ -48,7 +50,7 @@ struct UninstallPlan: Sendable, Equatable {
         var plan = UninstallPlan(
             package: purge && isKnown ? "purge" : isPackaged ? "remove" : nil,
             files: look.program == nil ? [] : [NodeScript.program], keepsUnit: look.hasForeignUnit && !purge,
-            purges: purge && (look.hasState || look.hasDropIns),
+            purges: purge && (look.hasState || look.hasDropIns), removesUpgrades: !purge && look.hasUpgrades,
             revokes: agent?.certificate.map { $0.revoked == nil } ?? false, keeps: [])
         if look.unit != nil, !plan.keepsUnit { plan.files.append(NodeScript.unit) }
         if plan.keepsUnit { plan.keeps.append("\(NodeScript.unit).replaced, the unit as somebody made it there") }

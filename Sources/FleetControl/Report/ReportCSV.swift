@@ -69,6 +69,9 @@ enum ReportCSV {
         }
         lines += report.concerns.map { Line("concern", detail: $0) }
         for cluster in report.clusters {
+            if cluster.holdsNoEtcd == true {
+                lines.append(Line("objective", cluster: cluster.name, subject: cluster.policy, what: ReportText.noEtcd))
+            }
             lines += cluster.objectives.map {
                 Line(
                     "objective", time: ReportText.time($0.from), cluster: cluster.name, subject: cluster.policy,
@@ -136,6 +139,12 @@ enum ReportCSV {
             Line(
                 "certificate", time: ReportText.time(one.ends), cluster: one.cluster, subject: one.holder,
                 what: one.kind, outcome: one.ends <= report.until ? "ended" : "ends", detail: one.path)
+        }
+        if let count = report.nodeChanges {
+            lines.append(
+                Line(
+                    "not-listed", what: "node.changed", count: count,
+                    detail: "a node's version, etcd or data directory; 'fleetctl audit log' lists them"))
         }
         for (name, count) in leftOut(report) where count > 0 {
             lines.append(

@@ -68,12 +68,20 @@ enum ReportCharts {
         report.clusters.first?.days.map(\.date) ?? []
     }
 
-    /// The first day, and of the others those at even distances.
+    /// The first day, and of the others those at even distances that leave room for their words behind them.
     private static func ticks(_ dates: [String], atMost limit: Int) -> [(Int, String)] {
         guard !dates.isEmpty else { return [] }
         let step = max(1, (dates.count + limit - 1) / limit)
-        // One at the very end would not have the room for its words.
-        return stride(from: 0, to: max(1, dates.count - (dates.count + 11) / 12), by: step).map { ($0, dates[$0]) }
+        return stride(from: 0, to: dates.count, by: step).filter { index in
+            index == 0 || (dates.count - index) * stripWidth / dates.count >= 130
+        }.map { ($0, dates[$0]) }
+    }
+
+    /// Where words stand in the middle below their mark: the first and the last day, and some between them.
+    private static func marks(_ dates: [String], atMost limit: Int) -> [(Int, String)] {
+        guard let last = dates.indices.last else { return [] }
+        let parts = min(last, limit - 1)
+        return (0...parts).map { $0 * last / max(parts, 1) }.map { ($0, dates[$0]) }
     }
 
     // MARK: charts with two axes
@@ -108,15 +116,15 @@ enum ReportCharts {
             marks +=
                 "<text x=\"\(left - 8)\" y=\"\(y + 4)\" text-anchor=\"end\">\(ReportText.html(label(highest * Int64(part) / 4)))</text>"
         }
-        for (index, date) in ticks(dates, atMost: 10) {
+        for (index, date) in Self.marks(dates, atMost: 11) {
             let x = place(index, dates.count)
             marks += "<path class=\"axis\" d=\"M\(x) \(top + plotHeight)v5\"/>"
             marks += "<text x=\"\(x)\" y=\"\(top + plotHeight + 19)\" text-anchor=\"middle\">\(date)</text>"
         }
         return
-            "<svg id=\"\(id)\" role=\"img\" aria-labelledby=\"\(id)-title \(id)-desc\" viewBox=\"0 0 \(width) \(height)\" width=\"\(width)\" height=\"\(height)\">"
+            "<figure><figcaption>\(ReportText.html(title))</figcaption><svg id=\"\(id)\" role=\"img\" aria-labelledby=\"\(id)-title \(id)-desc\" viewBox=\"0 0 \(width) \(height)\" width=\"\(width)\" height=\"\(height)\">"
             + "<title id=\"\(id)-title\">\(ReportText.html(title))</title><desc id=\"\(id)-desc\">\(ReportText.html(description))</desc>"
-            + marks + body + "</svg>\n"
+            + marks + body + "</svg></figure>\n"
     }
 
     private static func place(_ index: Int, _ count: Int) -> Int {
@@ -140,7 +148,7 @@ enum ReportCharts {
             points.count > 40
             ? "" : points.map { "<circle cx=\"\($0.0)\" cy=\"\($0.1)\" r=\"2.5\" class=\"dot\"/>" }.joined()
         return frame(
-            "growth-chart", "Bytes of the kept snapshots at the end of each day",
+            "growth-chart", "Bytes of the kept snapshots at the end of each day (UTC)",
             "From \(Human.bytes(totals.first ?? 0)) on \(dates[0]) to \(Human.bytes(totals.last ?? 0)) in \(kept) snapshots on "
                 + "\(dates[dates.count - 1]); at most \(Human.bytes(totals.max() ?? 0)).", dates, top: highest,
             label: { Human.bytes($0) }, "<path class=\"line\" d=\"\(line)\"/>\(dots)")
@@ -170,7 +178,7 @@ enum ReportCharts {
         }
         let proven = drills.count { $0.verdict == "proven" }
         return frame(
-            "drill-chart", "How long each drill took",
+            "drill-chart", "How long each drill took, by the day (UTC) it ended",
             "\(proven) drills proved a snapshot (circles), \(drills.count - proven) failed (crosses); the longest took "
                 + "\(Human.duration(.milliseconds(longest))).", dates, top: highest,
             label: { Human.duration(.milliseconds($0)) },

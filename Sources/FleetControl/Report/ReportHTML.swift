@@ -29,7 +29,7 @@ enum ReportHTML {
         page.section("clusters", "Clusters and their objectives")
         page.table(ReportTables.clusters(report))
         days(report, &page)
-        page.section("growth", "Growth of the repository")
+        page.section("growth", "Growth of what is kept")
         page.paragraph(
             "Bytes of all snapshots that were kept at the end of each day, as files. What they take on the disk is less: pages that "
                 + "snapshots share are stored once, and compressed.")
@@ -86,7 +86,9 @@ enum ReportHTML {
             "At each moment the newest verified backup is compared with the objective that was in force at that moment. A day is met "
                 + "when the backup was never older than that. Days are UTC; the first and the last may be parts.")
         page.raw(ReportCharts.legend)
-        page.raw("<table class=\"days\">\n<caption>Coverage of each day, by cluster</caption>\n<thead><tr>")
+        page.raw(
+            "<div class=\"wide\"><table class=\"days\">\n<caption>Coverage of each day, by cluster</caption>\n<thead><tr>"
+        )
         page.raw("<th scope=\"col\">Cluster</th><th scope=\"col\">Met on</th><th scope=\"col\" class=\"strip\">")
         page.raw(ReportCharts.axis(report))
         page.raw("</th></tr></thead>\n<tbody>\n")
@@ -99,7 +101,7 @@ enum ReportHTML {
             page.raw(ReportCharts.strip(cluster))
             page.raw("</td></tr>\n")
         }
-        page.raw("</tbody>\n</table>\n")
+        page.raw("</tbody>\n</table></div>\n")
         page.table(ReportTables.missedDays(report))
     }
 
@@ -109,8 +111,7 @@ enum ReportHTML {
         if report.restores.leftOut > 0 { page.paragraph("\(report.restores.leftOut) earlier ones are not listed.") }
         for restore in report.restores.rows {
             page.raw("<article>\n<h3>")
-            page.text(
-                "\(restore.dryRun ? "Plan of a " : "")\(restore.kind) \(restore.id): \(ReportText.outcome(restore))")
+            page.text(ReportText.title(restore))
             page.raw("</h3>\n")
             page.facts(ReportTables.facts(restore))
             if !restore.steps.isEmpty { page.table(ReportTables.steps(restore)) }
@@ -128,6 +129,7 @@ enum ReportHTML {
             page.raw("</h3>\n")
             page.table(table)
         }
+        if let words = ReportText.nodeChanges(report) { page.paragraph(words) }
         if report.changes.leftOut > 0 { page.paragraph("\(report.changes.leftOut) earlier ones are not listed.") }
     }
 }
@@ -171,7 +173,7 @@ struct ReportPage {
     mutating func table(_ table: ReportTable) {
         if let words = table.leftOutText { paragraph(words) }
         guard !table.rows.isEmpty else { return paragraph(table.empty) }
-        raw(table.isDense ? "<table class=\"dense\">\n<caption>" : "<table>\n<caption>")
+        raw("<div class=\"wide\"><table\(table.isDense ? " class=\"dense\"" : "")>\n<caption>")
         text(table.caption)
         raw("</caption>\n<thead><tr>")
         for column in table.columns {
@@ -189,7 +191,7 @@ struct ReportPage {
             }
             raw("</tr>\n")
         }
-        raw("</tbody>\n</table>\n")
+        raw("</tbody>\n</table></div>\n")
     }
 }
 

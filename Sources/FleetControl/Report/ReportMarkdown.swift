@@ -19,7 +19,7 @@ enum ReportMarkdown {
         text += "## State of the audit chain\n\n" + facts(ReportTables.chain(signed))
         text += "## Clusters and their objectives\n\n" + table(ReportTables.clusters(report))
         text += "## Objectives day by day\n\n" + days(report) + table(ReportTables.missedDays(report))
-        text += "## Growth of the repository\n\n" + growth(report)
+        text += "## Growth of what is kept\n\n" + growth(report)
         text += "## Failures\n\n" + table(ReportTables.failures(report))
         text += "## Drills\n\n" + table(ReportTables.drills(report))
         text += "## Restores\n\n" + restores(report)
@@ -90,9 +90,7 @@ enum ReportMarkdown {
         guard !report.restores.rows.isEmpty else { return "Nothing was restored, and nothing was planned.\n\n" }
         var text = report.restores.leftOut > 0 ? "\(report.restores.leftOut) earlier ones are not listed.\n\n" : ""
         for restore in report.restores.rows {
-            let title =
-                "\(restore.dryRun ? "Plan of a " : "")\(restore.kind) \(restore.id): \(ReportText.outcome(restore))"
-            text += "### \(ReportText.markdown(title))\n\n" + facts(ReportTables.facts(restore))
+            text += "### \(ReportText.markdown(ReportText.title(restore)))\n\n" + facts(ReportTables.facts(restore))
             if !restore.steps.isEmpty { text += table(ReportTables.steps(restore)) }
         }
         return text
@@ -102,6 +100,7 @@ enum ReportMarkdown {
         let all = ReportTables.changes(report)
         var text = all.isEmpty ? "Nothing was changed.\n\n" : ""
         for (area, one) in all { text += "### \(ReportText.markdown(area))\n\n" + table(one) }
+        if let words = ReportText.nodeChanges(report) { text += ReportText.markdown(words) + "\n\n" }
         if report.changes.leftOut > 0 { text += "\(report.changes.leftOut) earlier ones are not listed.\n\n" }
         return text
     }

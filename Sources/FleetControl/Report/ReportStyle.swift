@@ -22,8 +22,8 @@ enum ReportStyle {
         caption { text-align: left; color: #4a5868; padding: 4px 0; }
         th, td { text-align: left; vertical-align: top; padding: 3px 9px 3px 0; border-bottom: 1px solid #dde3e9; overflow-wrap: anywhere; min-width: 8ch; }
         thead th { border-bottom: 1.5px solid #16202b; font-weight: 600; overflow-wrap: normal; }
-        td.n, th.n { text-align: right; white-space: nowrap; min-width: 0; padding-right: 14px; }
-        td.t, th.t { white-space: nowrap; }
+        td.n, th.n { text-align: right; min-width: 0; padding-right: 14px; }
+        td.n, td.t { white-space: nowrap; }
         td.c { min-width: 14ch; }
         tbody th { font-weight: 600; }
         table.dense { font-size: 11px; }
@@ -32,7 +32,10 @@ enum ReportStyle {
         table.days th:first-child { min-width: 110px; }
         table.days td:nth-child(2) { white-space: nowrap; }
         th.strip, td.strip { width: 760px; padding-right: 0; }
-        section > svg { width: 100%; }
+        div.wide { overflow-x: auto; }
+        figure { margin: 12px 0; }
+        figcaption { color: #4a5868; padding: 4px 0; }
+        figure svg { width: 100%; }
         svg { display: block; max-width: 100%; height: auto; }
         svg text { font: 11px "Helvetica Neue", Arial, "Liberation Sans", "DejaVu Sans", sans-serif; fill: #16202b; }
         .met { fill: #7f9cba; } .missed { fill: #9c1c12; } .free { fill: #8a97a6; }
@@ -41,6 +44,11 @@ enum ReportStyle {
         .failed { fill: none; stroke: #9c1c12; stroke-width: 2; }
         .legend { display: flex; flex-wrap: wrap; gap: 4px 22px; margin: 6px 0; padding: 0; list-style: none; }
         .legend li { display: flex; align-items: center; gap: 6px; }
+        @media screen and (max-width: 1200px) {
+          body { padding: 20px; }
+          th, td { padding-right: 6px; } td.n, th.n { padding-right: 10px; } td.c { min-width: 10ch; }
+          table.dense th, table.dense td { padding-right: 5px; }
+        }
         @page { size: A4 landscape; margin: 12mm 12mm 14mm; @bottom-right { content: "Page " counter(page) " of " counter(pages); font: 9px sans-serif; } @bottom-left { content: "Audit report of the etcd backup fleet"; font: 9px sans-serif; } }
         @media print {
           :root { font-size: 10px; }
@@ -51,6 +59,7 @@ enum ReportStyle {
           tr, svg, dl.facts, dl.figures div { break-inside: avoid; }
           thead { display: table-header-group; }
           th.strip, td.strip { width: 640px; }
+          div.wide { overflow: visible; }
           * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
         }
 

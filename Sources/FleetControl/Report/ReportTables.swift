@@ -69,10 +69,12 @@ enum ReportTables {
             ], numbers: [6, 7, 8, 9, 10, 11], empty: "The fleet had no cluster.",
             rows: report.clusters.map { cluster in
                 [
-                    cluster.name, cluster.policy ?? "none", ReportText.objective(cluster), cluster.metText,
+                    cluster.name, cluster.policy ?? "none", ReportText.objective(cluster),
+                    cluster.holdsNoEtcd == true ? "-" : cluster.metText,
                     cluster.worst.map { ReportText.seconds($0) } ?? "-",
                     cluster.removed.map { "removed \(ReportText.time($0))" }
-                        ?? ReportText.time(cluster.newest, or: "NONE"), "\(cluster.backups)", "\(cluster.failed)",
+                        ?? ReportText.time(cluster.newest, or: cluster.holdsNoEtcd == true ? "-" : "NONE"),
+                    "\(cluster.backups)", "\(cluster.failed)",
                     "\(cluster.proven)", "\(cluster.unproven)", "\(cluster.restores)", "\(cluster.deleted)",
                 ]
             })

@@ -21,6 +21,15 @@ enum ReportText {
     static func noDays(_ report: AuditReport) -> String {
         report.clusters.isEmpty ? "There was no cluster." : "No day of the range is known."
     }
+    /// Of a cluster in which nothing is backed up.
+    static let noEtcd = "holds no etcd"
+    /// nil where there is nothing to tell.
+    static func nodeChanges(_ report: AuditReport) -> String? {
+        report.nodeChanges.map {
+            "Agents told \(count($0, "time")) of another version, etcd or data directory than before; 'fleetctl audit log' lists "
+                + "these as node.changed."
+        }
+    }
     static func between(_ from: Timestamp, _ to: Timestamp) -> String { length(to.since(from)) }
 
     /// "7 h", "5 min 10 s": without a second part that is nothing.
@@ -84,12 +93,19 @@ enum ReportText {
 
     /// "7 h (before 2026-09-01: 12 h)"
     static func objective(_ cluster: AuditReport.Cluster) -> String {
+        if cluster.holdsNoEtcd == true { return noEtcd }
         func value(_ one: AuditReport.Objective) -> String { one.seconds.map { seconds($0) } ?? "none" }
         guard let last = cluster.objectives.last else { return "none" }
         let former = zip(cluster.objectives, cluster.objectives.dropFirst()).reversed().map { before, after in
             "before \(after.from.description.prefix(10)): \(value(before))"
         }
         return former.isEmpty ? value(last) : "\(value(last)) (\(former.joined(separator: "; ")))"
+    }
+
+    /// "Plan of an undo 20261124-065510-abcd: plan succeeded"
+    static func title(_ restore: AuditReport.Restore) -> String {
+        let article = restore.kind.first.map { "aeiou".contains($0) } == true ? "an" : "a"
+        return "\(restore.dryRun ? "Plan of \(article) " : "")\(restore.kind) \(restore.id): \(outcome(restore))"
     }
 
     static func outcome(_ restore: AuditReport.Restore) -> String {
@@ -104,6 +120,7 @@ extension AuditReport.Cluster {
     /// "88 of 90 days", of those with an objective.
     var metText: String {
         let (met, missed) = (count(.met), count(.missed))
+        if holdsNoEtcd == true { return ReportText.noEtcd }
         return met + missed == 0 ? "no objective" : "\(met) of \(ReportText.count(met + missed, "day"))"
     }
 }
@@ -135,7 +152,7 @@ extension AuditReport {
         for restore in restores.rows where restore.state == "stuck" {
             all.append("\(restore.kind) \(restore.id) of \(restore.cluster) is stuck.")
         }
-        let bare = clusters.filter { $0.newest == nil && $0.removed == nil }
+        let bare = clusters.filter { $0.newest == nil && $0.holdsNoEtcd != true && $0.removed == nil }
         if !bare.isEmpty {
             let names = bare.prefix(10).map(\.name).joined(separator: ", ")
             all.append(

@@ -10,9 +10,11 @@ let agentCommand = Command(
         Command(
             "token", "Make a join token for an agent",
             discussion: """
-                The token lets one agent in, once. It is shown here and kept nowhere. On the node:
+                The token lets one agent in, once. It is shown here and kept nowhere. On the node, with the agent installed:
 
                   fleet-agent enroll -
+
+                Where ssh comes to the node, 'fleetctl agent install' does all of it.
                 """,
             arguments: [.init("CLUSTER", "the cluster that the agent belongs to")],
             options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
@@ -40,7 +42,11 @@ let agentCommand = Command(
                 try Output.json(agents, call)
                 return .success
             }
-            var table = Table(["CLUSTER", "NODE", "CONNECTED", "LAST SEEN", "ETCD", "TOPOLOGY", "VERSION"])
+            // Only where it tells anything apart.
+            let hasCommits = agents.contains { $0.program?.commit != nil }
+            var table = Table(
+                ["CLUSTER", "NODE", "CONNECTED", "LAST SEEN", "ETCD", "TOPOLOGY", "VERSION"]
+                    + (hasCommits ? ["COMMIT"] : []))
             let terminal = call.terminal
             for agent in agents {
                 table.add(
@@ -52,10 +58,13 @@ let agentCommand = Command(
                             ?? (agent.isVerifier
                                 ? "verifier: \(agent.drillVersions?.joined(separator: ", ") ?? "")" : ""),
                         agent.versionNow,
-                    ], paint: [2: { agent.connected ? terminal.green($0) : terminal.red($0) }])
+                    ] + (hasCommits ? [agent.program?.commit ?? ""] : []),
+                    paint: [2: { agent.connected ? terminal.green($0) : terminal.red($0) }])
             }
             if table.isEmpty {
-                terminal.note("no agents are enrolled; make a token with 'fleetctl agent token CLUSTER'")
+                terminal.note(
+                    "no agents are enrolled; put them on nodes with 'fleetctl agent install CLUSTER --ssh root@NODE', or "
+                        + "make a token with 'fleetctl agent token CLUSTER'")
             } else {
                 table.print(terminal)
             }

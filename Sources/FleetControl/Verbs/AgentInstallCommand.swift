@@ -18,14 +18,16 @@ enum SSHOptions {
 let agentInstallCommand = Command(
     "install", "Install agents on nodes, by ssh",
     discussion: """
-        Looks at each node first and does only what is missing: copies the package or the program, enrols the node with a token
-        that goes to its standard input, enables and starts the agent, waits until the coordinator hears of it, and says which
-        etcd it found. A second run changes nothing; one behind a run that was cut off goes on from there.
+        Looks at each node first, sees whether it reaches the coordinator, and does only what is missing: copies the package or
+        the program, enrols the node with a token that goes to its standard input, enables and starts the agent, waits until the
+        coordinator hears of it, and says which etcd it found. A second run changes nothing; one behind a run that was cut off
+        goes on from there.
 
         Nodes come one after the other, and one that fails does not keep the others from it. A node of another cluster or another
         coordinator is refused, and so is one in the middle of a restore. An agent that is older than what is given is replaced,
-        a newer one stays unless --force is given; a program of the same version is replaced where its bytes are others. On a
-        node with the package, a unit that somebody has edited stays, too, unless --force is given.
+        a newer one stays unless --force is given; a program of the same version is replaced where its bytes are others. What
+        counts is the program that runs, be it the installed one or one that 'agent upgrade' has brought. On a node with the
+        package, a unit that somebody has edited stays, too, unless --force is given.
 
         \(SSHOptions.discussion)
 

@@ -6,9 +6,9 @@ internal import FleetSystem
 let agentUninstallCommand = Command(
     "uninstall", "Remove an agent from its node, by ssh",
     discussion: """
-        Stops and disables the agent, removes its package, or program and unit where these were installed without one, and takes
-        its right to connect. It says what it will do and asks. What the agent keeps in /var/lib/fleet-agent stays unless --purge
-        is given; etcd, its data and the directories that restores have left are never touched.
+        Stops and disables the agent, removes its package, or program and unit where these were installed without one, and the
+        programs that upgrades have brought, and takes its right to connect. It says what it will do and asks. What else the agent
+        keeps in /var/lib/fleet-agent stays unless --purge is given; etcd, its data and the directories that restores have left are never touched.
 
         It is refused while a restore is under way on the node, where the host does not have the certificate that is in force
         for the agent, and where nothing shows that it is the node. A unit that somebody has edited stays beside its place. What

@@ -11,12 +11,14 @@ let agentUpgradeCommand = Command(
         starts it in its own place. The program that the package installed stays where it is, decides at each start which one
         runs, and takes over again where the new one does not reach the coordinator within two minutes or three starts and
         stay connected, is damaged, or where another package was installed since. A restore that is under way is never interrupted: its
-        cluster's agents have their turn when it has ended.
+        cluster's agents have their turn when it has ended. While the fleet goes over to another authority ('fleet-coordinator
+        authority rotate'), let that come to its end first: an agent on trial that has to wait for the coordinator, or for its
+        new certificate, longer than its trial lasts goes back to the program of before.
 
         The first failure ends it: what was upgraded stays so, what failed has gone back by itself, the rest is untouched. The
         same command goes on later; agents that run the program already are left alone, and one that went back from it has to
-        be named: --skip leaves it out, --retry tries it there again. The agents of a protected cluster are
-        upgraded by root on the coordinator's host.
+        be named: --skip leaves it out, --retry tries it there again. It takes an admin of all clusters; the
+        agents of a protected cluster are upgraded by root on the coordinator's host.
         """,
     arguments: [.init("CLUSTER", "the clusters whose agents are upgraded", count: .any)],
     options: [
@@ -55,15 +57,20 @@ let agentUpgradeCommand = Command(
     let control = try await Coordinator.control(call)
     let plan = try UpgradePlan(
         program, try await agents(clusters, control), canary: call.value("canary"), leaving: call.values("skip"),
-        retries: call.has("retry"))
+        closed: try await protected(control, call), retries: call.has("retry"))
     let roll = UpgradeRoll(program: program, path: path, plan: plan, control: control, call: call)
     roll.show()
     if call.has("dry-run") {
         try roll.finish()
+        if let hint = plan.objection?.hint { call.terminal.note("hint: \(Terminal.clean(hint))") }
         return .success
     }
+    if let objection = plan.objection { throw objection }
     guard !plan.targets.isEmpty else {
-        if plan.isWhole { call.terminal.note("nothing is to be done: all of them run \(program.name)") }
+        if plan.isWhole {
+            let others = plan.skipped.allSatisfy(\.isDone) ? "all of them" : "all that are not left out"
+            call.terminal.note("nothing is to be done: \(others) run \(program.name)")
+        }
         try roll.finish()
         return plan.isWhole ? .success : plan.skipped.contains(where: \.isDone) ? .partialFailure : .failure
     }
@@ -87,6 +94,13 @@ private func describe(_ path: String) throws(FleetError) -> ProgramRecord {
     return try ProgramScan.record(of: path)
 }
 
+/// Clusters whose agents only root on the coordinator's host upgrades.
+private func protected(_ control: Control, _ call: Invocation) async throws(FleetError) -> Set<String> {
+    guard try Coordinator.chosen(call).certificate != nil else { return [] }
+    let clusters: [ClusterRecord] = try await control.ask(ControlMethod.listClusters, ListRequest())
+    return Set(clusters.filter { $0.isProtected == true }.map(\.name))
+}
+
 /// Of the clusters, or of all where none is named.
 private func agents(_ clusters: [String], _ control: Control) async throws(FleetError) -> [AgentRecord] {
     var all: [AgentRecord] = []
@@ -95,7 +109,9 @@ private func agents(_ clusters: [String], _ control: Control) async throws(Fleet
         all += try await control.ask(ControlMethod.listAgents, ListRequest(cluster: cluster), as: [AgentRecord].self)
     }
     guard !all.isEmpty else {
-        throw FleetError(.notFound, "there are no agents", hint: "make a token with 'fleetctl agent token CLUSTER'")
+        throw FleetError(
+            .notFound, "there are no agents",
+            hint: "install them: 'fleetctl agent install CLUSTER --ssh root@NODE'")
     }
     return all
 }

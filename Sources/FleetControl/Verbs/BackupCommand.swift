@@ -59,6 +59,10 @@ let backupCommand = Command(
     Interruption.isOver()
     if Output.isJSON(call) { try Output.json(results.sorted { $0.cluster < $1.cluster }, call) }
     let failed = results.filter { $0.error != nil }
+    if !Output.isJSON(call) {
+        let saved = results.compactMap { $0.error == nil ? $0.snapshot?.record : nil }
+        for line in BackupWarnings.lines(saved) { call.terminal.note(Terminal.clean(line)) }
+    }
     if failed.isEmpty { return .success }
     if results.count > 1 {
         call.terminal.note(
@@ -115,7 +119,7 @@ private func backUp(_ cluster: String, _ control: Control, _ call: Invocation, _
             }
             tried.append(ended.node)
             // Where two members are of a cluster that is not known, the others will be too, and each try is kept.
-            if error.code == "other-cluster" { strange += 1 }
+            if ["other-cluster", "went-back"].contains(error.code) { strange += 1 }
             guard strange < 2, ended.state == .failed, let next = await another(cluster, tried, control) else { break }
             call.terminal.note("\(cluster)  \(ended.node): \(Terminal.clean(error.message)); trying \(next.node)")
             job = next
@@ -167,11 +171,6 @@ private actor BackupProgress {
                     "\(result.cluster)  \(terminal.green("ok"))  \(snapshot.record.id)  revision \(facts.status.revision)  "
                         + "\(Human.bytes(snapshot.record.size))  \(Human.duration(.milliseconds(Int(result.seconds * 1000))))"
                 )
-                if !facts.warnings.isEmpty {
-                    terminal.note(
-                        "\(result.cluster)  \(facts.warnings.count) warnings, mostly of its etcd's version: see "
-                            + "'fleetctl snapshot show \(snapshot.record.id)'")
-                }
             } else if let error = result.error {
                 terminal.print(
                     "\(result.cluster)  \(terminal.red("FAILED"))  "

@@ -31,9 +31,9 @@ let bundleCommand = Command(
         Command(
             "export", "Write the nodes' configuration that is kept with a snapshot to files",
             discussion: """
-                Makes DIR/NODE/etc/... for each node, readable by nobody else, and DIR/NODE_files.json, which tells what mode, owner
-                and group each file had, and which links there were. The cluster's authorities are in it: whoever has it can
-                be anybody in that cluster. The audit log keeps that you had it written; remove it when it has done its work.
+                Makes DIR/NODE/etc/... for each node, with the permissions that each file had, where nobody else gets in, and
+                DIR/NODE_files.json, which tells what owner and group each file had, and which links there were. The cluster's authorities are in it: whoever has it can
+                be anybody in that cluster, so it takes a restorer. The audit log keeps that you had it written; remove it when it has done its work.
                 """,
             arguments: [snapshotArgument],
             options: [
@@ -74,6 +74,13 @@ let bundleCommand = Command(
                         try BundleTree.write(whole, of: node.reference.node, to: directory)
                     }
                 } catch {
+                    // Who may not have one may have none, and needs no directory for it.
+                    if error.code == .permissionDenied, secrets.isEmpty {
+                        try await onDisk { () throws(FleetError) in
+                            if try FileSystem.list(directory).isEmpty { try FileSystem.removeTree(directory) }
+                        }
+                        throw error
+                    }
                     unreadable += 1
                     call.terminal.note(
                         "that of \(Terminal.clean(node.reference.node)) can't be written: \(Terminal.clean(error.message))"

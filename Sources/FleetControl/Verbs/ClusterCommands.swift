@@ -9,16 +9,19 @@ let clusterCommand = Command(
         Command(
             "add", "Add a cluster",
             discussion:
-                "A cluster is a name that agents are enrolled under. Give its agents a token with 'fleetctl agent token'.",
+                "A cluster is a name that agents are enrolled under: 'fleetctl agent install' puts them on its nodes by ssh; without ssh, give them a token with 'fleetctl agent token'.",
             arguments: [.init("CLUSTER", "its name: lower-case letters, digits, '-' and '.'")],
             examples: [
-                .init("fleetctl cluster add cluster-a", "adds cluster-a; then enroll an agent on its control plane")
+                .init("fleetctl cluster add cluster-a", "adds it; next, agents on its control planes")
             ]
         ) { call in
             let control = try await Coordinator.control(call)
             let name = call.argument("CLUSTER")!
             let cluster: ClusterRecord = try await control.call(ControlMethod.addCluster, NameRequest(name: name))
-            call.terminal.print("cluster \(cluster.name) added; next: fleetctl agent token \(cluster.name)")
+            call.terminal.print("cluster \(cluster.name) added")
+            call.terminal.note(
+                "next: fleetctl agent install \(cluster.name) --ssh root@NODE --package fleet-agent_*.deb, or without ssh: "
+                    + "fleetctl agent token \(cluster.name)")
             return .success
         },
         Command(
@@ -52,7 +55,8 @@ let clusterCommand = Command(
             discussion: """
                 A backup of an etcd cluster whose id is not known is stored as foreign and is never the latest: the agent may
                 have been enrolled with another cluster's token. Where the cluster was restored or made anew by hand, or the
-                coordinator lost the catalogue that knew of a restore, this says that it is right. Backups from now on are
+                coordinator lost the catalogue that knew of a restore, this says that it is right. So it is with one whose id is
+                known and whose revision went back: it has lost data, or was restored by hand. Backups from now on are
                 the cluster's own; those that are foreign stay so.
                 """,
             arguments: [
@@ -64,7 +68,7 @@ let clusterCommand = Command(
             let (name, id) = (call.argument("CLUSTER")!, call.argument("ID")!)
             let _: ClusterRecord = try await control.call(
                 ControlMethod.acceptCluster, AcceptRequest(cluster: name, id: id))
-            call.terminal.print("\(name) is the etcd cluster \(id) now; next: fleetctl backup \(name)")
+            call.terminal.print("\(name) is the etcd cluster \(id), as it is now; next: fleetctl backup \(name)")
             return .success
         },
         clusterLabelCommand, clusterProtectCommand, clusterUnprotectCommand, clusterRemoveCommand,

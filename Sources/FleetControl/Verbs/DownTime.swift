@@ -24,9 +24,9 @@ enum DownTime {
         let jobs: [JobRecord] = try await control.ask(
             ControlMethod.listJobs, ListRequest(cluster: cluster, limit: 200))
         let last = jobs.first { ["restore", "undo"].contains($0.kind) && !$0.dryRun && $0.state == .succeeded }
-        guard let last else { return "not known: none of the last jobs of \(cluster) is a restore that went through" }
+        guard let last else { return "how long is not known: no restore of \(cluster) was measured yet" }
         let job: JobRecord = try await control.ask(ControlMethod.showJob, NameRequest(name: last.id))
-        guard let time = of(job) else { return "not known: \(last.id) was not measured" }
+        guard let time = of(job) else { return "how long is not known: the last restore, \(last.id), was not measured" }
         return "about \(Human.duration(time)), as in \(last.id)"
     }
 

@@ -93,7 +93,7 @@ let restoreCommand = Command(
                 ? "CAUTION   what is there is not saved first (--no-safety-snapshot)"
                 : "first     what is there is saved as a snapshot, if etcd answers",
             // Only a figure: a restore is not kept from its work for it.
-            "down      \((try? await DownTime.expected(request.cluster, control)) ?? "not known")",
+            "down      \((try? await DownTime.expected(request.cluster, control)) ?? "how long is not known")",
         ]
     if !Output.isJSON(call) { for line in heading { terminal.note(line) } }
     if !request.dryRun, !call.has("yes") {

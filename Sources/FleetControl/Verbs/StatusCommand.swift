@@ -33,6 +33,10 @@ func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
     for job in status.openJobs {
         if let waits = RestoreReport.waits(job) {
             terminal.print("         \(job.kind) \(job.id) of \(job.cluster) waits for \(Terminal.clean(waits))")
+        } else if job.members == nil, agents.contains(where: { $0.isAway(at: job) }) {
+            terminal.print(
+                "         \(job.kind) \(job.id) of \(job.cluster) waits for \(Terminal.clean(job.node)), which is not connected"
+            )
         }
     }
     if status.storeIsHidden != true {
@@ -41,4 +45,10 @@ func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
     terminal.print(
         "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
     for concern in Concern.all(status) { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern.line))") }
+}
+
+extension AgentRecord {
+    fileprivate func isAway(at job: JobRecord) -> Bool {
+        cluster == job.cluster && node == job.node && !connected
+    }
 }

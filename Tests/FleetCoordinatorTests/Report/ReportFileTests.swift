@@ -92,7 +92,7 @@ import Testing
         let md = String(decoding: try ReportFormat.md.render(signed), as: UTF8.self)
         let csv = String(decoding: try ReportFormat.csv.render(signed), as: UTF8.self)
         for words in [
-            "Clusters and their objectives", "Objectives day by day", "Growth of the repository", "Failures", "Drills",
+            "Clusters and their objectives", "Objectives day by day", "Growth of what is kept", "Failures", "Drills",
             "Restores", "Refused and failed acts", "Certificates near their end", "Retention", "Backups one by one",
             "State of the audit chain", signed.report.chain.head,
         ] {

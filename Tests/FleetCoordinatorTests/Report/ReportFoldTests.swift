@@ -73,6 +73,71 @@ import Testing
         #expect(own.failures.rows == whole.failures.rows.filter { $0.cluster == "cluster-2" })
     }
 
+    /// A cluster that is there to drill is not one that nobody backs up.
+    @Test func aClusterOfVerifiersHoldsNoEtcd() throws {
+        var sample = try SampleEvents(clusters: 1, days: 3)
+        func report() throws -> (cluster: AuditReport.Cluster, row: [String], isBare: Bool) {
+            let report = try sample.report()
+            return (
+                report.clusters[1], ReportTables.clusters(report).rows[1],
+                report.concerns.contains { $0.contains("no verified backup at the end: verifiers") }
+            )
+        }
+        func says(_ node: String, _ detail: [String: String]) {
+            sample.add("node.changed", by: "agent", cluster: "verifiers", subject: node, detail)
+        }
+        sample.add("cluster.add", by: "root", cluster: "verifiers")
+        sample.add("enrol", by: "token", cluster: "verifiers", subject: "v1", ["role": "agent", "fingerprint": "v1f"])
+        #expect(try report().isBare, "nobody knows yet what it is")
+        says("v1", ["discoveryError": "no-etcd"])
+        #expect(try report().isBare, "its etcd is not found, and it can't drill either")
+        says("v1", ["discoveryError": "no-etcd", "drills": "3.5.16"])
+        let found = try report()
+        #expect(!found.isBare && found.cluster.holdsNoEtcd == true && found.cluster.objectives.isEmpty)
+        #expect(found.cluster.days.allSatisfy { $0.state != .missed })
+        #expect(found.row[2] == "holds no etcd" && !found.row.contains("NONE"))
+        let missed = try sample.report().concerns.filter { $0.contains("missed its objective") }
+        #expect(!missed.contains { $0.hasPrefix("verifiers") })
+        sample.add("enrol", by: "token", cluster: "verifiers", subject: "cp1", ["role": "agent", "fingerprint": "cpf"])
+        #expect(try report().isBare, "another node of it may have one")
+        sample.add("certificate.revoke", by: "root", cluster: "verifiers", subject: "cp1")
+        #expect(try !report().isBare)
+        says("v1", ["etcdVersion": "3.5.16"])
+        #expect(try report().isBare)
+    }
+
+    /// Each upgrade of a fleet would be a line for each node.
+    @Test func whatNodesSayOfThemselvesIsCounted() throws {
+        var sample = try SampleEvents(clusters: 1, days: 2)
+        let since = sample.now
+        for version in ["1", "2", "3"] {
+            sample.add(
+                "node.changed", by: "agent:cluster-1/node-1", cluster: "cluster-1", subject: "node-1",
+                ["agentVersion": version])
+            sample.wait(60)
+        }
+        let report = try sample.report()
+        #expect(report.nodeChanges == 3 && !report.changes.rows.contains { $0.action == "node.changed" })
+        #expect(try sample.report(since: since.adding(.seconds(60))).nodeChanges == 2)
+        #expect(try SampleEvents(clusters: 1, days: 2).report().nodeChanges == nil)
+        for format in [ReportFormat.html, .md, .csv] {
+            let text = String(decoding: try format.render(try report.signed()), as: UTF8.self)
+            #expect(text.contains("audit log") && (format == .csv || text.contains("3 times")))
+        }
+    }
+
+    @Test(arguments: [("undo", "Plan of an undo u1"), ("restore", "Plan of a restore u1")])
+    func aPlanHasItsArticle(_ kind: String, _ words: String) throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        sample.add(
+            "restore.\(kind == "undo" ? "undo" : "create")", by: "root", cluster: "cluster-1", subject: "u1",
+            ["nodes": "node-1", "dryRun": "true"])
+        for format in [ReportFormat.html, .md] {
+            let text = String(decoding: try format.render(try sample.report().signed()), as: UTF8.self)
+            #expect(text.contains(words), "\(format)")
+        }
+    }
+
     @Test func failuresStandUntilTheyEnd() throws {
         var sample = try SampleEvents(clusters: 1, days: 1)
         sample.wait(3600)
@@ -151,15 +216,15 @@ import Testing
         #expect(try !sample.report().certificates.rows.contains { $0.path == "/pki/x.crt" })
     }
 
-    /// What is renewed by a program every few weeks is told of when it was not.
+    /// What is renewed by a program every few days is told of when it was not.
     @Test func certificatesThatLiveShortly() throws {
         let now = Timestamp("2026-11-24T00:00:00Z")!
-        func text(days: Int) -> String? {
-            let ends = now.adding(.seconds(days * 86_400))
-            let begun = ends.adding(.seconds(-30 * 86_400))
+        func text(hours: Int) -> String? {
+            let ends = now.adding(.seconds(hours * 3600))
+            let begun = ends.adding(.seconds(-3 * 86_400))
             return EndingCertificates.text([CertificateExpiry(path: "/x", notAfter: ends, notBefore: begun)], at: now)
         }
-        #expect(text(days: 20) == nil && text(days: 7) != nil)
+        #expect(text(hours: 40) == nil && text(hours: 17) != nil)
     }
 
     /// The node's no is the end of it as any other.

@@ -17,14 +17,14 @@ struct ReportPageTests {
 
     init() throws { directory = try TemporaryDirectory() }
 
-    private func run(_ words: [String]) async throws -> Subprocess.Outcome {
+    private func run(_ words: [String], width: Int = 1280) async throws -> Subprocess.Outcome {
         let home = directory.path
         return try await Blocking.run {
             try Subprocess.run(
                 chromium,
                 [
                     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                    "--user-data-dir=\(home)/profile", "--virtual-time-budget=5000", "--window-size=1280,1000",
+                    "--user-data-dir=\(home)/profile", "--virtual-time-budget=5000", "--window-size=\(width),1000",
                 ] + words,
                 environment: Subprocess.defaultEnvironment.merging(["HOME": home, "XDG_RUNTIME_DIR": home]) { $1 },
                 directory: home, deadline: .seconds(240), outputLimit: 64 << 20)
@@ -32,7 +32,7 @@ struct ReportPageTests {
     }
 
     /// The page with a script behind it that asks the browser for what it made of the page.
-    private func dom(_ html: [UInt8], _ script: String) async throws -> String {
+    private func dom(_ html: [UInt8], width: Int = 1280, _ script: String) async throws -> String {
         var page = String(decoding: html, as: UTF8.self)
         // Only in this copy: the page itself forbids every script.
         page = page.replacing(
@@ -41,7 +41,7 @@ struct ReportPageTests {
             "</body>", with: "<script>document.body.dataset.answer = String((() => { \(script) })());</script></body>")
         let path = directory.path + "/probe.html"
         try FileSystem.writeDurably(path, Array(page.utf8))
-        let outcome = try await run(["--dump-dom", "file://\(path)"])
+        let outcome = try await run(["--dump-dom", "file://\(path)"], width: width)
         try #require(outcome.succeeded, "\(outcome.complaint)")
         let text = outcome.outputText
         let begin = try #require(text.range(of: "data-answer=\""))
@@ -73,6 +73,42 @@ struct ReportPageTests {
         #expect(parts[2] == "3")
         #expect(parts[3...9].allSatisfy { $0 == "true" }, "\(counts)")
         #expect(parts[10] == "\(report.backups.rows.count)" && parts[11] == "3")
+    }
+
+    /// Also where names are as long as they may be: a table that is wider than the window scrolls by itself.
+    @Test(arguments: [1100, 700]) func nothingIsWiderThanTheWindow(_ width: Int) async throws {
+        let sample = try SampleEvents(clusters: 3, days: 90) {
+            "production-europe-west-\($0)-control-plane-of-payments"
+        }
+        let found = try await dom(
+            try ReportFormat.html.render(try sample.report().signed()), width: width,
+            """
+            return [innerWidth, document.documentElement.scrollWidth <= innerWidth,
+                [...document.querySelectorAll('table')].every(t => t.parentElement.clientWidth <= innerWidth
+                    && (t.offsetWidth <= t.parentElement.clientWidth
+                        || getComputedStyle(t.parentElement).overflowX == 'auto'))].join(' ');
+            """)
+        #expect(found == "\(width) true true")
+    }
+
+    @Test(arguments: [1, 2, 30, 90]) func chartsSayWhatTheyShowAndWhen(_ days: Int) async throws {
+        let report = try SampleEvents(clusters: 2, days: days).report()
+        let (first, last) = (report.clusters[0].days.first!.date, report.clusters[0].days.last!.date)
+        let found = try await dom(
+            try ReportFormat.html.render(try report.signed()),
+            """
+            return ['growth-chart', 'drill-chart'].map(id => document.getElementById(id)).filter(s => s).map(s => {
+                const dates = [...s.querySelectorAll('text')].filter(t => /^\\d{4}-/.test(t.textContent));
+                const boxes = dates.map(t => t.getBoundingClientRect());
+                const frame = s.getBoundingClientRect();
+                return [s.parentElement.querySelector('figcaption').textContent.length > 20,
+                    dates[0].textContent, dates[dates.length - 1].textContent,
+                    boxes.every((b, i) => b.left >= frame.left && b.right <= frame.right + 1
+                        && (i == 0 || b.left > boxes[i - 1].right))].join(' ');
+            }).join(';');
+            """)
+        let expected = "true \(first) \(last) true"
+        #expect(found == (report.drills.rows.isEmpty ? expected : "\(expected);\(expected)"))
     }
 
     /// Neither a script, nor a request, whatever names are in it; and it parses as it was written.

@@ -107,7 +107,10 @@ struct RecoveryDrillTests {
             #expect(read.succeeded, "\(read.complaint)")
             for directory in [nodes, nodes + ".py"] {
                 #expect(try FileSystem.read(directory + "/cp1/etc/kubernetes/pki/ca.key") == bundle.contents[0])
-                #expect(try FileSystem.status(directory + "/cp1/etc/kubernetes/pki")?.mode == 0o700)
+                #expect(try FileSystem.status(directory + "/cp1/etc/kubernetes/pki")?.mode == 0o755)
+                for own in ["", "/cp1", "/cp1_files.json"] {
+                    #expect(try (FileSystem.status(directory + own)?.mode ?? 0) & 0o077 == 0, "\(own)")
+                }
                 let file = directory + "/cp1_files.json"
                 let table = try JSON.decode(BundleManifest.self, from: try FileSystem.read(file))
                 #expect(table == bundle.manifest)
