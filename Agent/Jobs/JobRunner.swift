@@ -302,6 +302,8 @@ actor JobRunner {
         switch operation {
         case .cleanup: ("run the cleanup again: it goes on with what is left", "old data may be removed in part")
         case .member: ("the coordinator has it done again, from where it was", "it may be done in part")
+        // This program can't read what that one obeyed.
+        case nil: ("see the node's log for what it did: journalctl -u fleet-agent", "how far it came is not known")
         default: ("nothing was changed on the node; start the job again", "nothing was changed")
         }
     }

@@ -11,8 +11,8 @@ let runCommand = Command(
 
         Where 'fleetctl agent upgrade' has brought another program, that one is run in place of this, out of the state
         directory, unless this one is newer or was installed since. It is left again where it does not come back to the
-        coordinator and stay. To run this
-        one whatever was chosen: remove program/choice.json there, and restart the agent.
+        coordinator and stay. To run this one whatever was chosen: stop the agent, remove program/choice.json there, and start
+        it; an agent that ends may write that file again.
         """,
     options: [
         AgentProgram.stateOption, AgentProgram.spoolOption, AgentProgram.programsOption,

@@ -32,8 +32,9 @@ extension SnapshotRecord {
                 "its etcd is at revision \(facts.status.revision), and at \(earlier.revision) it was in snapshot "
                     + "\(earlier.snapshot): what was there is gone, and no restore of the fleet explains that",
                 hint:
-                    "see what etcd on \(node) has, and whether it works in the directory that has its data; if it was restored "
-                    + "by hand, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)")
+                    "see what etcd on \(node) has, and whether it works in the directory that has its data; if it was made "
+                    + "anew or restored by hand, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)"
+            )
         }
     }
 

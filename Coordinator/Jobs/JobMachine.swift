@@ -263,7 +263,7 @@ extension JobMachine {
         case .cleanup: "no running etcd is touched by it: run it again"
         case .upgrade:
             "if its agent does not come back, look at the node: journalctl -u fleet-agent; its package's program runs again "
-                + "once program/choice.json is gone from the agent's state directory"
+                + "where the agent is stopped, program/choice.json removed from its state directory, and the agent started"
         case .member: "it looks at what is there first: it can be done again"
         case .restore: "look at the node before anything else: its agent keeps a journal of what it did"
         }
