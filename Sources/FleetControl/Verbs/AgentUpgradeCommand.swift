@@ -8,17 +8,18 @@ let agentUpgradeCommand = Command(
     discussion: """
         FILE is the fleet-agent program of a release, as its package has it. The coordinator takes it once and signs a job for
         each agent. The agent fetches it, checks its digest against the signed job, sees whether it starts on the node, and
-        starts it in its own place. The program that the package installed stays where it is, decides at each start which one
-        runs, and takes over again where the new one does not reach the coordinator within two minutes or three starts and
-        stay connected, is damaged, or where another package was installed since. A restore that is under way is never interrupted: its
-        cluster's agents have their turn when it has ended. While the fleet goes over to another authority ('fleet-coordinator
-        authority rotate'), let that come to its end first: an agent on trial that has to wait for the coordinator, or for its
-        new certificate, longer than its trial lasts goes back to the program of before.
+        starts it in its own place. The program that the package installed stays where it is and decides at each start which
+        one runs: the one before again where the new one does not reach the coordinator within two minutes or three starts and
+        stay connected, the installed one where the chosen one is damaged or another package was installed since. A restore
+        that is under way is never interrupted: its cluster's agents have their turn when it has ended. While the fleet goes
+        over to another authority ('fleet-coordinator authority rotate'), let that come to its end first: an agent on trial
+        that has to wait for the coordinator, or for its new certificate, longer than its trial lasts goes back to the program
+        of before.
 
         The first failure ends it: what was upgraded stays so, what failed has gone back by itself, the rest is untouched. The
         same command goes on later; agents that run the program already are left alone, and one that went back from it has to
-        be named: --skip leaves it out, --retry tries it there again. It takes an admin of all clusters; the
-        agents of a protected cluster are upgraded by root on the coordinator's host.
+        be named: --skip leaves it out, --retry tries it there again. It takes an admin of all clusters; the agents of a
+        protected cluster are upgraded by root on the coordinator's host.
         """,
     arguments: [.init("CLUSTER", "the clusters whose agents are upgraded", count: .any)],
     options: [

@@ -32,8 +32,9 @@ let bundleCommand = Command(
             "export", "Write the nodes' configuration that is kept with a snapshot to files",
             discussion: """
                 Makes DIR/NODE/etc/... for each node, with the permissions that each file had, where nobody else gets in, and
-                DIR/NODE_files.json, which tells what owner and group each file had, and which links there were. The cluster's authorities are in it: whoever has it can
-                be anybody in that cluster, so it takes a restorer. The audit log keeps that you had it written; remove it when it has done its work.
+                DIR/NODE_files.json, which tells what owner and group each file had, and which links there were. The cluster's
+                authorities are in it: whoever has it can be anybody in that cluster, so it takes a restorer. The audit log keeps that
+                you had it written; remove it when it has done its work.
                 """,
             arguments: [snapshotArgument],
             options: [

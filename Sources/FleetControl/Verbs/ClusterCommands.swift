@@ -53,11 +53,11 @@ let clusterCommand = Command(
         Command(
             "accept", "Say which etcd a cluster is now",
             discussion: """
-                A backup of an etcd cluster whose id is not known is stored as foreign and is never the latest: the agent may
-                have been enrolled with another cluster's token. Where the cluster was restored or made anew by hand, or the
-                coordinator lost the catalogue that knew of a restore, this says that it is right. So it is with one whose id is
-                known and whose revision went back: it has lost data, or was restored by hand. Backups from now on are
-                the cluster's own; those that are foreign stay so.
+                A backup of an etcd cluster whose id is not known is stored as foreign and is never the latest: the agent may have
+                been enrolled with another cluster's token. Where the cluster was restored or made anew by hand, or the coordinator
+                lost the catalogue that knew of a restore, this says that it is right. So it is with one whose id is known and whose
+                revision went back: it has lost data, or was made anew or restored by hand. Backups from now on are the cluster's own;
+                those that are foreign stay so.
                 """,
             arguments: [
                 .init("CLUSTER", "its name"), .init("ID", "etcd's cluster id, as 'fleetctl snapshot show' gives it"),
