@@ -63,8 +63,15 @@ struct BundleTests {
             let pki = try await fleet.exec("cp", "find", "/etc/kubernetes", "-type", "f").split(separator: "\n").map(
                 String.init)
             #expect(Set(pki).isSubset(of: exported.keys), "\(Set(pki).subtracting(exported.keys))")
-            let open = try await fleet.exec("hub", "find", "/root/first", "-perm", "/077")
+            // Nobody else gets in; each file is as it was.
+            let open = try await fleet.exec("hub", "find", "/root/first", "-maxdepth", "1", "-perm", "/077")
             #expect(open.isEmpty, "\(open)")
+            let modes = "find etc/kubernetes -type f -printf '%m %p\\n' | sort"
+            let (here, there) = (
+                try await fleet.exec("hub", "sh", "-c", "cd /root/first/cp && \(modes)"),
+                try await fleet.exec("cp", "sh", "-c", "cd / && \(modes)")
+            )
+            #expect(here == there)
             let again = try await fleet.tryFleetctl("bundle", "export", first, "--to", "/root/first")
             #expect(again.status != 0 && again.errors.contains("no empty directory"), "\(again)")
             #expect(try await fleet.fleetctl("audit", "log").output.contains("bundle.export"))
