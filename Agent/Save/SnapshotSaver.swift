@@ -33,7 +33,9 @@ struct SnapshotSaver: Sendable {
             tool: try tools.client(for: instance.version.flatMap { EtcdVersion($0) }), instance: instance)
         do throws(FleetError) { try client.checkHealth() } catch {
             guard instance.pid == nil else { throw error }
-            throw EtcdAbsence.error(instance)
+            guard (try? EtcdAbsence().runs(instance)) == true else { throw EtcdAbsence.error(instance) }
+            // It came up meanwhile: etcd's tool tries again later and later, and may have missed it.
+            try client.checkHealth()
         }
         let status = try client.status()
         var warnings = CertificateCheck.warnings(certificates, now: now)

@@ -156,17 +156,16 @@ struct BackupFaultTests {
             #expect(clock.now - began < .seconds(10), "there is nothing to wait for")
             #expect(try await fleet.spooled("one").isEmpty)
 
-            // One that is being started refuses as well, and is waited for: on a busy machine for as long as etcd's own tool
-            // waits, and in vain.
+            // One that is being started refuses as well, and is waited for.
             try await fleet.exec(
                 "one", "sh", "-ec",
-                "mkdir -p /etc/systemd/system/etcd.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 3\\n' "
+                "mkdir -p /etc/systemd/system/etcd.service.d; printf '[Service]\\nExecStartPre=/bin/sleep 5\\n' "
                     + ">/etc/systemd/system/etcd.service.d/late.conf; systemctl daemon-reload; systemctl start --no-block etcd"
             )
             began = clock.now
             let late = try await fleet.tryFleetctl("backup", "one")
             print("a backup of a starting etcd ended within \(clock.now - began)")
-            #expect(late.status == 0 || clock.now - began > .seconds(8), "\(late)")
+            #expect(late.status == 0, "\(late)")
         }
     }
 }
