@@ -129,8 +129,8 @@ let package = Package(
         tests(
             "FleetAgentTests",
             [
-                "FleetAgent", "FleetProtocol", "FleetCrypto", "FleetTLS", "FleetSystem", "FleetYAML",
-                "RealEtcdProcess",
+                "FleetAgent", "FleetCoordinator", "FleetProtocol", "FleetCrypto", "FleetReactor", "FleetTLS",
+                "FleetSystem", "FleetYAML", "RealEtcdProcess",
             ]),
     ],
     swiftLanguageModes: [.v6]

@@ -11,7 +11,7 @@ enum Configuration {
     ) throws(FleetError) -> Bundle {
         var found: DiscoveredEtcd?
         do throws(FleetError) { found = try discover() } catch {
-            guard error.code == .noEtcd else { throw error }
+            guard error.code == .noEtcd || error.code == .etcdElsewhere else { throw error }
         }
         return try read(found).bundle()
     }

@@ -20,6 +20,20 @@ struct ControlPlaneManifest: Codable, Sendable, Equatable {
         var path: String
     }
 
+    /// What `--etcd-servers` names.
+    var etcdServers: [String] {
+        let flag = "--etcd-servers"
+        for (index, word) in command.enumerated() {
+            if word.hasPrefix(flag + "=") {
+                return word.dropFirst(flag.count + 1).split(separator: ",").map(String.init)
+            }
+            if word == flag, index + 1 < command.count {
+                return command[index + 1].split(separator: ",").map(String.init)
+            }
+        }
+        return []
+    }
+
     /// The port that `--secure-port` names, the apiserver's default without it.
     var securePort: UInt16 {
         for word in command where word.hasPrefix("--secure-port=") {
@@ -41,6 +55,23 @@ extension ManifestDirectory {
                 }
             }
         }
+    }
+
+    /// That the apiserver here goes to etcds of which none is on this host, as far as their addresses tell. One that goes to this
+    /// host too has an etcd here, which should have been found.
+    ///
+    /// - Parameter own: this host's addresses and names.
+    func etcdElsewhere(own: Set<String>) -> FleetError? {
+        guard let apiserver = controlPlane.first(where: { $0.component == "kube-apiserver" }) else { return nil }
+        let servers = apiserver.etcdServers
+        let isHere = servers.contains { Endpoint.isHere(Endpoint.host(of: $0), own) }
+        guard !servers.isEmpty, !isHere else { return nil }
+        return FleetError(
+            .etcdElsewhere,
+            "no etcd here: kube-apiserver goes to \(servers.joined(separator: ", ")) (\(apiserver.file))",
+            hint:
+                "right for a control plane whose etcd is on other hosts: the agent keeps its configuration; where etcd should be "
+                + "here, see what starts it")
     }
 
     private static func probe(_ container: PodManifest.Container) -> ControlPlaneManifest.Probe? {

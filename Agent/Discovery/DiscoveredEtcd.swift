@@ -23,6 +23,18 @@ public struct DiscoveredEtcd: Sendable {
         var volume: StaticPod.HostPath?
     }
 
+    /// The control plane on this host that has to be away while this etcd is replaced. Beside a systemd unit's, as kubespray has
+    /// it, that is one whose apiserver goes to this very etcd.
+    var controlPlane: [ControlPlaneManifest] {
+        let all = manifests.controlPlane
+        guard case .unit = launch.kind else { return all }
+        guard let apiserver = all.first(where: { $0.component == "kube-apiserver" }) else { return [] }
+        let urls = settings.list("advertise-client-urls") + settings.list("listen-client-urls")
+        let own = Set(urls.map { Endpoint.host(of: $0) })
+        let servers = apiserver.etcdServers.map { Endpoint.host(of: $0) }
+        return servers.isEmpty || servers.contains { Endpoint.isHere($0, []) || own.contains($0) } ? all : []
+    }
+
     init(
         _ launch: EtcdLaunch, _ settings: EtcdSettings, _ process: EtcdProcess?, _ manifests: ManifestDirectory,
         _ files: NodeFiles

@@ -11,7 +11,9 @@ public enum Discovery {
         guard try FileSystem.status(root)?.kind == .directory else {
             throw FleetError(.notFound, "\(root) is not a directory", hint: "name the root of a node's file system")
         }
-        var found = try discover(files, processes: files.isLive ? try ProcessTable.etcds() : [])
+        var found = try discover(
+            files, processes: files.isLive ? try ProcessTable.etcds() : [],
+            addresses: files.isLive ? HostAddresses.all() : [])
         if let version = EtcdVersionProbe.version(found) {
             found.instance.version = version.value
             found.instance.sources["version"] = version.source
@@ -21,9 +23,11 @@ public enum Discovery {
 
     /// The same of any view of files and processes; what plans are tried with.
     ///
-    /// - Parameter only: the manifest or unit that is meant, where the choice was made before.
+    /// - Parameters:
+    ///   - only: the manifest or unit that is meant, where the choice was made before.
+    ///   - addresses: of the host, and its name.
     static func discover(
-        _ files: NodeFiles, processes: [EtcdProcess], only: String? = nil
+        _ files: NodeFiles, processes: [EtcdProcess], only: String? = nil, addresses: Set<String> = []
     ) throws(FleetError) -> DiscoveredEtcd {
         let units = SystemdUnits(files: files)
         let place = try KubeletConfiguration.manifestDirectory(files, units)
@@ -36,6 +40,9 @@ public enum Discovery {
         }
         if let only { candidates.removeAll { $0.launch.name != only } }
         if candidates.isEmpty, let broken = manifests.broken.first { throw broken }
+        if candidates.isEmpty, processes.isEmpty, let elsewhere = manifests.etcdElsewhere(own: addresses) {
+            throw elsewhere
+        }
         let (launch, process) = try Candidate.choose(candidates, processes, manifests.path)
         let settings = try launch.settings(files)
         if let process { try CrossCheck.compare(launch, settings, process, files) }

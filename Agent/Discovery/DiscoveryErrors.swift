@@ -4,6 +4,8 @@ public import FleetSystem
 extension FleetError.Code {
     /// No static pod, no systemd unit starts an etcd here.
     public static let noEtcd: Self = "no-etcd"
+    /// The same, on a control plane whose apiserver goes to an etcd on other hosts.
+    public static let etcdElsewhere: Self = "etcd-elsewhere"
     /// More than one does, and nothing tells which one is meant.
     public static let severalEtcds: Self = "several-etcds"
     /// A container gives etcd's flags as `args:` without a `command:`: what runs is the image's business.

@@ -32,6 +32,13 @@ enum Endpoint {
         return String(rest.prefix { $0 != ":" && $0 != "/" })
     }
 
+    /// - Parameter own: addresses and names of the host.
+    static func isHere(_ host: String, _ own: Set<String>) -> Bool {
+        let bare = host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : host
+        return host.isEmpty || isLoopback(host) || own.contains(bare)
+            || own.contains { bare.hasPrefix($0 + ".") }
+    }
+
     private static func isLoopback(_ host: String) -> Bool {
         host == "localhost" || host == "[::1]" || host.hasPrefix("127.")
     }

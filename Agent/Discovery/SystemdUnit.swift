@@ -46,6 +46,16 @@ struct SystemdUnit: Sendable {
         return result
     }
 
+    /// Whether systemd has to be told to read its files again when these have changed: it reads a unit's own parts only then,
+    /// the environment files at every start.
+    ///
+    /// - Parameter changed: without symbolic links: a part may be linked from anywhere (`systemctl link`).
+    func needsReload(_ changed: [String]) throws(FleetError) -> Bool {
+        var own: Set = [UnitDropIn.path(name)]
+        for part in parts { own.insert(try files.resolve(part.path)) }
+        return changed.contains(where: own.contains)
+    }
+
     /// The paths of the environment files that are there, or have to be.
     func environmentFiles() throws(FleetError) -> [String] {
         var paths: [String] = []

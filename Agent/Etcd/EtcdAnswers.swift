@@ -29,10 +29,11 @@ enum Answers {
 
     struct HashedEndpoint: Decodable {
         struct Hash: Decodable {
+            var header: Header?
             var hash: UInt32?
             var compactRevision: Int64?
             enum CodingKeys: String, CodingKey {
-                case hash
+                case header, hash
                 case compactRevision = "compact_revision"
             }
         }

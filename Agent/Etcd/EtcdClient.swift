@@ -174,15 +174,33 @@ struct EtcdClient: Sendable {
     }
 
     /// The hash of all keys and values up to a revision, for comparing members.
+    ///
+    /// Before 3.4.27 and 3.5.10 etcd refuses the very revision that was compacted last, although it has all of it
+    /// (etcd-io/etcd#14325). Asked for what is there now it hashes that, and says at which revision it was.
+    ///
+    /// - Throws: `revision-compacted`, also where such an etcd has gone on since; `unhealthy`.
     func hashKV(
         revision: Int64, deadline: Duration
     ) throws(FleetError) -> (hash: UInt32, compactRevision: Int64) {
+        do throws(FleetError) { return try hash(upTo: revision, deadline).told } catch {
+            guard error.code == .revisionCompacted else { throw error }
+            let now = try hash(upTo: 0, deadline)
+            guard now.at == revision else { throw error }
+            return now.told
+        }
+    }
+
+    /// - Parameter revision: 0: all that there is.
+    /// - Returns: `at`: the newest revision at that moment.
+    private func hash(
+        upTo revision: Int64, _ deadline: Duration
+    ) throws(FleetError) -> (told: (hash: UInt32, compactRevision: Int64), at: Int64?) {
         let output = try call(["endpoint", "hashkv", "--rev=\(revision)"], within: deadline)
         guard let answer = try JSON.decode([Answers.HashedEndpoint].self, from: output).first?.hash else {
             throw FleetError(
                 .unhealthy, "etcd at \(endpoint) tells no hash", hint: "see etcd's own log", retryable: true)
         }
-        return (answer.hash ?? 0, answer.compactRevision ?? 0)
+        return ((answer.hash ?? 0, answer.compactRevision ?? 0), answer.header?.revision)
     }
 
     /// etcd reads all of its database for a hash: generous as with a snapshot's tools, a slow disk of 5 MB/s.
@@ -205,8 +223,14 @@ struct EtcdClient: Sendable {
     ) throws(FleetError) -> [UInt8] {
         let outcome = try run(command, patience + .seconds(10), limit: limit, patience)
         guard outcome.succeeded else {
+            let what = "etcdctl \(command.prefix(2).joined(separator: " ")) at \(endpoint): \(outcome.complaint)"
+            if outcome.complaint.contains("required revision has been compacted") {
+                throw FleetError(
+                    .revisionCompacted, what, hint: "keep its clients away, they write or compact; then try again",
+                    retryable: true)
+            }
             throw FleetError(
-                .unhealthy, "etcdctl \(command.prefix(2).joined(separator: " ")) at \(endpoint): \(outcome.complaint)",
+                .unhealthy, what,
                 hint: "see that etcd runs and that its certificates are valid for \(endpoint)", retryable: true)
         }
         return outcome.output

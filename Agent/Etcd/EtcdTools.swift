@@ -6,6 +6,8 @@ struct EtcdTool: Sendable, Equatable, CustomStringConvertible {
     var kind: Kind
     var path: String
     var version: EtcdVersion
+    /// Of the container that etcd ran in, and so of its version.
+    var isCopy = false
 
     /// "etcdctl 3.5.1"
     var description: String { "\(kind.rawValue) \(version)" }

@@ -40,6 +40,9 @@ public struct EtcdVersion: Sendable, Hashable, Comparable, CustomStringConvertib
         }
     }
 
+    /// HashKV at the very revision that was compacted last, which is where a bumped etcd begins.
+    var hashesCompacted: Bool { bumpsRevisions }
+
     /// Members that are not voters yet.
     var hasLearners: Bool { (major, minor) >= (3, 4) }
 

@@ -31,7 +31,10 @@ enum ToolFinder {
             }
             let copied = try FileSystem.status(copies) == nil ? [] : try FileSystem.list(copies)
             for name in copied where name.hasPrefix(kind.rawValue + "-") {
-                if let tool = probe(kind, "\(copies)/\(name)") { tools.append(tool) }
+                if var tool = probe(kind, "\(copies)/\(name)") {
+                    tool.isCopy = true
+                    tools.append(tool)
+                }
             }
         }
         return EtcdTools(tools: tools)

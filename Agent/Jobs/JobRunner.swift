@@ -17,6 +17,8 @@ actor JobRunner {
     private var current: String?
     /// The job whose end is told, or just being told.
     private var told: String?
+    /// Jobs that are just being accepted, with the answer that every copy of one gets.
+    private var arriving: [String: Task<Result<Void, FleetError>, Never>] = [:]
     /// Of restores that are under way.
     private var decisions: [String: DecisionBox] = [:]
     /// An upgrade that has brought this very program, until the coordinator has taken its registration.
@@ -65,9 +67,30 @@ actor JobRunner {
     ///
     /// - Throws: the refusal.
     func accept(_ envelope: Envelope) async throws(FleetError) {
-        let job = try gate.open(envelope, now: .now())
+        var fields: [String: String] = [:]
+        do throws(FleetError) {
+            let job = try gate.open(envelope, now: .now())
+            fields["job"] = job.id
+            // The coordinator delivers again when it did not hear that the job had arrived, and a stalled network brings both
+            // at once. The second must neither be taken for another job that finds the node busy, nor be told of a job that
+            // is not on the disk yet.
+            if let first = arriving[job.id] { return try await first.value.get() }
+            let first = Task { () -> Result<Void, FleetError> in
+                do throws(FleetError) { return .success(try await take(job, envelope)) } catch {
+                    return .failure(error)
+                }
+            }
+            arriving[job.id] = first
+            defer { arriving[job.id] = nil }
+            try await first.value.get()
+        } catch {
+            log.warning("a job was refused: \(error.message)", fields.merging(Log.fields(of: error)) { $1 })
+            throw error
+        }
+    }
+
+    private func take(_ job: Job, _ envelope: Envelope) async throws(FleetError) {
         let (paths, counter, id) = (self.paths, self.counter, job.id)
-        // The coordinator delivers again when it did not hear that the job had arrived.
         if id == current { return }
         if try await onDisk({ () throws(FleetError) in FileSystem.exists(paths.envelope(id)) }) { return }
         await letGo()
@@ -284,6 +307,7 @@ actor JobRunner {
 
     private func tellNowOrLater(_ job: String, _ outcome: JobOutcome) async {
         let log = self.log.with("job", job)
+        if let error = outcome.error { log.error("job \(outcome.result.rawValue)", error) }
         do throws(FleetError) {
             try await outbox.post(job, .outcome, error: outcome.error, outcome: outcome)
         } catch { Task { await tell(job, outcome, log) } }

@@ -167,7 +167,7 @@ struct MemberRun: Sendable {
     /// This node's etcd, also while its manifest is held.
     private func node() throws(FleetError) -> DiscoveredEtcd {
         do throws(FleetError) { return try discover() } catch {
-            guard error.code == .noEtcd else { throw error }
+            guard error.code == .noEtcd || error.code == .etcdElsewhere else { throw error }
             let files = try HeldManifest.overlay(NodeFiles())
             guard !files.overlay.isEmpty else { throw error }
             return try Discovery.discover(files, processes: [])

@@ -56,7 +56,7 @@ enum JoinPlanner {
             if let user = unit.value("User")?.text, let account = FileSystem.account(user) {
                 owner = .init(user: account.user, group: account.group)
             }
-            launch = .unit(name: unit.name, reload: files.contains { $0.path.contains("/systemd/") })
+            launch = .unit(name: unit.name, reload: try unit.needsReload(files.map(\.path)))
         }
         var plan = RestorePlan(
             cluster: job.cluster, node: job.node, snapshot: "", topology: instance.topology,

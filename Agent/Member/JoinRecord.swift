@@ -91,7 +91,7 @@ struct JoinRecord: Codable, Sendable, Equatable {
 
     /// What discovery found wrong, with the replacement in whose middle the node is.
     static func explain(_ error: FleetError, _ paths: AgentPaths) -> FleetError {
-        guard error.code == .noEtcd, let record = try? any(paths) else { return error }
+        guard error.code == .noEtcd || error.code == .etcdElsewhere, let record = try? any(paths) else { return error }
         let (plan, held) = (record.work.plan, (try? FileSystem.list(record.work.holdingDirectory)) ?? [])
         guard !held.isEmpty else { return error }
         return FleetError(

@@ -34,7 +34,6 @@ extension RestoreSteps {
         guard identity?.member != member else { return }
         for directory in work.directories where FileSystem.exists(directory.new) {
             try Inheritance.carryOver(directory, fallback: work.owner)
-            try FileSystem.syncTree(directory.new)
         }
         try FileSystem.syncDirectory(FileSystem.parent(of: work.plan.newDataDir))
     }

@@ -6,7 +6,9 @@ private import Glibc
 let runCommand = Command(
     "run", "Serve the coordinator until told to stop",
     discussion: """
-        Runs under systemd (Type=notify). It dials the coordinator and listens on nothing. A restore that was under way when
+        Runs under systemd (Type=notify). It dials the coordinator and listens on nothing. The log goes to standard error, as
+        text on a terminal, else one JSON object a line, of which those about a job have its id as 'job', as the coordinator's
+        have. A restore that was under way when
         the agent or the node stopped goes on, or is rolled back, at the next start.
 
         Where 'fleetctl agent upgrade' has brought another program, that one is run in place of this, out of the state
@@ -20,7 +22,8 @@ let runCommand = Command(
             "log-level", value: "LEVEL", "how much to log (default info)",
             choices: ["debug", "info", "warning", "error"]),
     ],
-    examples: [.init("fleet-agent run --spool /var/spool/fleet", "with the spool on another disk")]
+    examples: [.init("fleet-agent run --spool /var/spool/fleet", "with the spool on another disk")],
+    isService: true
 ) { call in
     let log = Log.standardError(level: Log.Level.allCases.first { $0.name == call.value("log-level") } ?? .info)
     let paths = AgentProgram.paths(call)

@@ -1,7 +1,8 @@
 internal import FleetSystem
 internal import FleetTLS
 
-/// The control plane out of the way and back: its manifests leave the kubelet's directory and return to it.
+/// The control plane out of the way and back: its manifests leave the kubelet's directory and return to it, each as it was, a
+/// symbolic link too.
 extension RestoreSteps {
     private var controlPlaneFiles: [String] { Self.files(work.controlPlane) }
 
@@ -15,7 +16,7 @@ extension RestoreSteps {
     func stopControlPlane() throws(FleetError) -> String? {
         try FileSystem.makeDirectories(work.holdingDirectory)
         for file in controlPlaneFiles {
-            switch (FileSystem.exists(file), FileSystem.exists(held(file))) {
+            switch (FileSystem.isThere(file), FileSystem.isThere(held(file))) {
             case (true, false): try FileSystem.rename(file, to: held(file))
             case (false, true): break
             case (true, true):
@@ -78,8 +79,8 @@ extension RestoreSteps {
     }
 
     private func returnManifests(_ manifests: [ControlPlaneManifest]) throws(FleetError) {
-        for file in Self.files(manifests) where FileSystem.exists(held(file)) {
-            guard !FileSystem.exists(file) else {
+        for file in Self.files(manifests) where FileSystem.isThere(held(file)) {
+            guard !FileSystem.isThere(file) else {
                 throw FleetError(
                     .changedMeanwhile, "\(file) was written again while it was away",
                     hint: "compare it with \(held(file)), keep one of the two, then start the agent again")
@@ -98,8 +99,9 @@ extension RestoreSteps {
 
     /// Renaming works within one file system only: asked before anything is moved.
     func checkHoldingDirectory() throws(FleetError) {
-        guard case .staticPod(_, let directory, _) = work.launch else { return }
-        let beside = FileSystem.parent(of: directory)
+        guard let directory = work.manifestDirectory else { return }
+        // ".../fleet-agent/JOB"
+        let beside = FileSystem.parent(of: FileSystem.parent(of: work.holdingDirectory))
         guard let ours = try FileSystem.status(beside), let theirs = try FileSystem.status(directory),
             ours.device == theirs.device
         else {

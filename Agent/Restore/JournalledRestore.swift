@@ -61,7 +61,13 @@ extension RestoreWork {
     var heldManifests: [String] {
         var manifests = controlPlane.map(\.file)
         if case .staticPod(let manifest, _, _) = launch { manifests.append(manifest) }
-        return manifests.filter { FileSystem.exists(held($0)) }
+        return manifests.filter { FileSystem.isThere(held($0)) }
+    }
+
+    /// What manifests are moved out of; nil where none are.
+    var manifestDirectory: String? {
+        if case .staticPod(_, let directory, _) = launch { return directory }
+        return controlPlane.first.map { FileSystem.parent(of: $0.file) }
     }
 
     func held(_ file: String) -> String { holdingDirectory + "/" + FileSystem.name(of: file) }

@@ -56,7 +56,6 @@ extension RestoreSteps {
                 walDir: work.plan.newWalDir, bump: work.bump?.amount),
             size: work.snapshot.size)
         for directory in work.directories { try Inheritance.carryOver(directory, fallback: work.owner) }
-        for directory in work.directories { try FileSystem.syncTree(directory.new) }
         return nil
     }
 

@@ -24,10 +24,10 @@ enum RestorePlanner {
 
         let member = MemberIdentity.member(peerURLs: instance.peerURLs, token: token)
         let cluster = restore.group?.clusterID ?? MemberIdentity.cluster(members: [member])
-        let controlPlane = instance.topology == .externalSystemd ? [] : found.manifests.controlPlane
+        let controlPlane = found.controlPlane
+        let holding = try holdingDirectory(found, job.id)
         var owner = RestoreWork.Owner(user: 0, group: 0)
         let launch: RestoreWork.Launch
-        let holding: String
         switch found.launch.kind {
         case .staticPod(let pod):
             guard !controlPlane.contains(where: { $0.file == pod.manifest }) else {
@@ -39,14 +39,11 @@ enum RestorePlanner {
                 manifest: try found.files.resolve(pod.manifest),
                 manifestDirectory: try found.files.resolve(found.manifests.path),
                 dataPath: normalised(found.settings["data-dir"]!.value, in: pod.workingDirectory))
-            let beside = FileSystem.parent(of: try found.files.resolve(found.manifests.path))
-            holding = normalised("\(beside)/fleet-agent/\(job.id)")
         case .unit(let unit):
             if let user = unit.value("User")?.text, let account = FileSystem.account(user) {
                 owner = .init(user: account.user, group: account.group)
             }
-            launch = .unit(name: unit.name, reload: files.contains { $0.path.contains("/systemd/") })
-            holding = ""
+            launch = .unit(name: unit.name, reload: try unit.needsReload(files.map(\.path)))
         }
         var steps: [RestoreStep] = [.fetch, .checkSnapshot, .preflight, .restoreData]
         let safety = restore.safety?.node == job.node ? restore.safety?.snapshot : nil
@@ -91,6 +88,14 @@ enum RestorePlanner {
             .init(name: $0.rawValue, description: work.description(of: $0), phase: work.isMember ? $0.phase : nil)
         }
         return work
+    }
+
+    /// Where manifests wait outside the kubelet's directory, beside it; empty where none has to: no kubelet's etcd, and no control
+    /// plane, which kubespray has beside an etcd of systemd's.
+    static func holdingDirectory(_ found: DiscoveredEtcd, _ job: String) throws(FleetError) -> String {
+        if case .unit = found.launch.kind, found.controlPlane.isEmpty { return "" }
+        let manifests = try found.files.resolve(found.manifests.path)
+        return normalised("\(FileSystem.parent(of: manifests))/fleet-agent/\(job)")
     }
 
     /// Why a restore on this node would be refused as it is now, for people who would rather know before the night of it; nil

@@ -103,7 +103,7 @@ struct RestoreWork: Codable, Sendable, Equatable {
         return parts
     }
     /// What the restored etcd begins at.
-    var revision: Int64 { bump?.target ?? snapshot.facts.status.revision }
+    var revision: Int64 { bump?.target ?? snapshot.newestRevision }
 
     /// Of a cluster of several: healthy only with the others, and off until it is told to start.
     var isMember: Bool { group != nil || joins == true }

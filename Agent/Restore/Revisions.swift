@@ -4,27 +4,38 @@ internal import FleetSystem
 /// What becomes of etcd's revisions at a restore. Who watches (every Kubernetes component does) goes on from the revision that
 /// it saw last; restored data that counts from the snapshot's on would give it another history under the same numbers.
 extension RestoreWork {
-    /// Bumps only where the tool can, and says what follows in either case.
+    /// Bumps only where tool and etcd can, and says what follows in either case.
     ///
     /// - Parameter tool: the one that restores; nil where there is none, which the preparation finds out.
     mutating func settleRevisions(_ tool: EtcdTool?) {
-        let own = snapshot.facts.status.revision
-        if let wanted = bump, tool?.version.bumpsRevisions == true {
+        let obstacle = obstacleToBump(tool)
+        if let wanted = bump, obstacle == nil {
+            let own = snapshot.facts.status.revision
             plan.revisions =
                 "revision \(wanted.target): the snapshot's \(own), bumped by \(wanted.amount) "
                 + "(\(max(0, wanted.lastKnown - own)) up to the last one known, and a margin of \(RevisionBump.margin)), "
                 + "so that watchers are told to list again"
             return
         }
-        let follows = "watchers would see revisions go back: \(whatToRestart)"
-        if bump != nil {
-            plan.revisions =
-                "revision \(own), not bumped, since \(tool?.description ?? "the node's tool") can't "
-                + "(3.4.27, 3.5.10 and newer can); \(follows)"
-        } else {
-            plan.revisions = "revision \(own), not bumped, as was asked for; \(follows)"
-        }
+        let isWanted = bump != nil
         bump = nil
+        var why = "as was asked for"
+        if let obstacle, isWanted { why = "since \(obstacle) can't (3.4.27, 3.5.10 and newer can)" }
+        plan.revisions =
+            "revision \(revision), not bumped, \(why); watchers would see revisions go back: \(whatToRestart)"
+    }
+
+    /// What is too old for it; nil where nothing is. Several members are compared by their hashes at the bumped revision, which
+    /// an old etcd tells only until the first lease ends, and of Kubernetes' own some do after 15 s.
+    private func obstacleToBump(_ tool: EtcdTool?) -> String? {
+        guard let tool, tool.version.bumpsRevisions else { return tool?.description ?? "the node's tool" }
+        guard group != nil else { return nil }
+        // One that does not run, in a container, tells no version. Its own tool does; else most likely it is what the snapshot
+        // was saved from.
+        let etcd =
+            instance.version.flatMap { EtcdVersion($0) }
+            ?? (tool.isCopy ? tool.version : EtcdVersion(snapshot.facts.etcdVersion))
+        return etcd.flatMap { $0.hashesCompacted ? nil : "etcd \($0)" }
     }
 
     /// Where revisions go back, whoever watched holds resource versions from the future and believes in them

@@ -33,10 +33,8 @@ enum UndoPlanner {
         work.directories = done.directories.map { .init(old: $0.new, new: $0.old) }
         work.wasHealthy = found.process != nil
         work.hadOldData = try found.files.exists(done.plan.newDataDir + "/member")
-        work.controlPlane = work.instance.topology == .externalSystemd ? [] : found.manifests.controlPlane
-        if case .staticPod(_, let directory, _) = work.launch {
-            work.holdingDirectory = normalised("\(FileSystem.parent(of: directory))/fleet-agent/\(job.id)")
-        }
+        work.controlPlane = found.controlPlane
+        work.holdingDirectory = try RestorePlanner.holdingDirectory(found, job.id)
         var steps: [RestoreStep] = [.preflight]
         if !work.controlPlane.isEmpty { steps.append(.stopControlPlane) }
         if done.steps.contains(.stopEtcd) { steps.append(.stopEtcd) }

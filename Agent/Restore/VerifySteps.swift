@@ -65,7 +65,7 @@ extension RestoreSteps {
         let revision = work.revision
         try expect(
             status.revision >= revision,
-            "the revision is \(status.revision), the snapshot's is \(work.snapshot.facts.status.revision)"
+            "the revision is \(status.revision), the snapshot's is \(work.snapshot.newestRevision)"
                 + (work.bump.map { ", bumped by \($0.amount)" } ?? ""))
         let keys = try client.keyCount(revision: revision)
         if let expected = work.snapshot.facts.liveKeys {

@@ -10,7 +10,7 @@ enum WritablePlaces {
     ) throws(FleetError) {
         guard found.files.isLive else { return }
         var paths = directories.map(\.new) + files.map(\.path)
-        if case .staticPod = found.launch.kind {
+        if !(try RestorePlanner.holdingDirectory(found, "any").isEmpty) {
             // Manifests leave their directory for one beside it.
             let manifests = try found.files.resolve(found.manifests.path)
             paths += ["\(manifests)/any", manifests]

@@ -10,26 +10,38 @@ extension Concern.Kind {
         case .backupFailed, .jobFailed, .halfRestored, .drillFailed, .objectiveBroken, .auditBroken, .foreignBackup:
             .zero
         case .storeFull, .snapshotUnusable, .clockWrong, .coordinatorCopy, .policyUnusable, .agentCertificate, .blind,
-            .authorityEnds, .upgradeFellBack, .nodeCertificate, .configurationNotKept:
+            .authorityEnds, .upgradeFellBack, .nodeCertificate, .configurationNotKept, .noPolicy:
             .seconds(60)
         case .agentLost, .memberMissed, .etcdStopped, .etcdNotFound, .notRestorable, .alertUndelivered: .seconds(300)
         case .taskWaiting: .seconds(900)
         // As a cluster is that is being set up.
-        case .noAgent, .noBackup, .membersWithoutAgent: .seconds(3600)
+        case .noAgent, .noBackup, .membersWithoutAgent, .decryptionNotKept: .seconds(3600)
         }
     }
 }
 
 /// A matter, and since when it stands.
 struct StandingAlert: Sendable, Equatable {
+    /// As people were told of it.
     var concern: Concern
     var since: Timestamp
+    /// What messages call it: whoever was told of it by another key, before a matter kept its own whatever its level is, hears
+    /// that one until it is over.
+    var key: String
+
+    init(concern: Concern, since: Timestamp, key: String? = nil) {
+        self.concern = concern
+        self.since = since
+        self.key = key ?? concern.key
+    }
 }
 
-/// Decides what people are told of, from what is to be seen now: each matter once when it has stood for its time, and once
-/// when it is over. Pure.
+/// Decides what people are told of, from what is to be seen now: each matter once when it has stood for its time, once more
+/// each time that it is worse than they were told, and once when it is over. One that has become better is the same matter:
+/// nothing is said of that, nor when it becomes as bad again as it was told to be. Pure.
 struct AlertBook: Sendable {
     struct Turn: Sendable, Equatable {
+        /// New, or worse than it was told to be.
         var raised: [StandingAlert] = []
         /// Keys.
         var over: [String] = []
@@ -42,8 +54,8 @@ struct AlertBook: Sendable {
 
     /// What is known from before, and is on the disk.
     struct Known: Sendable {
-        /// By key, what people were told of.
-        var told: Set<String> = []
+        /// By the matter's key, what people were told of.
+        var told: [String: StandingAlert] = [:]
         /// By key, since when what they were not told of yet stands.
         var noticed: [String: Timestamp] = [:]
     }
@@ -64,8 +76,14 @@ struct AlertBook: Sendable {
         let present = Dictionary(concerns.map { ($0.key, $0) }) { first, _ in first }
         func isGone(_ key: String) -> Bool { present[key] == nil && !unknown.contains(key) }
         seen = seen.filter { !isGone($0.key) }
-        unseen = unseen.filter { known.told.contains($0.key) && isGone($0.key) }
-        for (key, concern) in present.sorted(by: { $0.key < $1.key }) where !known.told.contains(key) {
+        unseen = unseen.filter { known.told[$0.key] != nil && isGone($0.key) }
+        for (key, concern) in present.sorted(by: { $0.key < $1.key }) {
+            if var alert = known.told[key] {
+                guard concern.rank > alert.concern.rank else { continue }
+                alert.concern = concern
+                turn.raised.append(alert)
+                continue
+            }
             guard let patience = concern.kind.patience else { continue }
             let first = seen[key] ?? known.noticed[key].map { Self.recalled($0, now, tick) } ?? (now, tick)
             seen[key] = first
@@ -76,8 +94,8 @@ struct AlertBook: Sendable {
                 turn.noticed.append(alert)
             }
         }
-        turn.forgotten = known.noticed.keys.filter { isGone($0) || known.told.contains($0) }.sorted()
-        for key in known.told.sorted() where isGone(key) {
+        turn.forgotten = known.noticed.keys.filter { isGone($0) || known.told[$0] != nil }.sorted()
+        for key in known.told.keys.sorted() where isGone(key) {
             let since = unseen[key] ?? tick
             unseen[key] = since
             if tick - since >= Self.calm { turn.over.append(key) }

@@ -37,9 +37,8 @@ extension Vault {
     func takeBundle(_ bytes: [UInt8], from node: NodeName) async throws(FleetError) {
         guard let bundles else { throw FleetError(.conflict, "this store keeps no configuration") }
         do throws(FleetError) {
-            let (files, size, leftOut) = try await blocking { () throws(FleetError) in
-                let bundle = try Bundle.decode(bytes)
-                return (bundle.manifest.files.count, bundle.manifest.bytes, bundle.manifest.essentialLeftOut)
+            let manifest = try await blocking { () throws(FleetError) in
+                try Bundle.decode(bytes).manifest
             }
             try await bundling.holding { () async throws(FleetError) in
                 guard try await catalogue.keepsConfiguration(node.cluster) else {
@@ -50,7 +49,7 @@ extension Vault {
                     try checkReserve()
                     return try bundles.addBundle(bytes)
                 }
-                try await catalogue.noteBundle(name, files: files, bytes: size, leftOut: leftOut, of: node)
+                try await catalogue.noteBundle(name, manifest, of: node)
             }
         } catch {
             if error.code != .conflict { try? await catalogue.noteBundleProblem(error, of: node) }

@@ -98,19 +98,19 @@ extension Catalogue {
 
     /// What people were told of, and is not over.
     func standingAlerts() throws(FleetError) -> [StandingAlert] {
-        try alerts("SELECT concern, since FROM alerts ORDER BY since, key")
+        try alerts("SELECT key, concern, since FROM alerts ORDER BY since, key")
     }
 
     /// What is not old enough yet that people are told of it.
     func noticedAlerts() throws(FleetError) -> [StandingAlert] {
-        try alerts("SELECT concern, since FROM alerts_noticed ORDER BY since, key")
+        try alerts("SELECT key, concern, since FROM alerts_noticed ORDER BY since, key")
     }
 
     private func alerts(_ query: String) throws(FleetError) -> [StandingAlert] {
         try db.all(query) { row throws(FleetError) in
             // One that can't be read any more, or is of a kind that only a newer coordinator knows, hides no other.
             guard let concern = try? row.json(Concern.self, "concern") else { return StandingAlert?.none }
-            return StandingAlert(concern: concern, since: try row["since"])
+            return StandingAlert(concern: concern, since: try row["since"], key: try row["key"])
         }.compactMap(\.self)
     }
 
@@ -123,15 +123,17 @@ extension Catalogue {
         return try db.transaction { () throws(FleetError) in
             let targets = try alertTargets().map(\.name)
             let over = try standingAlerts().filter { turn.over.contains($0.concern.key) }
-            for alert in over { try db.run("DELETE FROM alerts WHERE key = ?", alert.concern.key) }
+            for alert in over { try db.run("DELETE FROM alerts WHERE key = ?", alert.key) }
             for alert in turn.raised {
                 try db.run(
-                    "INSERT OR IGNORE INTO alerts (key, concern, since) VALUES (?, ?, ?)", alert.concern.key,
-                    try JSON.text(alert.concern), alert.since)
+                    """
+                    INSERT INTO alerts (key, concern, since) VALUES (?, ?, ?)
+                    ON CONFLICT (key) DO UPDATE SET concern = excluded.concern
+                    """, alert.key, try JSON.text(alert.concern), alert.since)
             }
             for alert in turn.noticed {
                 try db.run(
-                    "INSERT OR IGNORE INTO alerts_noticed (key, concern, since) VALUES (?, ?, ?)", alert.concern.key,
+                    "INSERT OR IGNORE INTO alerts_noticed (key, concern, since) VALUES (?, ?, ?)", alert.key,
                     try JSON.text(alert.concern), alert.since)
             }
             for key in turn.forgotten + turn.raised.map(\.concern.key) {
@@ -152,7 +154,7 @@ extension Catalogue {
                 2000)
         }
         return AlertMessage(
-            fleet: fleet, state: state, alert: concern.kind.rawValue, key: concern.key, cluster: concern.cluster,
+            fleet: fleet, state: state, alert: concern.kind.rawValue, key: alert.key, cluster: concern.cluster,
             node: concern.node, since: alert.since, time: now,
             text: line(
                 state == .over

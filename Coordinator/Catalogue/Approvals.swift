@@ -15,12 +15,14 @@ extension Catalogue {
     /// How long what was approved may be begun.
     static let approvalLasts = Duration.seconds(86_400)
 
+    /// Tokens that operators made for its nodes are taken back: from now on they could make none.
+    ///
     /// - Throws: `not-found`; `permission-denied` for whoever would lift it and is not root on the coordinator's host: else one
     ///   person alone could do both.
     func protect(_ cluster: String, _ isProtected: Bool, by actor: String) throws(FleetError) {
         var event = Act("cluster.protect", by: actor, cluster: cluster)
         event.detail["protected"] = String(isProtected)
-        try act(event) { _ throws(FleetError) in
+        try act(event) { event throws(FleetError) in
             guard try clusterExists(cluster) else { throw try unknownCluster(cluster) }
             guard isProtected || actor == "root" else {
                 throw FleetError(
@@ -28,6 +30,9 @@ extension Catalogue {
                     hint: "there: fleetctl cluster unprotect \(cluster)")
             }
             try db.run("UPDATE clusters SET protected = ? WHERE name = ?", isProtected, cluster)
+            guard isProtected else { return }
+            let tokens = try takeBackOperatorsTokens(of: cluster)
+            if tokens > 0 { event.detail["tokens"] = String(tokens) }
         }
     }
 

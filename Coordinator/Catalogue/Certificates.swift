@@ -51,8 +51,8 @@ extension Catalogue {
         }
     }
 
-    /// Revokes every certificate of an agent or an operator, and an operator's tokens that nobody has used yet; the number of
-    /// certificates that stood.
+    /// Revokes every certificate of an agent or an operator, and the tokens of an operator that nobody has used yet, those for
+    /// nodes included that they made; the number of certificates that stood.
     ///
     /// - Throws: `not-found` where neither stood.
     func revoke(_ grant: Grant, by actor: String) throws(FleetError) -> Int {
@@ -78,6 +78,7 @@ extension Catalogue {
             if case .operator(let name) = grant {
                 tokens = try db.run(
                     "UPDATE join_tokens SET used = ?1 WHERE name = ?2 AND used IS NULL AND expires > ?1", now, name)
+                tokens += try takeBackNodeTokens(madeBy: name)
             }
             guard count + tokens > 0 else {
                 throw FleetError(

@@ -22,12 +22,12 @@ extension Catalogue {
 
     /// All of them, by name.
     func clusters() throws(FleetError) -> [ClusterRecord] {
-        try clusters(where: "1")
+        try clusters(named: nil)
     }
 
     /// - Throws: `not-found`.
     func cluster(_ name: String) throws(FleetError) -> ClusterRecord {
-        guard let found = try clusters(where: "c.name = ?", name).first else { throw try unknownCluster(name) }
+        guard let found = try clusters(named: name).first else { throw try unknownCluster(name) }
         return found
     }
 
@@ -58,15 +58,22 @@ extension Catalogue {
             """, name, now)
     }
 
-    private func clusters(where condition: String, _ values: String...) throws(FleetError) -> [ClusterRecord] {
+    private func clusters(named wanted: String?) throws(FleetError) -> [ClusterRecord] {
         let sql = """
             SELECT c.name, c.created, c.protected, c.labels, c.keeps_configuration,
+                (SELECT t.since FROM scheduled_tasks t WHERE t.cluster = c.name AND t.kind = 'drill'
+                    AND t.schedule IS NOT NULL) AS drills_since,
+                (SELECT t.since FROM scheduled_tasks t WHERE t.cluster = c.name AND t.kind = 'backup'
+                    AND t.schedule IS NULL) AS unscheduled_since,
                 (SELECT count(*) FROM agents a WHERE a.cluster = c.name AND EXISTS (SELECT 1 FROM certificates k
                     WHERE k.cluster = a.cluster AND k.node = a.node AND k.revoked IS NULL)) AS agents,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified') AS snapshots,
                 (SELECT count(*) FROM snapshots s WHERE s.cluster = c.name
                     AND s.condition IN ('damaged', 'missing')) AS unusable,
+                (SELECT s.id FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified' AND s.saved > ?2
+                    AND json_extract(s.record, '$.beforeRestore') IS NULL ORDER BY s.saved DESC LIMIT 1) AS dated_ahead,
                 l.id AS latest, l.saved AS latest_saved, json_extract(l.record, '$.facts.members') AS members,
+                json_extract(l.record, '$.verification.encryptedAtRest') AS encrypted,
                 (SELECT s.id FROM snapshots s
                     JOIN agents k ON k.cluster = s.cluster AND k.node = s.node AND k.enrolled < s.stored
                         AND EXISTS (SELECT 1 FROM certificates e WHERE e.cluster = k.cluster AND e.node = k.node
@@ -76,19 +83,19 @@ extension Catalogue {
                             AND i.id = json_extract(s.record, '$.facts.clusterID')
                             AND (json_extract(s.record, '$.wentBack') IS NULL OR s.stored <= coalesce(i.accepted, 0)))
                         AND s.stored > coalesce(
-                            (SELECT max(i.first_seen) FROM etcd_identities i WHERE i.cluster = c.name), 0)
+                            (SELECT max(i.first_seen) FROM etcd_identities i WHERE i.cluster = c.name
+                                AND i.first_seen <= ?2), 0)
                         AND NOT EXISTS (SELECT 1 FROM jobs b WHERE b.cluster = s.cluster AND b.node = s.node
-                            AND b.kind = 'backup' AND b.state = 'succeeded' AND b.finished > s.stored)
+                            AND b.kind = 'backup' AND b.state = 'succeeded' AND b.finished > s.stored
+                            AND b.finished <= ?2)
                     ORDER BY s.stored DESC LIMIT 1) AS newer_foreign
             FROM clusters c
-            LEFT JOIN snapshots l ON l.id = (SELECT id FROM snapshots s WHERE s.cluster = c.name
-                AND s.condition = 'verified' AND json_extract(s.record, '$.beforeRestore') IS NULL
-                ORDER BY saved DESC, id DESC LIMIT 1)
-            WHERE c.present AND \(condition) ORDER BY c.name
+            LEFT JOIN snapshots l ON l.id = \(Self.newestBackup(of: "c.name", soon: "?2"))
+            WHERE c.present AND (?1 IS NULL OR c.name = ?1) ORDER BY c.name
             """
         // What can't be told of policies hides no cluster.
-        let followed = (try? policiesByCluster(values.first)) ?? [:]
-        return try db.all(sql, values: values) { row throws(FleetError) in
+        let followed = (try? policiesByCluster(wanted)) ?? [:]
+        return try db.all(sql, wanted, soon) { row throws(FleetError) in
             let name: String = try row["name"]
             let last = try self.lastAct(of: name)
             var record = ClusterRecord(
@@ -101,24 +108,35 @@ extension Catalogue {
             if let change = try self.lastAct(of: name, .changes), [.stuck, .lost].contains(change.state) {
                 record.halfRestored = change.id
             }
+            record.datedAhead = try row["dated_ahead"]
             record.lastBackup = try self.lastBackup(of: name)
             record.lastChange = try self.lastChange(of: name)
+            record.lastDrillJob = try self.lastDrillJob(of: name)
             record.lastProven = try self.lastProven(cluster: name)
+            record.encryptedAtRest = (try? row.json([String].self, "encrypted")) ?? nil
+            record.drillsSince = try row["drills_since"]
             record.isProtected = try row["protected"]
             record.keepsConfiguration = try row["keeps_configuration"]
             record.labels = (try? row.json([String: String].self, "labels")) ?? nil
             record.policy = followed[record.name]?.name
             record.objective = followed[record.name]?.objective
+            if record.policy == nil { record.unscheduledSince = try row["unscheduled_since"] }
             return record
         }
     }
 
     private func lastBackup(of cluster: String) throws(FleetError) -> JobEnd? {
-        try db.first(
+        let newest = """
+            SELECT id, state, error, created FROM jobs WHERE cluster = ?1 AND kind = 'backup' AND finished IS NOT NULL
+                AND created > \(Self.ownHistory)
             """
-            SELECT id, state, error FROM jobs WHERE cluster = ?1 AND kind = 'backup' AND finished IS NOT NULL
-                AND created > \(Self.ownHistory) ORDER BY created DESC, id DESC LIMIT 1
-            """, cluster
+        return try db.first(
+            """
+            SELECT id, state, error FROM (
+                SELECT * FROM (\(newest) AND created <= ?2 ORDER BY created DESC, id DESC LIMIT 1)
+                UNION ALL SELECT * FROM (\(newest) ORDER BY created DESC, id DESC LIMIT 1)
+            ) ORDER BY created > ?2, created DESC LIMIT 1
+            """, cluster, soon
         ) { row throws(FleetError) -> JobEnd? in
             let (job, state): (String, JobState?) = (try row["id"], try row.state("state"))
             let error = (try? row.json(FleetError.self, "error")) ?? nil

@@ -37,19 +37,28 @@ extension Catalogue {
             try insertJob(
                 id, operation, snapshot: record.id, dryRun: false, cluster: agent.cluster, node: agent.node,
                 lifetime: lifetime, by: actor)
+            let isVerified: Bool? = try db.first(
+                "SELECT condition = 'verified' AS found FROM snapshots WHERE id = ?", record.id
+            ) { row throws(FleetError) in try row["found"] }
             try db.run(
-                "INSERT INTO drills (job, snapshot, cluster, expected) VALUES (?, ?, ?, ?)", id, record.id,
-                record.cluster, try JSON.text(expected))
+                """
+                INSERT INTO drills (job, snapshot, cluster, expected, saved, of_backup, created)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """, id, record.id, record.cluster, try JSON.text(expected), record.facts.savedAt,
+                isVerified == true && record.beforeRestore == nil, now)
         }
         return try job(id)
     }
 
     /// Clusters with an open job: their agents are not asked for another.
-    func busyClusters() throws(FleetError) -> Set<String> {
-        Set(
-            try db.all("SELECT DISTINCT cluster FROM whole_jobs WHERE finished IS NULL") { row throws(FleetError) in
-                try row["cluster"]
-            })
+    func busyClusters() throws(FleetError) -> Set<String> { Set(try openJobs().keys) }
+
+    /// By cluster, its open job; of several the first.
+    func openJobs() throws(FleetError) -> [String: String] {
+        let all = try db.all(
+            "SELECT cluster, min(id) AS job FROM whole_jobs WHERE finished IS NULL GROUP BY cluster"
+        ) { row throws(FleetError) -> (String, String) in (try row["cluster"], try row["job"]) }
+        return Dictionary(all) { first, _ in first }
     }
 
     /// What speaks against an agent's word that it was all there; nil where nothing does, and for what is no drill.
@@ -76,33 +85,78 @@ extension Catalogue {
         try db.run(
             "UPDATE drills SET finished = ?, verdict = ?, problem = ?, report = ? WHERE job = ?", now, verdict.rawValue,
             try error.map { value throws(FleetError) in try JSON.text(value) }, try JSON.text(report), id)
-        let about = try db.first("SELECT snapshot, cluster FROM drills WHERE job = ?", id) { row throws(FleetError) in
+        let about = try db.first("SELECT snapshot, cluster, of_backup FROM drills WHERE job = ?", id) {
+            row throws(FleetError) in
             let (snapshot, cluster): (String, String) = (try row["snapshot"], try row["cluster"])
-            return (snapshot, cluster)
+            let isOfBackup: Bool = try row["of_backup"]
+            return (snapshot, cluster, isOfBackup)
         }
-        guard let (snapshot, cluster) = about else { return }
+        guard let (snapshot, cluster, isOfBackup) = about else { return }
         var event = Act("snapshot.drill", by: "coordinator", cluster: cluster, subject: snapshot)
         event.detail = ["job": id, "verdict": verdict.rawValue, "seconds": "\(report.seconds)", "etcd": report.etcd]
         event.detail["code"] = error?.code.rawValue
         event.detail["error"] = error?.message
+        if !isOfBackup { event.detail["notBackup"] = "true" }
         try append(event, state == .succeeded ? .ok : .failed)
+    }
+
+    /// Inside a transaction: the job has proven its snapshot. That an older one restores says nothing of one that did not, nor
+    /// does one that is no backup of the cluster. One of a time that is not yet, by a clock that was wrong, is not waited for.
+    ///
+    /// - Returns: the job of a drill that failed and stands all the same.
+    func settleDrills(provenBy job: String) throws(FleetError) -> String? {
+        let cluster: String? = try db.first("SELECT cluster FROM drills WHERE job = ?", job) {
+            row throws(FleetError) in try row["cluster"]
+        }
+        guard let cluster else { return nil }
+        try db.run(
+            """
+            UPDATE drills SET settled = 1 WHERE cluster = ?1 AND \(Self.standing("drills"))
+                AND EXISTS (SELECT 1 FROM drills p WHERE p.job = ?2 AND p.of_backup
+                    AND (drills.saved <= p.saved OR drills.saved > ?3))
+            """, cluster, job, now)
+        return try lastDrill("\(Self.ownBackups) AND \(Self.standing("d"))", cluster)?.job
+    }
+
+    /// As the index has it.
+    private static func standing(_ table: String) -> String {
+        "\(table).verdict = 'failed' AND \(table).of_backup AND NOT \(table).settled"
     }
 
     /// The last that said anything of the snapshot.
     func lastDrill(snapshot: String) throws(FleetError) -> DrillRecord? { try lastDrill("d.snapshot = ?", snapshot) }
 
-    /// Of any snapshot of the cluster, also one that is not kept any more: that its backups restore was seen all the same.
+    /// Of its backups, also of one that is not kept any more: that they restore was seen all the same. One that failed stands
+    /// until a backup that is no older is proven; else the newest.
     func lastDrill(cluster: String) throws(FleetError) -> DrillRecord? {
-        try lastDrill("d.cluster = ?1 AND d.finished > \(Self.ownHistory)", cluster)
+        if let failed = try lastDrill("\(Self.ownBackups) AND \(Self.standing("d"))", cluster) { return failed }
+        return try lastDrill(Self.ownBackups, cluster)
+    }
+
+    private static let ownBackups = "d.cluster = ?1 AND d.of_backup AND d.finished > \(ownHistory)"
+
+    /// The newest of its backups that has ended, whatever was learned: one that could not be made proves nothing either.
+    func lastDrillJob(of cluster: String) throws(FleetError) -> JobEnd? {
+        try db.first(
+            """
+            SELECT j.id, j.state, j.error FROM drills d JOIN jobs j ON j.id = d.job
+            WHERE d.cluster = ?1 AND d.of_backup AND d.created > \(Self.ownHistory) AND j.finished IS NOT NULL
+            ORDER BY d.created > ?2, d.created DESC, d.job DESC LIMIT 1
+            """, cluster, soon
+        ) { row throws(FleetError) -> JobEnd? in
+            let (job, state): (String, JobState?) = (try row["id"], try row.state("state"))
+            let error = (try? row.json(FleetError.self, "error")) ?? nil
+            return state.map { JobEnd(job: job, kind: "drill", state: $0, error: error?.message) }
+        } ?? nil
     }
 
     func lastProven(cluster: String) throws(FleetError) -> Timestamp? {
         try db.first(
             """
-            SELECT max(finished) AS proven FROM drills WHERE cluster = ?1 AND verdict = 'proven'
-                AND finished > \(Self.ownHistory)
+            SELECT finished FROM drills WHERE cluster = ?1 AND verdict = 'proven' AND of_backup
+                AND finished > \(Self.ownHistory) ORDER BY finished DESC LIMIT 1
             """, cluster
-        ) { row throws(FleetError) -> Timestamp? in try row["proven"] } ?? nil
+        ) { row throws(FleetError) in try row["finished"] }
     }
 
     private func lastDrill(_ condition: String, _ value: String) throws(FleetError) -> DrillRecord? {

@@ -26,16 +26,26 @@ extension SnapshotRecord {
     /// etcd's revision only grows. One that does not has lost data, or was restored by hand; with the same members and the same
     /// token that leaves its id as it was.
     private var wentBackProblem: FleetError? {
-        wentBack.map { earlier in
-            FleetError(
-                .wentBack,
-                "its etcd is at revision \(facts.status.revision), and at \(earlier.revision) it was in snapshot "
-                    + "\(earlier.snapshot): what was there is gone, and no restore of the fleet explains that",
-                hint:
-                    "see what etcd on \(node) has, and whether it works in the directory that has its data; if it was made "
-                    + "anew or restored by hand, say so and back up again: fleetctl cluster accept \(cluster) \(facts.clusterID)"
-            )
-        }
+        guard let earlier = wentBack else { return nil }
+        let revision = newestRevision
+        let what =
+            if let since = earlier.since {
+                "its etcd had lost what was in snapshot \(earlier.snapshot) (revision \(earlier.revision)) when snapshot \(since) was "
+                    + "saved; that it is at revision \(revision) by now brings nothing back"
+            } else if revision < earlier.revision {
+                "its etcd is at revision \(revision), and at \(earlier.revision) it was in snapshot \(earlier.snapshot): what was "
+                    + "there is gone, and no restore of the fleet explains that"
+            } else {
+                "its etcd was made anew since snapshot \(earlier.snapshot) (revision \(earlier.revision)), which has not the keys "
+                    + "that are the oldest now: what was there is gone, and no restore of the fleet explains that"
+            }
+        return FleetError(
+            .wentBack, what,
+            hint:
+                "see what etcd on \(node) has, and whether it works in the directory that has its data; if it was made anew, "
+                + "was restored by hand, or has its data again, say so and back up again: fleetctl cluster accept \(cluster) "
+                + facts.clusterID
+        )
     }
 
     /// An operator's word makes no snapshot a cluster's own: its etcd must be one that backups told of.
@@ -90,32 +100,63 @@ extension Catalogue {
                 AND NOT EXISTS (SELECT 1 FROM restores r WHERE r.job = jobs.id
                     AND json_extract(r.plan, '$.clusterID') IS NOT NULL)
                 AND cleans IS NULL AND state = 'succeeded' AND finished >= (SELECT coalesce(max(stored), 0) FROM snapshots
-                    WHERE cluster = ?1 AND condition <> 'foreign' AND json_extract(record, '$.imported') IS NULL
+                    WHERE cluster = ?1 AND stored <= ?2 AND condition <> 'foreign'
+                        AND json_extract(record, '$.imported') IS NULL
                         AND coalesce(json_extract(record, '$.verification.totalFindings'), 0) = 0)) AS explained
-            """, cluster
+            """, cluster, soon
         ) { row throws(FleetError) in try row["explained"] }
         return isExplained == true ? nil : last.id
     }
 
-    /// The revision of the newest backup of the same etcd, where that is above what `facts` tell: each was at least as high as the
-    /// one before it, or somebody has said that it is right. Behind such a word only those since then count.
+    /// The newest backup of the same etcd, where `record` can't be what became of that: its revision is lower, or its history is
+    /// another. Each went on from the one before it, or somebody has said that it is right; behind such a word only those
+    /// since then count.
     ///
-    /// Decided once, as the identity is.
-    ///
-    /// - Parameter job: its own; what a later job saved may have overtaken it on its way. (Their ids begin with their time.)
-    func earlierRevision(_ facts: SnapshotFacts, cluster: String, job: String) throws(FleetError) -> EarlierRevision? {
-        let newest: EarlierRevision? = try db.first(
-            """
-            SELECT id, json_extract(record, '$.facts.status.revision') AS revision FROM snapshots
-            WHERE cluster = ?1 AND condition = 'verified' AND json_extract(record, '$.imported') IS NULL
-                AND json_extract(record, '$.beforeRestore') IS NULL AND json_extract(record, '$.facts.clusterID') = ?2
-                AND saved < ?3 AND job < ?4
-                AND stored > coalesce((SELECT accepted FROM etcd_identities WHERE cluster = ?1 AND id = ?2), 0)
-            ORDER BY saved DESC, id DESC LIMIT 1
-            """, cluster, facts.clusterID, facts.savedAt, job
-        ) { row throws(FleetError) in EarlierRevision(snapshot: try row["id"], revision: try row["revision"]) }
-        guard let newest, newest.revision > facts.status.revision else { return nil }
-        return newest
+    /// Decided once, as the identity is. What a later job has saved may have overtaken it on its way, and does not count. (The ids
+    /// of jobs begin with their time.)
+    func earlierRevision(_ record: SnapshotRecord) throws(FleetError) -> EarlierRevision? {
+        let newest: SnapshotRecord? =
+            try db.first(
+                """
+                SELECT record FROM snapshots
+                WHERE cluster = ?1 AND condition = 'verified' AND json_extract(record, '$.imported') IS NULL
+                    AND json_extract(record, '$.beforeRestore') IS NULL AND json_extract(record, '$.facts.clusterID') = ?2
+                    AND saved < ?3 AND job < ?4
+                    AND stored > coalesce((SELECT accepted FROM etcd_identities WHERE cluster = ?1 AND id = ?2), 0)
+                ORDER BY saved DESC, id DESC LIMIT 1
+                """, record.cluster, record.facts.clusterID, record.facts.savedAt, record.job
+            ) { row throws(FleetError) -> SnapshotRecord? in try row.json(SnapshotRecord.self, "record") } ?? nil
+        let earlier = newest.map { EarlierRevision(snapshot: $0.id, revision: $0.newestRevision) }
+        if let earlier, earlier.revision > record.newestRevision { return earlier }
+        let history = newest.map { Lineage.compare(record, $0) } ?? .isUnknown
+        if let unexplained = try unexplained(record, isConsistent: history == .isConsistent) { return unexplained }
+        return history == .isAnother ? earlier : nil
+    }
+
+    /// A member that had gone back, by its last snapshot, has all the same lost what was there when its revision has passed the
+    /// former one. Somebody's word ends that; or that this is not what became of the one that had lost it, but of the one
+    /// before: its data is there again. The other members' data may be all there, and a member that was replaced has another id.
+    private func unexplained(_ record: SnapshotRecord, isConsistent: Bool) throws(FleetError) -> EarlierRevision? {
+        let facts = record.facts
+        let last: SnapshotRecord? =
+            try db.first(
+                """
+                SELECT record FROM snapshots
+                WHERE cluster = ?1 AND node = ?2 AND json_extract(record, '$.facts.clusterID') = ?3
+                    AND json_extract(record, '$.facts.memberID') = ?4 AND json_extract(record, '$.beforeRestore') IS NULL
+                    AND coalesce(json_extract(record, '$.verification.totalFindings'), 0) = 0 AND saved < ?5 AND job < ?6
+                    AND stored > coalesce((SELECT accepted FROM etcd_identities WHERE cluster = ?1 AND id = ?3), 0)
+                ORDER BY saved DESC, id DESC LIMIT 1
+                """, record.cluster, record.node, facts.clusterID, facts.memberID, facts.savedAt, record.job
+            ) { row throws(FleetError) -> SnapshotRecord? in try row.json(SnapshotRecord.self, "record") } ?? nil
+        guard let last, let earlier = last.wentBack else { return nil }
+        // Told by an older coordinator, which took a compacted deletion for a loss.
+        if earlier.since == nil, earlier.revision <= last.newestRevision, last.verification?.oldestKeys == nil {
+            return nil
+        }
+        if isConsistent, Lineage.compare(record, last) == .isAnother { return nil }
+        return EarlierRevision(
+            snapshot: earlier.snapshot, revision: earlier.revision, since: earlier.since ?? last.id)
     }
 
     /// Inside a transaction: what a stored snapshot says of its cluster. A new id is an event of its own, and one that
@@ -136,9 +177,10 @@ extension Catalogue {
                 "snapshot.foreign", by: "agent:\(record.cluster)/\(record.node)", cluster: record.cluster,
                 subject: record.id)
             event.detail = [
-                "etcdClusterID": id, "revision": String(record.facts.status.revision),
+                "etcdClusterID": id, "revision": String(record.newestRevision),
                 "earlier": "\(earlier.revision) in \(earlier.snapshot)", "job": record.job,
             ]
+            event.detail["since"] = earlier.since
             return try append(event, .refused)
         }
         let known = try identities(record.cluster)
@@ -197,18 +239,19 @@ extension Catalogue {
                 WHERE s.cluster = ?1 AND json_extract(s.record, '$.wentBack') IS NOT NULL
                     AND json_extract(s.record, '$.facts.clusterID') = ?2 AND s.stored > coalesce(i.accepted, 0)
                     AND s.saved > coalesce((SELECT max(v.saved) FROM snapshots v WHERE v.cluster = ?1
-                        AND v.condition = 'verified' AND json_extract(v.record, '$.beforeRestore') IS NULL), 0)) AS waiting
-            """, cluster, id
+                        AND v.node = s.node AND v.condition = 'verified' AND v.saved <= ?3
+                        AND json_extract(v.record, '$.beforeRestore') IS NULL), 0)) AS waiting
+            """, cluster, id, soon
         ) { row throws(FleetError) in try row["waiting"] }
         guard isWaiting == true else {
             throw FleetError(.alreadyExists, "\(cluster) is known as \(id) already", hint: "back it up")
         }
-        // Whatever the clock said when those before were stored.
+        // Whatever the clock said when those before were stored; one that was far ahead would speak for all that come.
         try db.run(
             """
-            UPDATE etcd_identities SET accepted = max(?1, (SELECT max(stored) FROM snapshots WHERE cluster = ?2))
-            WHERE cluster = ?2 AND id = ?3
-            """, now, cluster, id)
+            UPDATE etcd_identities SET accepted = max(?1, (SELECT coalesce(max(stored), 0) FROM snapshots
+                WHERE cluster = ?2 AND stored <= ?4)) WHERE cluster = ?2 AND id = ?3
+            """, now, cluster, id, soon)
     }
 
     private func noteIdentity(

@@ -268,6 +268,9 @@ extension Catalogue {
         if isDryRun == true { event.detail["dryRun"] = "true" }
         event.detail["code"] = error?.code.rawValue
         event.detail["error"] = error?.message
+        if machine.kind == .drill, machine.state == .succeeded {
+            event.detail["stands"] = try settleDrills(provenBy: id)
+        }
         let outcome: AuditOutcome =
             switch machine.state {
             case .succeeded: .ok

@@ -164,7 +164,7 @@ extension Catalogue {
         let isUndo = plan.group!.isKnown
         var transaction = RestoreTransaction(
             ProofCheck(
-                group: plan.group!, revision: isUndo ? nil : plan.snapshot.facts.status.revision,
+                group: plan.group!, revision: isUndo ? nil : plan.snapshot.newestRevision,
                 bumped: plan.bump?.target))
         for (_, _, record) in try restoreRecords(id) { transaction.apply(record) }
         return transaction

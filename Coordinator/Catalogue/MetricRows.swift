@@ -1,3 +1,4 @@
+import FleetProtocol
 import FleetSQLite
 import FleetSystem
 
@@ -8,16 +9,16 @@ extension Catalogue {
         facts.backups = try db.all(
             """
             SELECT s.cluster, s.size, j.finished - j.created AS milliseconds FROM clusters c
-            JOIN snapshots s ON s.id = (SELECT id FROM snapshots l WHERE l.cluster = c.name AND l.condition = 'verified'
-                AND json_extract(l.record, '$.beforeRestore') IS NULL ORDER BY saved DESC, id DESC LIMIT 1)
+            JOIN snapshots s ON s.id = \(Self.newestBackup(of: "c.name", soon: "?1"))
             LEFT JOIN jobs j ON j.id = s.job ORDER BY s.cluster
-            """
+            """, soon
         ) { row throws(FleetError) in
             let milliseconds: Int64? = try row["milliseconds"]
             return MetricFacts.Backup(
                 cluster: try row["cluster"], size: try row["size"],
                 seconds: milliseconds.map { Double($0) / 1000 })
         }
+        facts.policies = try policies().map { .init(name: $0.policy.name, isUnusable: $0.problem != nil) }
         facts.ends = try db.all(
             """
             SELECT CASE WHEN undone THEN 'undo' WHEN cleaned THEN 'cleanup' ELSE kind END AS kind, state,

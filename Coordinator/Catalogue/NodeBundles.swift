@@ -32,14 +32,14 @@ extension Catalogue {
         guard try keepsConfiguration(cluster) else { return [] }
         return try db.all(
             """
-            SELECT node, bundle, collected, confirmed, files, bytes, left_out FROM node_bundles b
+            SELECT node, bundle, collected, confirmed, files, bytes, left_out, decrypts FROM node_bundles b
             WHERE cluster = ? AND bundle IS NOT NULL AND \(Self.agentStands) ORDER BY node
             """, cluster
         ) { row throws(FleetError) in
             NodeBundle(
                 node: try row["node"], bundle: try row["bundle"], collected: try row["collected"],
                 confirmed: try row["confirmed"], files: try row["files"], bytes: try row["bytes"],
-                leftOut: try row["left_out"])
+                leftOut: try row["left_out"], decrypts: try row["decrypts"])
         }
     }
 
@@ -63,21 +63,20 @@ extension Catalogue {
     /// It is in the store, and its node's newest from now on.
     ///
     /// - Throws: `conflict` where the cluster's is not kept.
-    func noteBundle(
-        _ bundle: String, files: Int, bytes: Int, leftOut: Int?, of node: NodeName
-    ) throws(FleetError) {
+    func noteBundle(_ bundle: String, _ manifest: BundleManifest, of node: NodeName) throws(FleetError) {
         var event = Act("bundle.store", by: "agent:\(node)", cluster: node.cluster, subject: node.node)
-        event.detail = ["files": String(files), "bytes": String(bytes)]
-        if let leftOut { event.detail["leftOut"] = String(leftOut) }
+        event.detail = ["files": String(manifest.files.count), "bytes": String(manifest.bytes)]
+        if let leftOut = manifest.essentialLeftOut { event.detail["leftOut"] = String(leftOut) }
         try act(event) { _ throws(FleetError) in
             // It may have been turned off since somebody looked.
             let count = try db.run(
                 """
-                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out)
-                SELECT name, ?2, ?3, ?4, ?4, ?5, ?6, ?7 FROM clusters WHERE name = ?1 AND keeps_configuration
+                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out, decrypts)
+                SELECT name, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8 FROM clusters WHERE name = ?1 AND keeps_configuration
                 ON CONFLICT (cluster, node) DO UPDATE SET bundle = ?3, collected = ?4, confirmed = ?4, files = ?5,
-                    bytes = ?6, left_out = ?7, problem = NULL
-                """, node.cluster, node.node, bundle, now, files, bytes, leftOut)
+                    bytes = ?6, left_out = ?7, decrypts = ?8, problem = NULL
+                """, node.cluster, node.node, bundle, now, manifest.files.count, manifest.bytes,
+                manifest.essentialLeftOut, manifest.decrypts)
             guard count > 0 else {
                 throw FleetError(.conflict, "the configuration of \(node.cluster) is not kept")
             }
@@ -104,12 +103,12 @@ extension Catalogue {
         for one in record.bundles ?? [] {
             try db.run(
                 """
-                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out)
-                SELECT name, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM clusters WHERE name = ?1 AND keeps_configuration
+                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out, decrypts)
+                SELECT name, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM clusters WHERE name = ?1 AND keeps_configuration
                 ON CONFLICT (cluster, node) DO UPDATE SET bundle = ?3, collected = ?4, confirmed = ?5, files = ?6, bytes = ?7,
-                    left_out = ?8 WHERE coalesce(confirmed, 0) < ?5
+                    left_out = ?8, decrypts = ?9 WHERE coalesce(confirmed, 0) < ?5
                 """, record.cluster, one.node, one.bundle, one.collected, one.confirmed, one.files, one.bytes,
-                one.leftOut)
+                one.leftOut, one.decrypts)
         }
     }
 

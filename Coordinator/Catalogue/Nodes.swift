@@ -89,7 +89,7 @@ extension Catalogue {
         try db.all(
             """
             SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions,
-                n.program, n.certificates, b.confirmed, b.problem, b.left_out, b.node AS offered, c.fingerprint, c.serial,
+                n.program, n.certificates, b.confirmed, b.problem, b.left_out, b.decrypts, b.node AS offered, c.fingerprint, c.serial,
                 c.issued, c.not_after, c.revoked, c.authority
             FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
             LEFT JOIN node_bundles b ON b.cluster = a.cluster AND b.node = a.node
@@ -112,7 +112,7 @@ extension Catalogue {
             if offered != nil {
                 agent.configuration = BundleState(
                     confirmed: try row["confirmed"], problem: try row.json(FleetError.self, "problem"),
-                    leftOut: try row["left_out"])
+                    leftOut: try row["left_out"], decrypts: try row["decrypts"])
             }
             return agent
         }

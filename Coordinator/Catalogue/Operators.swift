@@ -25,7 +25,7 @@ extension Catalogue {
         }
     }
 
-    /// What it asks for from now on is looked at with these.
+    /// What it asks for from now on is looked at with these, and tokens for nodes that it could not make now are taken back.
     ///
     /// - Throws: `not-found`; `usage`.
     func setOperator(_ change: OperatorChange, by actor: String) throws(FleetError) -> OperatorRecord {
@@ -48,6 +48,10 @@ extension Catalogue {
             try db.run(
                 "UPDATE operators SET role = ?, clusters = ? WHERE name = ?", access.role.rawValue,
                 try JSON.text(access.clusters), change.name)
+            if !access.mayEnrolNodes {
+                let tokens = try takeBackNodeTokens(madeBy: change.name)
+                if tokens > 0 { event.detail["tokens"] = String(tokens) }
+            }
             return try knownOperator(change.name)
         }
     }
@@ -120,6 +124,11 @@ extension Catalogue {
                 name: name, created: try row["created"], certificate: try row.certificate(), access: access)
         }
     }
+}
+
+extension OperatorAccess {
+    /// As `ControlMethod.agentToken` demands it.
+    var mayEnrolNodes: Bool { role == .admin && clusters.isEverything }
 }
 
 extension Act {

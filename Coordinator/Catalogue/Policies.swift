@@ -20,6 +20,8 @@ extension Catalogue {
             labels.merge(request.set) { $1 }
             try Labels.check(labels)
             try db.run("UPDATE clusters SET labels = ? WHERE name = ?", try JSON.text(labels), request.cluster)
+            // Whoever labels it is told at once what that did.
+            try refreshTasks()
         }
         return try cluster(request.cluster)
     }
@@ -266,7 +268,7 @@ extension Catalogue {
         let followed = try policiesByCluster()
         var rules: [String: PolicyRules] = [:]
         for policy in followed.values where rules[policy.name] == nil { rules[policy.name] = try? PolicyRules(policy) }
-        let busy = try busyClusters()
+        let jobs = try openJobs()
         return try db.all(
             """
             SELECT t.*, j.state, j.finished FROM scheduled_tasks t LEFT JOIN jobs j ON j.id = t.job
@@ -278,7 +280,7 @@ extension Catalogue {
             let both = followed[task.cluster].flatMap { rules[$0.name] }
             guard let own = kind == .backup ? both?.backup : both?.drill else { return nil }
             var history = TaskHistory(
-                task: task, rules: own, since: try row["since"], isBusy: busy.contains(task.cluster))
+                task: task, rules: own, since: try row["since"], job: jobs[task.cluster])
             let due: Timestamp? = try row["due"]
             if let due {
                 let ended: Timestamp? = try row["finished"]
@@ -287,6 +289,8 @@ extension Catalogue {
                 history.last = ScheduledRun(
                     due: due, attempts: try row["attempts"],
                     state: state == .succeeded ? .succeeded : state?.isOpen == true ? .open : .failed(ended ?? due))
+                // A drill may be another cluster's agent's.
+                if history.job == nil, history.last?.state == .open { history.job = try row["job"] }
             }
             return history
         }.compactMap { $0 }

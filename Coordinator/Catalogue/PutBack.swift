@@ -2,7 +2,8 @@ import FleetProtocol
 import FleetSQLite
 import FleetSystem
 
-/// A catalogue that was put back from a copy: what was recorded since is lost, also what kept something from being done.
+/// A catalogue that was put back from a copy, or made again from the store: what was recorded since, or at all, is lost, also what
+/// kept something from being done.
 extension Catalogue {
     /// In which pins and policies are set again before anything is deleted by itself.
     static let retentionPause = Duration.seconds(7 * 86_400)
@@ -30,6 +31,33 @@ extension Catalogue {
             try db.run("DELETE FROM alerts_noticed")
         }
         return (events, last)
+    }
+
+    /// Whether nothing was ever recorded in it.
+    func isBlank() throws(FleetError) -> Bool { try auditSequence() == 0 }
+
+    /// In one transaction with its event, before the first snapshot is taken in: what was pinned is not known any more, so nothing is
+    /// deleted by itself for a week.
+    ///
+    /// - Parameter snapshots: how many the store has.
+    func rebuild(from snapshots: Int) throws(FleetError) {
+        var event = Act("catalogue.rebuild", by: "coordinator")
+        event.detail = ["snapshots": String(snapshots)]
+        try act(event) { _ throws(FleetError) in
+            try set(Self.retentionSetting, "\(now.adding(Self.retentionPause))")
+        }
+    }
+
+    /// Behind it all is in the database's own file, which may be moved when it is closed.
+    func foldLog() throws(FleetError) {
+        let isBusy: Bool? = try db.first("PRAGMA wal_checkpoint(TRUNCATE)") { row throws(FleetError) in
+            try row["busy"]
+        }
+        guard isBusy == false else {
+            throw FleetError(
+                .databaseBusy, "somebody else has the catalogue open", hint: "see who: fuser -v on its file",
+                retryable: true)
+        }
     }
 
     /// Until when nothing is deleted by itself; nil where it is.

@@ -73,15 +73,21 @@ extension Catalogue {
 
     /// All snapshots of a cluster, and what holds each besides a policy.
     func restorePoints(_ cluster: String) throws(FleetError) -> [RestorePoint] {
-        try db.all(
+        let soon = soon
+        return try db.all(
             """
             SELECT id, saved, condition, pinned, record,
                 json_extract(record, '$.beforeRestore') IS NULL AS is_backup, EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id
                 AND j.kind IN ('restore', 'drill') AND j.finished IS NULL) AS used,
                 EXISTS (SELECT 1 FROM jobs j WHERE j.snapshot = s.id AND j.kind = 'restore' AND j.dry_run
-                    AND j.finished > ?2) AS planned
+                    AND j.finished > ?2) AS planned,
+                id IS (SELECT t.id FROM snapshots t WHERE t.cluster = ?1 AND t.condition = 'verified' AND t.saved <= ?3
+                    AND json_extract(t.record, '$.beforeRestore') IS NULL
+                    AND (SELECT d.verdict FROM drills d WHERE d.snapshot = t.id AND d.verdict IS NOT NULL
+                        ORDER BY d.finished DESC, d.job DESC LIMIT 1) = 'proven'
+                    ORDER BY t.saved DESC, t.id DESC LIMIT 1) AS proven
             FROM snapshots s WHERE cluster = ?1
-            """, cluster, now.adding(Self.approvalLasts * -2)
+            """, cluster, now.adding(Self.approvalLasts * -2), soon
         ) { row throws(FleetError) in
             let text: String = try row["condition"]
             let condition = SnapshotCondition(rawValue: text)
@@ -89,15 +95,18 @@ extension Catalogue {
             if try row["pinned"] { holds.append(.pinned) }
             if try row["used"] { holds.append(.restoring) }
             if try row["planned"] { holds.append(.planned) }
+            if try row["proven"] { holds.append(.proven) }
             if condition == .foreign { holds.append(.foreign) }
             if condition == .missing || condition == .damaged {
                 // A record that can't be read says nothing, and nothing is deleted because of that.
                 let record = try? row.json(SnapshotRecord.self, "record")
                 if record?.ownCondition != .damaged { holds.append(.unreadable) }
             }
+            let saved: Timestamp = try row["saved"]
+            if saved > soon { holds.append(.ahead) }
             return RestorePoint(
-                id: try row["id"], time: try row["saved"], isVerified: condition == .verified,
-                isBackup: try row["is_backup"], holds: holds)
+                id: try row["id"], time: saved, isVerified: condition == .verified, isBackup: try row["is_backup"],
+                holds: holds)
         }
     }
 

@@ -22,6 +22,10 @@ enum Schema {
         Migration("removed-clusters", removedClusters),
         Migration("alerts-noticed", alertsNoticed),
         Migration("ends-of-jobs", endsOfJobs),
+        Migration("decryption", decryption),
+        Migration("standing-drills", standingDrills),
+        Migration("newest-drills", newestDrills),
+        Migration("alert-levels", alertLevels),
     ]
 
     private static let inventory = """
@@ -513,11 +517,65 @@ enum Schema {
         ) STRICT;
         """
 
+    // Whether an encryption-at-rest configuration is in it; NULL: it came before that was looked at.
+    private static let decryption = """
+        ALTER TABLE node_bundles ADD COLUMN decrypts INTEGER;
+        """
+
     // Dry runs are not counted.
     private static let endsOfJobs = """
         DROP INDEX jobs_ends;
         CREATE INDEX jobs_ends ON jobs (kind, undoes, cleans, state, finished, restore, replacement)
             WHERE finished IS NOT NULL AND restore IS NULL AND replacement IS NULL AND NOT dry_run;
+        """
+
+    // saved: when the snapshot was, which may be gone by now. of_backup: it was verified, and not made to be safe before a restore.
+    // settled: a drill that failed, and one of a snapshot that is no older was proven since. Of what is gone already only is known
+    // that it was saved before it was drilled.
+    private static let standingDrills = """
+        ALTER TABLE drills ADD COLUMN saved INTEGER;
+        ALTER TABLE drills ADD COLUMN of_backup INTEGER NOT NULL DEFAULT 1;
+        ALTER TABLE drills ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
+        UPDATE drills SET saved = coalesce((SELECT saved FROM snapshots s WHERE s.id = drills.snapshot),
+            (SELECT created FROM jobs j WHERE j.id = drills.job));
+        UPDATE drills SET of_backup = 0 WHERE EXISTS (SELECT 1 FROM snapshots s WHERE s.id = drills.snapshot
+            AND (s.condition = 'foreign' OR json_extract(s.record, '$.beforeRestore') IS NOT NULL));
+        UPDATE drills SET settled = 1 WHERE verdict = 'failed' AND EXISTS (SELECT 1 FROM drills p
+            WHERE p.cluster = drills.cluster AND p.verdict = 'proven' AND p.of_backup AND p.finished >= drills.finished
+                AND p.saved >= drills.saved);
+        CREATE INDEX drills_standing ON drills (cluster, finished) WHERE verdict = 'failed' AND of_backup AND NOT settled;
+        """
+
+    // When the job was made: what is asked for the newest must not walk through all that there ever were.
+    private static let newestDrills = """
+        ALTER TABLE drills ADD COLUMN created INTEGER;
+        UPDATE drills SET created = (SELECT created FROM jobs j WHERE j.id = drills.job);
+        CREATE INDEX drills_newest ON drills (cluster, created, job);
+        """
+
+    // What people were told of names the matter and how bad it is apart: certificates of a node by the day of their end, which
+    // stood in the text alone; snapshots that can't be used by nothing else; policies by their name. The keys stay: people know
+    // what stands by them. What can't be read so is over, and told anew.
+    private static let alertLevels = """
+        UPDATE alerts SET concern = json_set(json_remove(concern, '$.subject'), '$.level',
+                CAST(json_extract(concern, '$.subject') AS INTEGER))
+            WHERE key LIKE 'snapshot-unusable|%' AND json_valid(concern);
+        UPDATE alerts SET concern = json_set(concern, '$.subject', told.day, '$.level', told.level)
+            FROM (SELECT key AS name,
+                    CASE subject WHEN 'ENDED' THEN 2 WHEN 'URGENT' THEN 1 ELSE 0 END AS level,
+                    CASE subject WHEN 'ENDED' THEN substr(said, -20, 10)
+                        ELSE substr(said, instr(said, ', ends ') + 7, 10) END AS day
+                FROM (SELECT key, json_extract(concern, '$.subject') AS subject, json_extract(concern, '$.text') AS said
+                    FROM alerts WHERE key LIKE 'node-certificate|%' AND json_valid(concern))) AS told
+            WHERE key = told.name AND told.day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]';
+        UPDATE alerts SET concern = json_set(concern, '$.subject', substr(told.rest, 1,
+                instr(replace(told.rest, ':', ' ') || ' ', ' ') - 1))
+            FROM (SELECT key AS name, replace(substr(json_extract(concern, '$.subject'), 8), '"', '') AS rest
+                FROM alerts WHERE key LIKE 'policy-unusable|%' AND json_valid(concern)
+                    AND json_extract(concern, '$.subject') LIKE 'policy %') AS told
+            WHERE key = told.name;
+        DELETE FROM alerts_noticed
+            WHERE key LIKE 'snapshot-unusable|%' OR key LIKE 'node-certificate|%' OR key LIKE 'policy-unusable|%';
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

@@ -121,17 +121,21 @@ extension Catalogue {
                     AND (?3 IS NULL OR cluster = ?3)
                     AND (?4 IS NULL OR cluster IN (SELECT value FROM json_each(?4))) ORDER BY id LIMIT 1000
                 """, prefix, prefix + "~", cluster, try scope.json(), read: entry)
-            return try choice.choose(from: found, scope: cluster.map { " of \($0)" } ?? "")
+            return try choice.choose(from: found, soon: soon, scope: cluster.map { " of \($0)" } ?? "")
         }
         guard let cluster else {
             throw FleetError(.usage, "\(text) names no snapshot without a cluster", hint: "give the id of a snapshot")
         }
         if try !clusterExists(cluster) { throw try unknownCluster(cluster) }
-        // The newest that may be it, and the oldest for the error, instead of a year of rows.
+        // The newest that may be it, dated ahead or not, and the oldest for the error, instead of a year of rows.
         var latest: Timestamp?
         if case .at(let time) = choice { latest = time }
         let candidates = try db.all(
             """
+            SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
+                AND condition = 'verified' AND saved <= min(coalesce(?2, ?3), ?3)
+                AND json_extract(record, '$.beforeRestore') IS NULL ORDER BY saved DESC, id DESC LIMIT 1)
+            UNION ALL
             SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
                 AND condition = 'verified' AND (?2 IS NULL OR saved <= ?2)
                 AND json_extract(record, '$.beforeRestore') IS NULL ORDER BY saved DESC, id DESC LIMIT 1)
@@ -139,8 +143,8 @@ extension Catalogue {
             SELECT * FROM (SELECT record, condition, problem, pinned FROM snapshots WHERE cluster = ?1
                 AND condition = 'verified' AND json_extract(record, '$.beforeRestore') IS NULL
                  ORDER BY saved, id LIMIT 1)
-            """, cluster, latest, read: entry)
-        return try choice.choose(from: candidates, scope: " of \(cluster)")
+            """, cluster, latest, soon, read: entry)
+        return try choice.choose(from: candidates, soon: soon, scope: " of \(cluster)")
     }
 
     /// "latest" and a time mean the cluster's own snapshots, and so does the beginning of an id where it has one that begins

@@ -100,7 +100,8 @@ extension Catalogue {
             let name: String? = try row["name"]
             let expires: Timestamp = try row["expires"]
             let used: Timestamp? = try row["used"]
-            return (role: role, cluster: cluster, name: name, expires: expires, used: used)
+            let maker: String = try row["created_by"]
+            return (role: role, cluster: cluster, name: name, expires: expires, used: used, maker: maker)
         }
         guard let found else {
             throw FleetError(
@@ -120,7 +121,8 @@ extension Catalogue {
             throw FleetError(
                 .tokenUsed,
                 found.cluster != nil
-                    ? "this join token was used already, or taken back when its cluster was removed, at \(used)"
+                    ? "this join token was used already at \(used), or taken back then: its cluster was removed or protected, "
+                        + "or who made it may not enrol nodes any more"
                     : "this join token was used already, or taken back with its operator's rights, at \(used)",
                 hint: "a token is good once; make another with: "
                     + (found.cluster.map { "fleetctl agent token \($0)" } ?? "fleetctl operator token NAME"))
@@ -130,6 +132,7 @@ extension Catalogue {
                 .tokenExpired, "this join token expired at \(found.expires)",
                 hint: "make a new one with: fleetctl agent token \(found.cluster ?? "CLUSTER")")
         }
+        if let cluster = found.cluster { try checkMaker(found.maker, of: cluster) }
         try db.run("UPDATE join_tokens SET used = ? WHERE hash = ?", now, hash)
         if let cluster = found.cluster {
             try Names.check(name, "node")
@@ -138,6 +141,50 @@ extension Catalogue {
         event.subject = found.name
         return .operator(name: found.name ?? "")
     }
+
+    /// A token for a node is worth what who made it may when it is used: it is good for weeks, and those rights may not be.
+    ///
+    /// - Throws: `token-used`.
+    private func checkMaker(_ maker: String, of cluster: String) throws(FleetError) {
+        guard maker.hasPrefix(Self.byOperator) else { return }
+        guard try !isProtected(cluster) else {
+            throw FleetError(
+                .tokenUsed, "this join token is void: \(cluster) is protected, and \(maker) made it",
+                hint: "as root on the coordinator's host: fleetctl agent token \(cluster)")
+        }
+        let name = String(maker.dropFirst(Self.byOperator.count))
+        let access = try operators().first { $0.name == name }?.access
+        let stands: Bool? = try db.first(
+            "SELECT 1 AS stands FROM certificates WHERE operator = ? AND revoked IS NULL AND not_after > ?", name, now
+        ) { row throws(FleetError) in try row["stands"] }
+        guard stands == true, let access, access.mayEnrolNodes else {
+            throw FleetError(
+                .tokenUsed, "this join token is void: \(maker), who made it, may not enrol nodes any more",
+                hint: "have somebody who may make another: fleetctl agent token \(cluster)")
+        }
+    }
+
+    /// Inside a transaction.
+    ///
+    /// - Returns: how many nobody can enrol with any more.
+    func takeBackNodeTokens(madeBy name: String) throws(FleetError) -> Int {
+        try db.run(
+            """
+            UPDATE join_tokens SET used = ?1 WHERE cluster IS NOT NULL AND created_by = ?2 AND used IS NULL
+                AND expires > ?1
+            """, now, Self.byOperator + name)
+    }
+
+    /// Inside a transaction: those that operators made, of a cluster whose agents only the coordinator's host enrols.
+    func takeBackOperatorsTokens(of cluster: String) throws(FleetError) -> Int {
+        try db.run(
+            """
+            UPDATE join_tokens SET used = ?1 WHERE cluster = ?2 AND substr(created_by, 1, length(?3)) = ?3
+                AND used IS NULL AND expires > ?1
+            """, now, cluster, Self.byOperator)
+    }
+
+    private static let byOperator = "operator:"
 
     private static func hash(_ secret: String) -> [UInt8] { SHA256.hash(Array(secret.utf8)) }
 }

@@ -10,6 +10,7 @@ import FleetSystem
 struct CoordinatorCopies: Sendable {
     let directory: DataDirectory
     let repository: Repository
+    var log = Log.silent
 
     /// So many stay.
     static let kept = 8
@@ -53,13 +54,31 @@ struct CoordinatorCopies: Sendable {
             try? repository.removeState(name)
             throw error
         }
+        try setAside(try list(), above: Self.sequence(of: name))
         let copies = try list()
-        for old in copies.dropLast(Self.kept) { try repository.removeState(old.name) }
+        for old in copies.dropLast(Self.kept) where old.name != name { try repository.removeState(old.name) }
         guard let made = copies.last(where: { $0.name == name }) else {
             throw FleetError(.internalError, "the copy \(name) went away")
         }
         return made
     }
+
+    /// What knows more than this coordinator has ever recorded is another one's, or its own from before it was put back from
+    /// an older copy. Left among its copies, `restore` would choose that one, and what is made now would be the first to go.
+    /// It may be the only trace of what happened then, and is never deleted.
+    ///
+    /// - Parameter head: the length of the audit log, read behind `copies`.
+    func setAside(_ copies: [CoordinatorCopy], above head: Int64) throws(FleetError) {
+        for copy in copies where Self.sequence(of: copy.name) > head {
+            let aside = try repository.setStateAside(copy.name)
+            log.warning(
+                "a copy in the store is of a coordinator that knew more than this one, and is set aside: see RECOVERY.md, "
+                    + "'Copies of another coordinator'", ["file": "\(directory.store)/state/\(aside)"])
+        }
+    }
+
+    /// How long the audit log is in a copy.
+    static func sequence(of name: String) -> Int64 { Int64(name.prefix { $0 != "-" }) ?? 0 }
 
     /// Its place in the audit log, then its time: they sort as what they know does, whatever the clock said.
     private static func name(of catalogue: String, _ now: Timestamp) throws(FleetError) -> String {
@@ -120,23 +139,44 @@ struct CoordinatorCopies: Sendable {
 
     // MARK: the way back
 
-    /// Puts a copy where there is no coordinator: keys and catalogue first, the settings last, so that a directory that has
-    /// them is complete.
+    /// Puts a copy where there is no coordinator, but not in force: in a directory of its own, where all that can fail and
+    /// all that has to be changed in it comes first. `publish` is what remains.
     ///
     /// - Throws: `already-exists` where some of it is there; `snapshot-damaged`, and nothing stays.
-    static func put(_ reader: StateReader, into directory: DataDirectory) throws(FleetError) {
-        let staging = directory.path + "/restore.new"
+    static func stage(_ reader: StateReader, for directory: DataDirectory) throws(FleetError) -> DataDirectory {
         let complete = files[0]
+        let staged = DataDirectory(path: staging(directory))
         // Where there is a staging directory and no settings, the power failed in the middle of this: the rest is from that.
-        let present = FileSystem.exists(staging) ? [complete] : files + passing + [catalogue]
+        let present = FileSystem.exists(staged.path) ? [complete] : files + passing + [catalogue]
         for file in present + [catalogue + "-wal", catalogue + "-shm"]
         where FileSystem.exists("\(directory.path)/\(file)") {
             throw FleetError(
                 .alreadyExists, "\(directory.path)/\(file) is there already",
                 hint: "a coordinator is made again in a directory that has none; move it away if it is of no use")
         }
-        try FileSystem.removeTree(staging)
-        defer { try? FileSystem.removeTree(staging) }
+        do throws(FleetError) {
+            try discardStaged(of: directory)
+            try stage(reader, in: staged.path)
+        } catch {
+            try? discardStaged(of: directory)
+            throw error
+        }
+        return staged
+    }
+
+    private static func staging(_ directory: DataDirectory) -> String { directory.path + "/restore.new" }
+
+    /// What was staged and will not be published. The directory itself stays where a publication that was cut off has left
+    /// files: it is what tells them from those of a coordinator.
+    static func discardStaged(of directory: DataDirectory) throws(FleetError) {
+        let staging = staging(directory)
+        guard FileSystem.exists(staging) else { return }
+        for name in try FileSystem.list(staging) { try FileSystem.removeTree("\(staging)/\(name)") }
+        let isNeeded = (files + passing + [catalogue]).contains { FileSystem.exists("\(directory.path)/\($0)") }
+        if !isNeeded { try FileSystem.removeTree(staging) }
+    }
+
+    private static func stage(_ reader: StateReader, in staging: String) throws(FleetError) {
         try FileSystem.makeDirectories(staging + "/keys")
         var file: HashedFile?
         var found: [String] = []
@@ -159,12 +199,22 @@ struct CoordinatorCopies: Sendable {
             throw FleetError(.malformed, "the copy lacks \(missing.sorted().joined(separator: ", "))")
         }
         try checkCatalogue("\(staging)/\(catalogue)")
+    }
+
+    /// Keys and catalogue first, the settings last: a directory that has them is complete, and a coordinator starts in none
+    /// that lacks them. Cut off in between, `restore` is run again.
+    static func publish(_ staged: DataDirectory, as directory: DataDirectory) throws(FleetError) {
         try FileSystem.makeDirectories(directory.keys)
-        // Of another copy, whose putting back was cut off.
-        for name in passing where !found.contains(name) { try FileSystem.remove("\(directory.path)/\(name)") }
-        for name in passing.filter(found.contains) + files.dropFirst() + [catalogue, complete] {
-            try FileSystem.rename("\(staging)/\(name)", to: "\(directory.path)/\(name)")
+        for name in passing + files.dropFirst() + [catalogue, files[0]] {
+            let (from, to) = ("\(staged.path)/\(name)", "\(directory.path)/\(name)")
+            if FileSystem.exists(from) {
+                try FileSystem.rename(from, to: to)
+            } else if passing.contains(name) {
+                // Of another copy, whose putting back was cut off.
+                try FileSystem.remove(to)
+            }
         }
+        try FileSystem.removeTree(staged.path)
     }
 
     /// Before it is in force, while an older copy could still take its place.

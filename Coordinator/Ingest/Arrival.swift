@@ -143,7 +143,7 @@ extension Vault {
         record.beforeRestore = try await catalogue.restoreSaving(request.job, request.snapshot)
         // What a restore is to replace is saved however it is.
         if record.expectedClusterID == nil, record.beforeRestore == nil {
-            record.wentBack = try await catalogue.earlierRevision(facts, cluster: node.cluster, job: request.job)
+            record.wentBack = try await catalogue.earlierRevision(record)
         }
         if let problem = record.foreignProblem {
             record.facts.warnings.append(problem.message)

@@ -50,11 +50,13 @@ enum FactsCheck {
     /// The node's clock decides what is the latest and what `--at TIME` finds, so the time of a save is held between
     /// the beginning of its job and now, and a warning says by how much the clock is off.
     static func boundTime(_ facts: inout SnapshotFacts, jobCreated: Timestamp, now: Timestamp) {
-        let earliest = Timestamp(milliseconds: jobCreated.milliseconds - clockTolerance.milliseconds)
+        // A job of a time that is not yet was made while this host's clock was ahead.
+        let begun = min(jobCreated, now)
+        let earliest = begun.adding(clockTolerance * -1)
         let latest = now.adding(clockTolerance)
         let told = facts.savedAt
         guard told < earliest || told > latest else { return }
-        let off = told < earliest ? jobCreated.since(told) : told.since(now)
+        let off = told < earliest ? begun.since(told) : told.since(now)
         facts.savedAt = told < earliest ? earliest : latest
         facts.warnings.append(
             "the node's clock is at least \(off.milliseconds / 1000) s \(told < earliest ? "behind" : "ahead"): "

@@ -51,6 +51,13 @@ extension Vault {
         let known = try await catalogue.identities(request.cluster).map(\.id)
         // What agents don't restore must not be the latest, nor the one verified snapshot that retention always keeps.
         let isOwn = !request.isRawDatabase && verification.derivedClusterID.map(known.contains) ?? false
+        if isOwn, verification.isSound, let etcd = verification.derivedClusterID,
+            let wrong = try await catalogue.contradiction(
+                to: request.savedAt, revision: max(status.revision, verification.compactRevision ?? 0), etcd: etcd,
+                cluster: request.cluster)
+        {
+            try await refuse(wrong, act, writer)
+        }
         let record = SnapshotRecord(
             id: id, cluster: request.cluster, node: "", job: "", storedAt: await catalogue.now, size: request.size,
             sha256: request.sha256, facts: ImportCheck.facts(request, status, verification),

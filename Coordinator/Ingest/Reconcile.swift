@@ -28,6 +28,9 @@ extension Vault {
         let (orphans, listing, incoming) = try await blocking { [store] () throws(FleetError) in
             (try store.recover(), try store.list(), try store.incoming())
         }
+        if try await catalogue.isBlank(), !listing.records.isEmpty {
+            try await catalogue.rebuild(from: listing.records.count)
+        }
         done.orphans = orphans
         for path in orphans {
             var event = Act("store.orphan", by: "coordinator", subject: FileSystem.name(of: path))

@@ -128,7 +128,7 @@ enum DrillChoice {
         let candidates = agents.filter { $0.isVerifier || $0.cluster == record.cluster }
         let able = candidates.filter { obstacle($0, need) == nil }
         func rank(_ agent: AgentRecord) -> (Int, Int, Int) {
-            (agent.isVerifier ? 1 : 0, busy.contains(agent.cluster) ? 0 : 1, agent.isHeard(among: able) ? 1 : 0)
+            (agent.holdsNoEtcd ? 1 : 0, busy.contains(agent.cluster) ? 0 : 1, agent.isHeard(among: able) ? 1 : 0)
         }
         let best = able.max { a, b in
             rank(a) == rank(b) ? (a.cluster, a.node) > (b.cluster, b.node) : rank(a) < rank(b)

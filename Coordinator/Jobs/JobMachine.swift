@@ -8,7 +8,8 @@ import FleetSystem
 /// - The agent begins a job at most once, since every copy of it that it accepts needs a counter above the last one; a
 ///   restore is never sent with a second counter.
 /// - An outcome that the agent reported is final, but for `stuck`: somebody may have helped, and the agent may have
-///   carried the job to an end after all. `lost` and `expired` are the coordinator's own verdicts, and only an
+///   carried the job to an end after all. So is its refusal, until it reports an outcome: then it refused one copy of
+///   the job and carried out another. `lost` and `expired` are the coordinator's own verdicts, and only an
 ///   outcome of the agent replaces them.
 /// - No job stays open for ever: `tick` closes what was not heard of for as long as `Limits` says.
 /// - What comes twice changes nothing the second time.
@@ -134,7 +135,7 @@ struct JobMachine: Sendable, Equatable {
 
     private mutating func handle(_ event: JobEvent, at now: Timestamp) -> [Command] {
         accept(at: now)
-        guard event.kind == .outcome, !isAgentsWord || state == .stuck else { return [] }
+        guard event.kind == .outcome, !isAgentsWord || state == .stuck || state == .refused else { return [] }
         guard let outcome = event.outcome else {
             return close(
                 .failed, FleetError(.malformed, "the agent reported an end without an outcome"), isAgentsWord: true)
@@ -188,7 +189,7 @@ struct JobMachine: Sendable, Equatable {
         guard state.isOpen else { return [] }
         if state != .running, now < expires {
             // The agent is there and has not answered: the message went into a connection that was dead already, just
-            // when the next one was made. Sending it twice does no harm. Not at once, though: it may be on its way.
+            // when the next one was made. Where it is still on its way, the server sends no second one. Not at once, though.
             return isConnected && now >= issued.adding(Self.patience) ? [.deliver] : []
         }
         if state == .queued { return expire() }

@@ -32,12 +32,20 @@ enum SnapshotChoice: Sendable, Equatable {
     /// From `entries`, in any order. `latest` and a time choose among backups that can be restored; an id finds any, so
     /// that the guard can say what is wrong with it.
     ///
-    /// - Parameter scope: for the error, " of cluster-a".
+    /// - Parameters:
+    ///   - soon: what was saved later was dated ahead, and is chosen only where nothing else is there.
+    ///   - scope: for the error, " of cluster-a".
     /// - Throws: `not-found`, `ambiguous` naming the candidates.
-    func choose(from entries: [SnapshotEntry], scope: String = "") throws(FleetError) -> SnapshotEntry {
+    func choose(
+        from entries: [SnapshotEntry], soon: Timestamp, scope: String = ""
+    ) throws(FleetError) -> SnapshotEntry {
+        func rank(_ entry: SnapshotEntry) -> (Int, Timestamp, String) {
+            let saved = entry.record.facts.savedAt
+            return (saved > soon ? 0 : 1, saved, entry.record.id)
+        }
         func newest(_ candidates: [SnapshotEntry]) -> SnapshotEntry? {
             candidates.filter { $0.condition == .verified && $0.record.beforeRestore == nil }
-                .max { ($0.record.facts.savedAt, $0.record.id) < ($1.record.facts.savedAt, $1.record.id) }
+                .max { rank($0) < rank($1) }
         }
         switch self {
         case .latest:

@@ -23,16 +23,17 @@ struct Exposition {
     }
 
     private static func escaped(_ text: String, quotes: Bool) -> String {
-        var result = ""
-        for character in text {
-            switch character {
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\"" where quotes: result += "\\\""
-            default: result.append(character)
+        var result = String.UnicodeScalarView()
+        // Not by characters: a return and a line's end are one.
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\\": result += "\\\\".unicodeScalars
+            case "\n": result += "\\n".unicodeScalars
+            case "\"" where quotes: result += "\\\"".unicodeScalars
+            default: result.append(scalar)
             }
         }
-        return result
+        return String(result)
     }
 
     private static func number(_ value: Double) -> String {

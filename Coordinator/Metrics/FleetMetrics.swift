@@ -1,3 +1,4 @@
+import FleetConcerns
 import FleetProtocol
 import FleetSystem
 
@@ -16,7 +17,13 @@ struct MetricFacts: Sendable, Equatable {
         var count: Int
     }
 
+    struct Policy: Sendable, Equatable {
+        var name: String
+        var isUnusable: Bool
+    }
+
     var backups: [Backup] = []
+    var policies: [Policy] = []
     /// Of all jobs that ever ended, but dry runs.
     var ends: [Ends] = []
 }
@@ -39,8 +46,9 @@ enum FleetMetrics {
 
         let agents = status.agents.filter { $0.certificate?.revoked == nil }
         page.family(
-            "fleet_cluster_agents", .gauge, "Agents of the cluster that may connect, less verifiers.",
-            clusters { cluster in Double(agents.count { $0.cluster == cluster.name && !$0.isVerifier }) })
+            "fleet_cluster_agents", .gauge,
+            "Agents of the cluster that may connect and have an etcd to save, verifiers and the like left out.",
+            clusters { cluster in Double(agents.count { $0.cluster == cluster.name && !$0.holdsNoEtcd }) })
         page.family(
             "fleet_cluster_last_backup_timestamp_seconds", .gauge,
             "When the newest backup that can be restored was saved; not there while there is none.",
@@ -52,6 +60,10 @@ enum FleetMetrics {
         page.family(
             "fleet_cluster_objective_seconds", .gauge, "How old the newest backup may be by the cluster's policy.",
             clusters { $0.objective.map(Double.init) })
+        page.family(
+            "fleet_cluster_unscheduled", .gauge,
+            "1 where a policy had the cluster backed up, and it follows none any more.",
+            clusters { $0.isUnscheduled(status.agents) ? 1 : 0 })
         page.family(
             "fleet_cluster_snapshots", .gauge, "Snapshots of the cluster that can be restored.",
             clusters { Double($0.snapshots) })
@@ -66,15 +78,25 @@ enum FleetMetrics {
             "1 while the newest backup of a member is of an etcd cluster that is not known to be this one.",
             clusters { $0.newerForeign == nil ? 0 : 1 })
         page.family(
-            "fleet_cluster_last_drill_timestamp_seconds", .gauge, "When the last drill of the cluster ended.",
+            "fleet_cluster_last_drill_timestamp_seconds", .gauge,
+            "When the last drill of a backup ended, or the one that failed and stands.",
             clusters { $0.lastDrill.map { seconds($0.finished) } })
         page.family(
-            "fleet_cluster_last_drill_proven", .gauge, "1 where the last drill proved its snapshot, 0 where it failed.",
+            "fleet_cluster_last_drill_proven", .gauge,
+            "1 where the last drill proved its backup, 0 while one that failed stands: until a backup that is no older is proven.",
             clusters { $0.lastDrill.map { $0.verdict == .proven ? 1 : 0 } })
         page.family(
             "fleet_cluster_last_proven_timestamp_seconds", .gauge,
             "When a drill last proved that a backup of the cluster restores.",
             clusters { $0.lastProven.map(seconds) })
+        page.family(
+            "fleet_cluster_last_drill_failed", .gauge,
+            "1 while the last drill of a backup that has ended failed or could not be made.",
+            clusters { ($0.lastDrillJob?.state ?? .succeeded) == .succeeded ? 0 : 1 })
+        page.family(
+            "fleet_cluster_drills_since_timestamp_seconds", .gauge,
+            "Since when the cluster's policy has it drilled as it does now; not there where it does not.",
+            clusters { $0.drillsSince.map(seconds) })
         let sized: [Sample] = facts.backups.map { ([("cluster", $0.cluster)], Double($0.size)) }
         page.family("fleet_cluster_last_backup_size_bytes", .gauge, "Size of the newest backup, whole.", sized)
         let timed: [Sample] = facts.backups.compactMap { one in one.seconds.map { ([("cluster", one.cluster)], $0) } }
@@ -92,8 +114,8 @@ enum FleetMetrics {
             "fleet_agent_last_seen_timestamp_seconds", .gauge, "When the agent was last heard of.",
             each { $0.lastSeen.map(seconds) })
         page.family(
-            "fleet_agent_etcd_found", .gauge, "1 where the agent has found its etcd; verifiers have none.",
-            each { $0.isVerifier ? nil : $0.instance == nil ? 0 : 1 })
+            "fleet_agent_etcd_found", .gauge, "1 where the agent has found its etcd; not there where none belongs.",
+            each { $0.holdsNoEtcd ? nil : $0.instance == nil ? 0 : 1 })
         page.family(
             "fleet_agent_etcd_running", .gauge, "1 where the agent's etcd ran when it looked last, 0 where it did not.",
             each { $0.instance.map { $0.pid == nil ? 0 : 1 } })
@@ -101,12 +123,16 @@ enum FleetMetrics {
             "fleet_agent_certificate_expiry_timestamp_seconds", .gauge, "When the agent's client certificate ends.",
             each { $0.certificate.map { seconds($0.notAfter) } })
         page.family(
+            "fleet_agent_certificate_issued_timestamp_seconds", .gauge,
+            "When the agent's client certificate was issued: how long it lives, and when it should have been renewed.",
+            each { $0.certificate.map { seconds($0.issued) } })
+        page.family(
             "fleet_node_certificate_expiry_timestamp_seconds", .gauge,
-            "When the first of the node's certificates ends: etcd's, the control plane's, the kubelet's; of those "
+            "When each of the node's certificates ends: etcd's, the control plane's, the kubelet's; of those "
                 + "that are renewed by themselves, those that were not in time.",
-            each { agent in
-                agent.nodeCertificates.flatMap { CertificateExpiry.watched($0, at: status.time).first }.map {
-                    seconds($0.notAfter)
+            agents.flatMap { agent in
+                CertificateExpiry.firstEnds(agent.nodeCertificates ?? [], at: status.time).map {
+                    ([("cluster", agent.cluster), ("node", agent.node), ("path", $0.path)], seconds($0.notAfter))
                 }
             })
         page.family(
@@ -130,9 +156,17 @@ enum FleetMetrics {
             facts.ends.map { ([("kind", $0.kind), ("state", $0.state)], Double($0.count)) })
         page.family(
             "fleet_task_waiting_timestamp_seconds", .gauge,
-            "Since when a backup or drill is due by its policy and can't begin.",
+            "Since when a backup or drill is due by its policy that can't begin, or is held back for long.",
             (status.waiting ?? []).map { ([("cluster", $0.cluster), ("kind", $0.kind)], seconds($0.due)) })
+        let due = Dictionary(grouping: (status.waiting ?? []) + (status.queue ?? []), by: \.kind).mapValues(\.count)
+        page.family(
+            "fleet_tasks_due", .gauge, "Backups and drills that are due by their policies and have not begun.",
+            ["backup", "drill"].map { ([("kind", $0)], Double(due[$0] ?? 0)) })
 
+        page.family(
+            "fleet_policy_unusable", .gauge,
+            "1 where the policy can't be read or followed, and whatever it selects is not backed up by itself.",
+            facts.policies.map { ([("policy", $0.name)], $0.isUnusable ? 1 : 0) })
         page.family(
             "fleet_alert_target_failing", .gauge, "1 while alerts don't reach the target.",
             (status.alertTargets ?? []).map { ([("target", $0.name)], $0.problem == nil ? 0 : 1) })

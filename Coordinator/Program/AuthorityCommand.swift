@@ -120,7 +120,9 @@ private let authorityRetire = Command(
 private func copy(_ directory: DataDirectory, _ vault: Vault, _ terminal: Terminal) {
     guard let repository = (vault.store as? RepositoryStore)?.repository else { return }
     do throws(FleetError) {
-        _ = try CoordinatorCopies(directory: directory, repository: repository).make()
+        _ = try CoordinatorCopies(
+            directory: directory, repository: repository, log: .standardError(level: .warning)
+        ).make()
     } catch {
         terminal.error(error.during("no copy of the coordinator has the keys as they are now"))
         terminal.note("start the coordinator, and see that 'fleetctl coordinator copies' has a new one soon")

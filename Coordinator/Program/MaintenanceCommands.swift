@@ -10,7 +10,7 @@ let rebuildCommand = Command(
         For a coordinator whose catalogue is lost while its keys and its store are there. Clusters and snapshots come back
         from the records in the store. What was in the catalogue alone does not: agents, operators, the audit log, jobs,
         retention policies, pins that people made, the results of drills and what is known of restores. Enroll and set them again, and drill
-        again. Where 'bundle off' was said, say it again before agents are enrolled. It runs as the data directory's owner. The coordinator must not be running, and there must be no catalogue.
+        again; nothing is deleted by itself for a week. Where 'bundle off' was said, say it again before agents are enrolled. It runs as the data directory's owner. The coordinator must not be running, and there must be no catalogue.
         """,
     options: [CoordinatorProgram.dataOption],
     examples: [
@@ -34,14 +34,11 @@ let rebuildCommand = Command(
         call.terminal.note("could not be read: \(problem.id): \(Terminal.clean(problem.error.message))")
     }
     for id in done.damaged { call.terminal.note("damaged: \(id)") }
-    var event = Act("catalogue.rebuild", by: "coordinator")
-    event.detail = ["snapshots": String(done.added.count)]
-    try await vault.catalogue.audit(event)
     await vault.catalogue.close()
     call.terminal.print("\(done.added.count) snapshots are in the catalogue again")
     call.terminal.note(
-        "policies, pins and which clusters are protected were in the catalogue alone: set them again, before 'fleetctl retention "
-            + "apply' and before anybody restores")
+        "policies, pins and which clusters are protected were in the catalogue alone: set them again, pins within a week, in which "
+            + "nothing is deleted by itself, and before 'fleetctl retention apply' and before anybody restores")
     call.terminal.note(
         "the configuration of every cluster's nodes is kept again: 'fleetctl bundle off CLUSTER' where it must not be, before "
             + "its agents are enrolled")

@@ -54,22 +54,27 @@ let restoreCommand = Command(
     // Before there is a coordinator that could not open its store; a key file that is there may be of another time.
     if hasStore, call.value("recovery-key") != nil { try directory.replaceMasterKey(openedBy: key) }
     let from: String
+    let staged: DataDirectory
     if let file {
-        try CoordinatorCopies.put(file, into: directory)
+        staged = try CoordinatorCopies.stage(file, for: directory)
         from = FileSystem.name(of: call.value("file") ?? "")
     } else {
-        from = try putNewest(directory, key, call.terminal)
+        (from, staged) = try stageNewest(directory, key, call.terminal)
     }
-    if advertise != nil || listen != nil {
-        var settings = try directory.settings()
+    let (events, last): (Int64, Timestamp?)
+    do throws(FleetError) {
+        var settings = try staged.settings()
         if let advertise { settings.advertise = "\(advertise)" }
         if let listen { settings.listen = "\(listen)" }
-        try directory.write(settings)
+        try staged.write(settings)
+        (events, last) = try await putBack(staged, from: from)
+    } catch {
+        try? CoordinatorCopies.discardStaged(of: directory)
+        throw error
     }
-    let catalogue = try Catalogue(.file(directory.catalogue), log: .standardError(level: .warning))
-    let (events, last) = try await catalogue.putBack(from: from)
-    await catalogue.close()
+    try CoordinatorCopies.publish(staged, as: directory)
     _ = consume lock
+    if hasStore, file != nil { tellOfNewer(directory, key, events, call.terminal) }
     call.terminal.print(
         "this is the coordinator of \(last.map(\.short) ?? "before its first act") again, with \(events) events in its audit log"
     )
@@ -92,16 +97,46 @@ let restoreCommand = Command(
     return .success
 }
 
+/// Before a coordinator can be started on it: one that does not know that it was put back deletes and sends what it must not.
+private func putBack(
+    _ staged: DataDirectory, from copy: String
+) async throws(FleetError) -> (events: Int64, last: Timestamp?) {
+    let catalogue = try Catalogue(.file(staged.catalogue), log: .standardError(level: .warning))
+    do throws(FleetError) {
+        let back = try await catalogue.putBack(from: copy)
+        try await catalogue.foldLog()
+        await catalogue.close()
+        return back
+    } catch {
+        await catalogue.close()
+        throw error
+    }
+}
+
+/// Somebody who had a file at hand may not know that the store has more.
+private func tellOfNewer(_ directory: DataDirectory, _ key: RepositoryKey, _ events: Int64, _ terminal: Terminal) {
+    do throws(FleetError) {
+        let repository = try directory.openStore(key).repository
+        let newest = try CoordinatorCopies(directory: directory, repository: repository).list().last
+        guard let newest, CoordinatorCopies.sequence(of: newest.name) > events else { return }
+        terminal.note(
+            """
+            The store has a copy of a coordinator that knows more than this file, \(newest.name) of \(newest.made.short). If that
+            is this fleet's, do not start this one: move settings.json, catalogue.db and keys/ away and run 'restore' without
+            --file. When this one starts it sets such copies aside: RECOVERY.md, 'Copies of another coordinator'.
+            """)
+    } catch { terminal.note("whether the store has a newer copy can't be told: \(error.message)") }
+}
+
 /// One that a crash has cut is passed over for the one before.
-private func putNewest(
+private func stageNewest(
     _ directory: DataDirectory, _ key: RepositoryKey, _ terminal: Terminal
-) throws(FleetError) -> String {
+) throws(FleetError) -> (name: String, staged: DataDirectory) {
     let repository = try directory.openStore(key).repository
     let copies = try CoordinatorCopies(directory: directory, repository: repository).list()
     for copy in copies.reversed() {
         do throws(FleetError) {
-            try CoordinatorCopies.put(try repository.openState(copy.name), into: directory)
-            return copy.name
+            return (copy.name, try CoordinatorCopies.stage(try repository.openState(copy.name), for: directory))
         } catch {
             guard error.code == .snapshotDamaged else { throw error }
             terminal.note("the copy \(copy.name) can't be used: \(error.message)")

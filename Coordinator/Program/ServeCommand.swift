@@ -8,7 +8,8 @@ private import Glibc
 let serveCommand = Command(
     "serve", "Serve agents and operators until told to stop",
     discussion: """
-        Runs under systemd (Type=notify). SIGTERM stops it cleanly; after a kill -9 the next start finishes, resumes or
+        Runs under systemd (Type=notify). The log goes to standard error, as text on a terminal, else one JSON object a line, of
+        which those about a job have its id as 'job', as the agent's have. SIGTERM stops it cleanly; after a kill -9 the next start finishes, resumes or
         honestly closes every job that was under way.
         """,
     options: [
@@ -24,7 +25,8 @@ let serveCommand = Command(
             choices: ["debug", "info", "warning", "error"]),
         CoordinatorProgram.dataOption,
     ],
-    examples: [.init("fleet-coordinator serve --data /srv/fleet", "in the foreground, on another directory")]
+    examples: [.init("fleet-coordinator serve --data /srv/fleet", "in the foreground, on another directory")],
+    isService: true
 ) { call in
     let level = Log.Level.allCases.first { $0.name == call.value("log-level") } ?? .info
     let log = Log.standardError(level: level)
@@ -51,7 +53,7 @@ let serveCommand = Command(
             user: geteuid()),
         catalogue: vault.catalogue, vault: vault, keys: keys,
         copies: (vault.store as? RepositoryStore).map {
-            CoordinatorCopies(directory: directory, repository: $0.repository)
+            CoordinatorCopies(directory: directory, repository: $0.repository, log: log)
         }, programs: ProgramStore(directory: directory.programs), log: log)
     let running = try await server.start()
     log.info("serving on \(settings.listen)", ["version": FleetVersion.current])

@@ -129,6 +129,8 @@ struct ReportFold {
 
     private mutating func judge(_ event: AuditEvent, kind: String) {
         if event.outcome == .ok {
+            // It proved an older one than that which failed, or none that counts.
+            if event.detail["stands"] != nil { return }
             // What brings the data back makes all good that was left half-way before.
             for done in ["restore", "undo"].contains(kind) ? ["restore", "undo"] : [kind] {
                 failures.allWell(
@@ -220,7 +222,10 @@ struct ReportFold {
         guard let id = event.subject, let cluster = event.cluster, event.time >= since else { return }
         let isProven = event.detail["verdict"] == "proven"
         if isProven { fates[id]?.proven = event.time }
-        if isProven { clusters[cluster]?.proven += 1 } else { clusters[cluster]?.unproven += 1 }
+        // That one of another etcd, or from before a restore, comes back or does not says nothing of the backups.
+        if event.detail["notBackup"] == nil {
+            if isProven { clusters[cluster]?.proven += 1 } else { clusters[cluster]?.unproven += 1 }
+        }
         // An agent's number: whatever it is, it is one that can be shown.
         let told = event.detail["seconds"].flatMap { Double($0) } ?? 0
         let seconds = told.isFinite ? min(max(told, 0), 1e9) : 0

@@ -12,7 +12,7 @@ struct ProofCheck: Sendable, Equatable {
     /// The snapshot's. nil where members go back to data that they had: then each hashes what it has, and what clients write
     /// meanwhile may have some of them hash up to different revisions, which can't be compared.
     let revision: Int64?
-    /// Where the members' tools bump revisions, which all of them do or none: then it is this one.
+    /// Where the members bump revisions, which all of them do or none: then it is this one.
     var bumped: Int64?
 
     /// What members say when they are prepared, before anything is touched; agents of before say nothing.
@@ -28,9 +28,9 @@ struct ProofCheck: Sendable, Equatable {
             if proof.revision != first.value.revision {
                 return FleetError(
                     .notOneCluster,
-                    "\(node) would begin at revision \(proof.revision), \(first.key) at \(first.value.revision): the tools of "
-                        + "only one of them bump revisions",
-                    hint: "install the same etcdutl on all members, or restore with --no-bump-revision")
+                    "\(node) would begin at revision \(proof.revision), \(first.key) at \(first.value.revision): etcd or "
+                        + "its tool is too old on only one of them to bump revisions",
+                    hint: "install the same etcd and etcdutl on all members, or restore with --no-bump-revision")
             }
         }
         return nil

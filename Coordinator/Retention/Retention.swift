@@ -20,10 +20,16 @@ struct RestorePoint: Sendable, Equatable {
         case foreign = "foreign: only a person deletes it"
         /// It was sound when it came: its file may be put back, or its disk mounted again.
         case unreadable = "can't be read now: only a person deletes it"
+        /// That later ones are sound says nothing of whether etcd starts on them.
+        case proven = "the newest that a drill proved"
+        /// A clock was ahead when it was saved, and nothing tells how old it is.
+        case ahead = "dated ahead of the present: only a person deletes it"
 
         /// Somebody who names the snapshot may delete it all the same.
-        var yieldsToPerson: Bool { self == .foreign || self == .unreadable || self == .planned }
+        var yieldsToPerson: Bool { self != .pinned && self != .restoring }
     }
+
+    var isAhead: Bool { holds.contains(.ahead) }
 }
 
 /// What becomes of a restore point, and why, in words for a person.
@@ -38,12 +44,13 @@ struct RetentionDecision: Sendable, Equatable {
 /// Only verified points count for a rule, so that a series of damaged ones never pushes out the last good one. A point
 /// that is held is kept, and counts like any other. The newest verified backup is kept by any policy, an empty one too; what
 /// a restore had saved counts for nothing as long as there is a backup.
+/// One that is dated ahead counts for no rule: it would have the first place of each until its time has come.
 /// Points that never were sound are kept while they are newer than it: somebody may still be looking into them.
 enum Retention {
     static func decide(_ points: [RestorePoint], _ policy: RetentionPolicy) -> [RetentionDecision] {
         let sorted = points.sorted { ($0.time, $0.id) > ($1.time, $1.id) }
         var reasons: [String: [String]] = [:]
-        let verified = sorted.filter { $0.isVerified && $0.isBackup }
+        let verified = sorted.filter { $0.isVerified && $0.isBackup && !$0.isAhead }
         if let newest = newest(points) { reasons[newest.id, default: []].append("newest verified") }
         for point in sorted where !point.holds.isEmpty { reasons[point.id, default: []] += point.holds.map(\.rawValue) }
         for (i, point) in verified.prefix(max(0, policy.last)).enumerated() {
@@ -80,7 +87,8 @@ enum Retention {
     static func newest(_ points: [RestorePoint]) -> RestorePoint? {
         let verified = points.filter(\.isVerified)
         let backups = verified.filter(\.isBackup)
-        return (backups.isEmpty ? verified : backups).max { ($0.time, $0.id) < ($1.time, $1.id) }
+        func rank(_ point: RestorePoint) -> (Int, Timestamp, String) { (point.isAhead ? 0 : 1, point.time, point.id) }
+        return (backups.isEmpty ? verified : backups).max { rank($0) < rank($1) }
     }
 
     /// The Monday that a moment's week begins with, as "2026-11-23".

@@ -48,8 +48,10 @@ struct TaskHistory: Sendable, Equatable {
     /// The task has these schedule and zone since then: what was due before is not made up for.
     var since: Timestamp
     var last: ScheduledRun?
-    /// Something else of the cluster is going on, or what is due could not begin a moment ago.
+    /// What is due could not begin a moment ago, or is about to.
     var isBusy = false
+    /// The open job of the cluster, or of the task.
+    var job: String?
 }
 
 /// Decides what begins now. Pure: the same histories and the same moment give the same decisions.
@@ -75,6 +77,10 @@ enum Planner {
         /// one that turns out not to be possible takes none. Of a cluster one at a time.
         var ready: [Start] = []
         var free: [Slot: Int] = [:]
+        /// How many of each slot are.
+        var open: [Slot: Int] = [:]
+        /// What is due and can't begin, whatever is free.
+        var held: [HeldTask] = []
         /// When it has to be asked again, if nothing happens before.
         var wake: Timestamp?
 
@@ -88,32 +94,61 @@ enum Planner {
             }
         }
         var slots: [ScheduledTask: Slot] = [:]
+
+        /// What is due and does not begin, where nothing stands in the way of what does.
+        var waiting: [HeldTask] {
+            let begun = starts
+            var open = open
+            for start in begun { if let slot = slots[start.task] { open[slot, default: 0] += 1 } }
+            return held + turns(of: ready.filter { !begun.contains($0) }, open: open)
+        }
+
+        /// - Parameters:
+        ///   - passed: ready, and there was no room for them.
+        ///   - open: by now.
+        func turns(of passed: [Start], open: [Slot: Int]) -> [HeldTask] {
+            passed.map { start in
+                let slot = slots[start.task]
+                let count = slot.flatMap { open[$0] } ?? 0
+                return HeldTask(
+                    task: start.task, due: start.due, hindrance: .turn(policy: slot?.policy ?? "", open: count))
+            }
+        }
     }
 
     static func plan(_ histories: [TaskHistory], now: Timestamp) -> Plan {
         var plan = Plan()
-        var open: [Slot: Int] = [:]
         var ready: [(start: Start, last: Timestamp?)] = []
         for history in histories {
             let slot = Slot(policy: history.rules.policy, kind: history.task.kind)
             plan.slots[history.task] = slot
             plan.free[slot] = history.rules.parallel
-            if history.last?.state == .open { open[slot, default: 0] += 1 }
+            if history.last?.state == .open { plan.open[slot, default: 0] += 1 }
             switch next(history, now) {
             case .start(let start): ready.append((start, history.last?.due))
             case .wait(let until):
                 if let until { plan.wake = min(plan.wake ?? until, until) }
+            case .held(let start, let hindrance):
+                plan.held.append(HeldTask(task: history.task, due: start.due, hindrance: hindrance))
+                if case .window(let opens) = hindrance { plan.wake = min(plan.wake ?? opens, opens) }
             }
         }
-        for (slot, count) in open { plan.free[slot] = max(0, plan.free[slot]! - count) }
+        for (slot, count) in plan.open { plan.free[slot] = max(0, plan.free[slot]! - count) }
         // Of what is due at the same time every night, those that had no room in the last one go first in the next.
         let never = Timestamp(milliseconds: .min)
         func rank(_ one: (start: Start, last: Timestamp?)) -> (Int, Timestamp, Timestamp, String) {
             let task = one.start.task
             return (task.kind == .backup ? 0 : 1, one.last ?? never, one.start.due, task.cluster)
         }
-        var seen: Set<String> = []
-        plan.ready = ready.sorted { rank($0) < rank($1) }.map(\.start).filter { seen.insert($0.task.cluster).inserted }
+        var first: [String: ScheduledTask.Kind] = [:]
+        for start in ready.sorted(by: { rank($0) < rank($1) }).map(\.start) {
+            if let kind = first[start.task.cluster] {
+                plan.held.append(HeldTask(task: start.task, due: start.due, hindrance: .other(kind)))
+            } else {
+                first[start.task.cluster] = start.task.kind
+                plan.ready.append(start)
+            }
+        }
         return plan
     }
 
@@ -121,11 +156,27 @@ enum Planner {
         case start(Start)
         /// Nil for until something happens.
         case wait(Timestamp?)
+        /// It is due.
+        case held(Start, Hindrance)
     }
 
     private static func next(_ history: TaskHistory, _ now: Timestamp) -> Next {
+        let due = due(history, now)
+        switch due {
+        case .wait: return history.last?.state == .open ? .wait(nil) : due
+        case .start(let start), .held(let start, _):
+            if history.last?.state == .open {
+                return history.job.map { .held(start, .job($0)) } ?? .wait(nil)
+            }
+            guard case .start = due else { return due }
+            if history.isBusy { return .wait(nil) }
+            return history.job.map { .held(start, .job($0)) } ?? due
+        }
+    }
+
+    /// By its rules alone.
+    private static func due(_ history: TaskHistory, _ now: Timestamp) -> Next {
         let rules = history.rules
-        guard history.last?.state != .open else { return .wait(nil) }
         var handled = max(history.since, history.last?.due ?? history.since)
         guard let coming = rules.schedule.next(after: now, in: rules.zone) else { return .wait(nil) }
         // A clock that was far ahead for a while has written this down; one that went back a little has not. Nothing tells what
@@ -146,9 +197,12 @@ enum Planner {
         }
         guard begins <= now else { return .wait(begins) }
         if !rules.windows.isEmpty, !rules.windows.contains(where: { $0.isOpen(at: now, in: rules.zone) }) {
-            return .wait(rules.windows.map { $0.opening(after: now, in: rules.zone) }.min())
+            guard let opens = rules.windows.map({ $0.opening(after: now, in: rules.zone) }).min() else {
+                return .wait(nil)
+            }
+            return .held(start, .window(opens))
         }
-        return history.isBusy ? .wait(nil) : .start(start)
+        return .start(start)
     }
 
     /// The first moment of a run, the same for the same run: behind the one at which it is due, or at which a window opens then,

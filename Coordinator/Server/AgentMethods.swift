@@ -5,6 +5,7 @@ import FleetSystem
 /// What an agent may ask.
 extension CoordinatorServer {
     func serve(_ stream: FleetProtocol.Stream, agent node: NodeName) async throws(FleetError) {
+        try await enter(stream.connection, of: node)
         switch stream.method {
         case Method.register: try await register(stream, node)
         case Method.event: try await receiveEvent(stream, node)
@@ -21,6 +22,18 @@ extension CoordinatorServer {
                 .unknownMethod, "an agent can't ask for \(Names.quote(stream.method))",
                 hint: "upgrade the older side, or use an operator's certificate")
         }
+    }
+
+    /// From here on it ends with the node's certificate. That may have been revoked while this was on its way here: so it is
+    /// looked up once more.
+    private func enter(_ connection: Connection, of node: NodeName) async throws(FleetError) {
+        guard await sessions.entered(node, connection) else { return }
+        Task {
+            _ = await connection.closed()
+            await self.sessions.left(node, connection)
+        }
+        guard case .certificate(let certificate) = await connection.peer else { return }
+        _ = try await catalogue.identify(fingerprint: certificate.fingerprint)
     }
 
     private func register(_ stream: FleetProtocol.Stream, _ node: NodeName) async throws(FleetError) {

@@ -17,6 +17,20 @@ actor AgentSessions {
     private var sessions: [NodeName: Session] = [:]
     /// The newest connection that each node ever had, also where it is gone.
     private var newest: [NodeName: Int] = [:]
+    /// All of each node's connections by their numbers, registered or not: they end with its certificate.
+    private var present: [NodeName: [Int: Connection]] = [:]
+    /// By job: where a copy of it was sent that is not answered.
+    private var unanswered: [String: Connection] = [:]
+
+    /// - Returns: whether it is new here; then `left` has to follow.
+    func entered(_ node: NodeName, _ connection: Connection) -> Bool {
+        present[node, default: [:]].updateValue(connection, forKey: connection.number) == nil
+    }
+
+    func left(_ node: NodeName, _ connection: Connection) {
+        present[node]?[connection.number] = nil
+        if present[node]?.isEmpty == true { present[node] = nil }
+    }
 
     /// The agent's newest connection replaces an older one, which is most likely dead without having noticed. That is closed
     /// before anything of the new one is recorded: what it still has on its way is of before.
@@ -48,8 +62,24 @@ actor AgentSessions {
         return true
     }
 
-    /// Ends the node's connection, be it registered or about to be.
-    func close(_ node: NodeName, _ error: FleetError) async { await sessions[node]?.connection.close(error) }
+    /// Of a job's copies one at a time is on a connection: with two there, the refusal of one says nothing of the other.
+    ///
+    /// - Returns: whether it may be sent; then `answered` has to follow.
+    func sending(_ job: String, on connection: Connection) -> Bool {
+        guard unanswered[job] !== connection else { return false }
+        unanswered[job] = connection
+        return true
+    }
+
+    /// The answer is recorded, or will never come.
+    func answered(_ job: String, on connection: Connection) {
+        if unanswered[job] === connection { unanswered[job] = nil }
+    }
+
+    /// Ends the node's connections, also those on which it has registered nothing: a transfer may run there.
+    func close(_ node: NodeName, _ error: FleetError) async {
+        for connection in Array((present[node] ?? [:]).values) { await connection.close(error) }
+    }
 
     func closeAll(_ error: FleetError) async {
         for session in sessions.values { await session.connection.close(error) }

@@ -27,7 +27,7 @@ extension CoordinatorServer {
         let noticed = try await catalogue.noticedAlerts()
         let (concerns, unknown) = await seen(besides: (standing + noticed).map(\.concern))
         let known = AlertBook.Known(
-            told: Set(standing.map(\.concern.key)),
+            told: Dictionary(standing.map { ($0.concern.key, $0) }) { $0.concern.rank < $1.concern.rank ? $1 : $0 },
             noticed: Dictionary(noticed.map { ($0.concern.key, $0.since) }) { first, _ in first })
         let turn = book.look(at: concerns, unknown: Set(unknown.map(\.key)), known, now: now, tick: tick)
         let over = try await catalogue.turnAlerts(turn, fleet: configuration.advertise.description)
@@ -39,7 +39,11 @@ extension CoordinatorServer {
     /// was known may be so still.
     private func seen(besides known: [Concern]) async -> (concerns: [Concern], unknown: [Concern]) {
         do throws(FleetError) {
-            let status = try await status()
+            var status = try await status()
+            // How long it has to stand before anybody is told, the book knows; what moved within the last minute does not stand.
+            status.waiting? += (status.queue ?? []).filter { one in
+                one.since.map { status.time.since($0) >= .seconds(60) } ?? true
+            }
             return (Concern.all(status), Concern.unknown(of: known, in: status))
         } catch {
             let blind = Concern(

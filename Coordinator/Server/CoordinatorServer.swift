@@ -59,6 +59,8 @@ final class CoordinatorServer: Sendable {
     private let strangers = Strangers()
     private let attempts = Monitor(FailedAttempts())
     let postponed = Monitor<[ScheduledTask: Postponed]>([:])
+    /// What is due and is held back.
+    let queue = Monitor(TaskQueue())
     /// Drills that are due, while what they are compared with is read.
     let preparing = Monitor<Set<ScheduledTask>>([])
     /// What the backups of each policy have sent lately.
@@ -216,6 +218,7 @@ final class CoordinatorServer: Sendable {
             log.info("\(Names.quote(stream.method)) failed: \(error.message)", ["code": error.code.rawValue])
             await recordTurnedAway(stream, error)
             await stream.fail(error)
+            await endIfTurnedAway(stream.connection, error)
         }
     }
 
@@ -245,7 +248,7 @@ final class CoordinatorServer: Sendable {
                 throw FleetError(
                     .usage, "the token is an \(grant.role.rawValue)'s, not an \(role.rawValue)'s",
                     hint: grant.role == .agent
-                        ? "run 'fleet-agent enroll -' with it on the node; people get theirs from 'fleetctl operator add NAME'"
+                        ? "run 'fleet-agent enroll -' with it on the node; people get theirs from 'fleetctl operator add NAME --role ROLE', or 'fleetctl operator token NAME'"
                         : "use it with 'fleetctl login -'; a node gets its own from 'fleetctl agent token CLUSTER'")
             }
             let certificate = try keys.issue(grant, request: request.request, validity: validity)
@@ -257,6 +260,7 @@ final class CoordinatorServer: Sendable {
             case .operator(let name): (name, nil)
             }
         log.info("enrolled \(name)", ["cluster": cluster ?? ""])
+        if let cluster { await endFormer(NodeName(cluster: cluster, node: name)) }
         try await stream.finish(
             EnrollReply(
                 name: name, cluster: cluster, certificate: enrolment.issued,
@@ -269,7 +273,7 @@ final class CoordinatorServer: Sendable {
     func carryOut(_ effects: [JobEffect]) async {
         for effect in effects {
             if let closed = effect.closed {
-                log.info("job \(closed.id) \(closed.state.rawValue)", ["job": closed.id, "cluster": closed.cluster])
+                note(ended: closed)
                 await feed.publish(closed: closed)
                 Task { await self.applyRetention(behind: closed) }
                 if closed.kind == "backup" || closed.kind == "restore", closed.state != .succeeded {
@@ -281,13 +285,14 @@ final class CoordinatorServer: Sendable {
             }
             if let job = effect.deliver { Task { await self.deliver(job) } }
             for job in effect.begun {
+                log.info("it is the next act of a replacement", Self.fields(job))
                 if case .member(let act) = job.operation { await feed.adopt(job.id, into: act.replacement) }
             }
             for event in effect.news { await feed.publish(event) }
             for job in effect.begun { Task { await self.deliver(job) } }
             for job in effect.decide { Task { await self.decide(job) } }
             if let closed = effect.closedRestore {
-                log.info("\(closed.kind) \(closed.id) \(closed.state.rawValue)", ["cluster": closed.cluster])
+                note(ended: closed)
                 await feed.publish(closed: closed)
             }
         }
@@ -296,16 +301,27 @@ final class CoordinatorServer: Sendable {
     /// Sends a job if its agent is connected. If not, or if the connection is lost before the answer, the agent's next
     /// registration takes it up again.
     func deliver(_ job: Job) async {
-        guard let connection = await sessions.connection(NodeName(job)) else { return }
+        guard let connection = await sessions.connection(NodeName(job)) else {
+            return log.info("\(job.operation.kind) waits for its agent, which is not connected", Self.fields(job))
+        }
+        guard await sessions.sending(job.id, on: connection) else { return }
+        await send(job, on: connection)
+        await sessions.answered(job.id, on: connection)
+    }
+
+    private func send(_ job: Job, on connection: Connection) async {
         do throws(FleetError) {
             let effect = try await catalogue.willSend(job.id)
             guard let job = effect.deliver else { return await carryOut([effect]) }
             let envelope = try keys.signer.sign(job)
+            log.info("\(job.operation.kind) is sent to its agent", Self.fields(job))
             var refusal: FleetError?
             do throws(FleetError) {
                 let _: Acknowledgement = try await connection.call(Method.deliver, DeliverRequest(envelope: envelope))
             } catch {
-                if await connection.isClosed { return }
+                if await connection.isClosed {
+                    return log.warning("the connection was lost before the agent had answered", Self.fields(job))
+                }
                 refusal = error
             }
             await carryOut([try await catalogue.answered(job.id, refusal: refusal)])

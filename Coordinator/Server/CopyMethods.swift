@@ -35,7 +35,15 @@ extension CoordinatorServer {
     /// Looks every few minutes: what was recorded a moment ago may be what a lost disk takes.
     func keepCopies() async {
         guard let copies else { return }
-        do throws(FleetError) { try await blocking { () throws(FleetError) in try copies.removeBroken() } } catch {
+        do throws(FleetError) {
+            // In this order: none that is made meanwhile is above what is read then.
+            let found = try await blocking { () throws(FleetError) in try copies.list() }
+            let head = try await catalogue.auditSequence()
+            try await blocking { () throws(FleetError) in
+                try copies.setAside(found, above: head)
+                try copies.removeBroken()
+            }
+        } catch {
             log.error("the coordinator's copies of itself could not be looked at", error)
         }
         while !Task.isCancelled {

@@ -9,8 +9,7 @@ extension CoordinatorServer {
     ) async throws(FleetError) {
         let entry = try await drilled(request.name, who.scope)
         let job = try await makeDrill(entry, on: request.node, who.actor, in: who.scope)
-        try await stream.finish(job)
-        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+        try await begin(job, answering: stream)
     }
 
     /// - Parameters:

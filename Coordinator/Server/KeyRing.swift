@@ -23,8 +23,6 @@ struct KeyRing: Sendable {
 
     /// Ten years: 'fleet-coordinator authority rotate' makes the next.
     static let authorityValidity = Duration.seconds(3650 * 86_400)
-    /// The server's own certificate is made anew at each start.
-    private static let serverValidity = Duration.seconds(730 * 86_400)
     /// Agents renew theirs after two thirds of it; operators log in again when it is over.
     static let clientValidity = Duration.seconds(365 * 86_400)
 
@@ -86,12 +84,18 @@ struct KeyRing: Sendable {
     /// coordinator by its authority.
     func serverContext() throws(FleetError) -> TLSContext {
         let key = try PrivateKey.generateP256()
-        let certificate = try authority.issue(
-            .coordinator(hosts: ["localhost"]), for: try CertificateRequest(key: key, commonName: "fleet-coordinator"),
-            validity: Self.serverValidity)
+        let certificate = try serverCertificate(key)
         return try TLSContext.server(
             identity: TLSContext.Identity(certificate: certificate, key: key), authority: authority.certificate,
             former: former)
+    }
+
+    /// As good as the authority, of whose end `fleetctl status` tells: a coordinator may run for years, and nothing tells of
+    /// the end of a certificate that only it has.
+    func serverCertificate(_ key: PrivateKey, now: Timestamp = .now()) throws(FleetError) -> X509Certificate {
+        try authority.issue(
+            .coordinator(hosts: ["localhost"]), for: try CertificateRequest(key: key, commonName: "fleet-coordinator"),
+            validity: max(.seconds(1), authority.certificate.notAfter.since(now)), now: now)
     }
 
     /// A client certificate for whoever a token lets in.

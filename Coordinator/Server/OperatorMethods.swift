@@ -119,7 +119,8 @@ extension CoordinatorServer {
                 try await catalogue.auditLog(
                     AuditFilter(cluster: list.cluster, scope: scope, since: list.since, limit: list.limit ?? 200)))
         case ControlMethod.verifyAudit: try await stream.finish(try await catalogue.verifyAudit())
-        case ControlMethod.status: try await stream.finish(try await status(scope).cut(to: scope))
+        case ControlMethod.status:
+            try await stream.finish(try await status(scope).cut(to: scope).withEndingCertificates())
         default:
             if try await serveStore(stream, actor) { return }
             if try await serveCopies(stream, actor) { return }
@@ -183,7 +184,7 @@ extension CoordinatorServer {
         return TokenReply(token: token.text, expires: expires)
     }
 
-    /// Every request looks its certificate up, so an operator is not served from now on. An agent's connection is
+    /// Every request looks its certificate up, so an operator is not served from now on. An agent's connections are
     /// closed: what it sends or gets just now ends too.
     private func revoke(_ grant: Grant, _ actor: String) async throws(FleetError) -> RevokeReply {
         let count = try await catalogue.revoke(grant, by: actor)
@@ -205,8 +206,7 @@ extension CoordinatorServer {
             try await agents(request.cluster), cluster: request.cluster, avoiding: request.avoid ?? [])
         let job = try await catalogue.createBackup(
             cluster: request.cluster, node: agent.node, lifetime: configuration.jobLifetime, by: actor)
-        try await stream.finish(job)
-        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+        try await begin(job, answering: stream)
     }
 
     private func preview(_ request: RestoreRequest, _ who: Principal) async throws(FleetError) -> RestorePreview {
@@ -248,16 +248,19 @@ extension CoordinatorServer {
                 order, cluster: request.cluster, node: members[0].node, lifetime: lifetime, by: actor)
             : try await catalogue.createRestore(
                 order, cluster: request.cluster, members: members, lifetime: lifetime, by: actor)
-        try await stream.finish(job)
-        for id in job.members?.map(\.id) ?? [job.id] {
-            await carryOut([JobEffect(deliver: try await catalogue.message(id))])
-        }
+        try await begin(job, answering: stream)
     }
 
     private func watch(_ stream: FleetProtocol.Stream, _ name: String, _ scope: Scope) async throws(FleetError) {
         let named = try await catalogue.job(name, in: scope)
         let news = await feed.subscribe(named.id, members: named.members?.map(\.id) ?? [])
-        let job = try await catalogue.job(named.id)
+        var job = try await catalogue.job(named.id)
+        // Acts of a replacement that were begun in between.
+        let begun = Set((job.members ?? []).map(\.id)).subtracting((named.members ?? []).map(\.id))
+        if !begun.isEmpty {
+            for act in begun { await feed.adopt(act, into: named.id) }
+            job = try await catalogue.job(named.id)
+        }
         var seen: [String: Int] = [:]
         for event in (job.events + (job.members ?? []).flatMap(\.events)).sorted(by: { $0.time < $1.time }) {
             try await stream.send(message: event)
@@ -293,14 +296,18 @@ extension CoordinatorServer {
         let openJobs = try await catalogue.jobs(JobFilter(scope: scope, openOnly: true, limit: .max))
         var status = FleetStatus(
             version: FleetVersion.current, time: .now(), clusters: try await catalogue.clusters(),
-            agents: try await agents().map { $0.withEndingCertificates(at: .now()) }, openJobs: openJobs,
-            storeFree: free, storeUsed: used,
+            agents: try await agents(), openJobs: openJobs, storeFree: free, storeUsed: used,
             audit: try await catalogue.auditSummary())
-        status.waiting = waitingTasks()
+        let waiting = waitingTasks(now: status.time)
+        status.waiting = waiting.long
+        status.queue = waiting.short
         status.coordinatorCopy = lastCopy.withLock(\.self)
         status.coordinatorCopyProblem = copyProblem.withLock(\.self)
         status.retentionWaits = try await catalogue.retentionWaits()
-        status.policyProblems = try await catalogue.policies().compactMap(\.problem)
+        status.unusablePolicies = try await catalogue.policies().compactMap { record in
+            record.problem.map { UnusablePolicy(policy: record.policy.name, problem: $0) }
+        }
+        status.policyProblems = status.unusablePolicies?.map(\.problem)
         status.alertTargets = try await catalogue.alertTargets()
         let isHeld = try await catalogue.alertsAreHeld()
         status.alertsAreHeld = isHeld && status.alertTargets?.isEmpty == false
@@ -332,6 +339,12 @@ extension AgentRecord {
 }
 
 extension FleetStatus {
+    fileprivate func withEndingCertificates() -> FleetStatus {
+        var status = self
+        status.agents = agents.map { $0.withEndingCertificates(at: time) }
+        return status
+    }
+
     /// What whoever may see only some clusters is shown of it.
     fileprivate func cut(to scope: Scope) -> FleetStatus {
         guard scope != .all else { return self }
@@ -339,9 +352,11 @@ extension FleetStatus {
         status.clusters = clusters.filter { scope.contains($0.name) }
         status.agents = agents.filter { scope.contains($0.cluster) }
         status.waiting = waiting?.filter { scope.contains($0.cluster) }
+        status.queue = queue?.filter { scope.contains($0.cluster) }
         // They are the fleet's.
         status.hideStore()
         status.policyProblems = nil
+        status.unusablePolicies = nil
         status.alertTargets = nil
         status.alertsAreHeld = nil
         status.authority = nil

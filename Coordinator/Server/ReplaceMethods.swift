@@ -19,6 +19,7 @@ extension CoordinatorServer {
             cluster: request.cluster, node: request.node, others: others, dryRun: request.dryRun,
             waitSeconds: request.waitSeconds, lifetimeSeconds: Int(configuration.jobLifetime.seconds))
         let (job, effect) = try await catalogue.createReplacement(terms, by: actor)
+        note(made: job)
         try await stream.finish(job)
         await carryOut([effect])
         return true
@@ -34,7 +35,7 @@ enum ReplaceNodes {
         _ agents: [AgentRecord], of node: String, cluster: String
     ) throws(FleetError) -> [String] {
         // While its manifest is aside, a node looks like a verifier; the one that was named is meant.
-        let present = agents.filter { $0.certificate?.revoked == nil && ($0.node == node || !$0.isVerifier) }
+        let present = agents.filter { $0.certificate?.revoked == nil && ($0.node == node || !$0.holdsNoEtcd) }
         guard let own = present.first(where: { $0.node == node }) else {
             let known = present.map(\.node).sorted().joined(separator: ", ")
             throw FleetError(

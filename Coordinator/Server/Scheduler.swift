@@ -1,3 +1,4 @@
+import FleetConcerns
 import FleetProtocol
 import FleetSystem
 
@@ -48,14 +49,24 @@ extension CoordinatorServer {
             if away.contains(task) || preparing.contains(task) { histories[index].isBusy = true }
         }
         let plan = Planner.plan(histories, now: now)
-        guard !plan.ready.isEmpty else { return plan.wake }
-        let agents = Dictionary(grouping: try await agents(), by: \.cluster)
-        var free = plan.free
-        for task in preparing {
-            if let slot = plan.slots[task] { free[slot] = max(0, free[slot, default: 0] - 1) }
+        guard !plan.ready.isEmpty else {
+            queue.withLock { $0.update(plan.held, moved: [], now: now) }
+            return plan.wake
         }
+        let agents = Dictionary(grouping: try await agents(), by: \.cluster)
+        var (free, open) = (plan.free, plan.open)
+        for task in preparing {
+            guard let slot = plan.slots[task] else { continue }
+            free[slot] = max(0, free[slot, default: 0] - 1)
+            open[slot, default: 0] += 1
+        }
+        var passed: [Planner.Start] = []
+        var moved: Set<Planner.Slot> = []
         for start in plan.ready {
-            guard let slot = plan.slots[start.task], free[slot, default: 0] > 0 else { continue }
+            guard let slot = plan.slots[start.task], free[slot, default: 0] > 0 else {
+                passed.append(start)
+                continue
+            }
             switch start.task.kind {
             case .backup:
                 do throws(FleetError) {
@@ -76,7 +87,11 @@ extension CoordinatorServer {
                 }
             }
             free[slot]! -= 1
+            open[slot, default: 0] += 1
+            moved.insert(slot)
         }
+        let held = plan.held + plan.turns(of: passed, open: open)
+        queue.withLock { $0.update(held, moved: moved, now: now) }
         return plan.wake
     }
 
@@ -97,11 +112,25 @@ extension CoordinatorServer {
         }
     }
 
-    /// What is due and could not begin, for people.
-    func waitingTasks() -> [WaitingTask] {
-        postponed.withLock(\.self).map { task, one in
+    /// What is due and has not begun, for people: what could not or is held back for long, and what has its turn to come.
+    func waitingTasks(now: Timestamp = .now()) -> (long: [WaitingTask], short: [WaitingTask]) {
+        let postponed = postponed.withLock(\.self)
+        var long = postponed.map { task, one in
             WaitingTask(cluster: task.cluster, kind: task.kind.rawValue, due: one.due, reason: one.reason)
-        }.sorted { ($0.cluster, $0.kind) < ($1.cluster, $1.kind) }
+        }
+        var short: [WaitingTask] = []
+        for (task, place) in queue.withLock(\.places) where postponed[task] == nil {
+            var one = WaitingTask(
+                cluster: task.cluster, kind: task.kind.rawValue, due: place.held.due,
+                reason: place.held.hindrance.reason)
+            one.since = place.since
+            if case .turn(let policy, _) = place.held.hindrance { one.policy = policy }
+            if now.since(place.since) >= TaskQueue.patience { long.append(one) } else { short.append(one) }
+        }
+        func sorted(_ all: [WaitingTask]) -> [WaitingTask] {
+            all.sorted { ($0.due, $0.cluster, $0.kind) < ($1.due, $1.cluster, $1.kind) }
+        }
+        return (sorted(long), sorted(short))
     }
 
     private func beginBackup(_ start: Planner.Start, agents: [AgentRecord], _ actor: String) async throws(FleetError) {
@@ -114,14 +143,14 @@ extension CoordinatorServer {
         let job = try await catalogue.createBackup(
             cluster: cluster, node: agent.node, lifetime: .seconds(300), by: actor, run: start)
         postponed.withLock { $0[start.task] = nil }
-        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+        try await begin(job)
     }
 
     private func beginDrill(_ start: Planner.Start, _ actor: String) async throws(FleetError) {
         let job = try await makeDrill(
             try await catalogue.findSnapshot("latest", cluster: start.task.cluster), on: nil, actor, run: start)
         postponed.withLock { $0[start.task] = nil }
-        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+        try await begin(job)
     }
 
     /// Behind a backup that a policy demanded: what no rule keeps any more goes.

@@ -19,6 +19,23 @@ extension CoordinatorServer {
         await catalogue.turnedAway(act, error)
     }
 
+    /// Behind the answer: who has a certificate that is good no more is not connected, whatever was said on it before.
+    func endIfTurnedAway(_ connection: Connection, _ error: FleetError) async {
+        guard case .certificate = await connection.peer,
+            [.certificateUnknown, .certificateRevoked, .certificateExpired].contains(error.code)
+        else { return }
+        await connection.close(error)
+    }
+
+    /// A job that is given to who was the node before could be carried out and never told of.
+    func endFormer(_ node: NodeName) async {
+        await sessions.close(
+            node,
+            FleetError(
+                .certificateRevoked, "\(node) was enrolled anew",
+                hint: "restart its agent: systemctl restart fleet-agent"))
+    }
+
     /// Who was revoked is known by name; a certificate that was never given out, only by what it is.
     private func holder(_ certificate: X509Certificate) async -> Act {
         if let grant = try? await catalogue.holder(fingerprint: certificate.fingerprint), certificate.names(grant) {

@@ -16,20 +16,13 @@ extension CoordinatorServer {
             try await stream.finish(try await cleanable(request).job)
         case ControlMethod.undoRestore:
             let request = try JSON.decode(UndoRequest.self, from: stream.request)
-            try await begin(try await undo(request, actor), stream)
+            try await begin(try await undo(request, actor), answering: stream)
         case ControlMethod.cleanUpRestore:
             let request = try JSON.decode(CleanupRequest.self, from: stream.request)
-            try await begin(try await cleanUp(request, actor), stream)
+            try await begin(try await cleanUp(request, actor), answering: stream)
         default: return false
         }
         return true
-    }
-
-    private func begin(_ job: JobRecord, _ stream: FleetProtocol.Stream) async throws(FleetError) {
-        try await stream.finish(job)
-        for id in job.members?.map(\.id) ?? [job.id] {
-            await carryOut([JobEffect(deliver: try await catalogue.message(id))])
-        }
     }
 
     private func undo(_ request: UndoRequest, _ actor: String) async throws(FleetError) -> JobRecord {

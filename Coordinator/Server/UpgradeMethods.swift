@@ -81,8 +81,7 @@ extension CoordinatorServer {
         }
         let job = try await catalogue.createUpgrade(
             to: program, on: agent, lifetime: UpgradeLimits.toBegin, by: actor)
-        try await stream.finish(job)
-        await carryOut([JobEffect(deliver: try await catalogue.message(job.id))])
+        try await begin(job, answering: stream)
     }
 
     private func programStore() throws(FleetError) -> ProgramStore {

@@ -50,7 +50,7 @@ enum NativeCheck {
                 bucket: finding.bucket.map { bucketNames.contains($0) ? $0 : "(unknown)" },
                 reason: Act.clip(finding.reason, reasonLimit))
         }
-        return SnapshotVerification(
+        var summary = SnapshotVerification(
             status: SnapshotStatus(
                 hash: report.hash, revision: report.revision, totalKey: report.totalKey, totalSize: report.totalSize),
             liveKeys: report.liveKeys, hashKV: report.hashKV, hashRevision: report.hashRevision,
@@ -59,9 +59,13 @@ enum NativeCheck {
             derivedClusterID: clusterID(report.members), isBumped: report.isBumped,
             leases: report.leases,
             alarms: report.alarms.prefix(alarmLimit).map { "\($0.alarm) of \($0.member)" },
-            authEnabled: report.auth.enabled,
+            authEnabled: report.auth.enabled, encryptedAtRest: report.encryptedAtRest,
             findings: Array((first + findings).prefix(findingLimit)),
             totalFindings: report.totalFindings + first.count)
+        summary.oldestKeys = report.oldestKeys.map { oldest in
+            .init(births: oldest.births.map { .init(revision: $0.revision, key: $0.key) }, through: oldest.through)
+        }
+        return summary
     }
 
     /// The first 8 bytes of SHA-1 over the members' ids in rising order, 8 bytes big-endian each

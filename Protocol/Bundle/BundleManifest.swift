@@ -97,6 +97,10 @@ public struct BundleManifest: Codable, Sendable, Equatable {
         self.essentialLeftOut = essentialLeftOut
     }
 
+    /// What makes readable again what kube-apiserver encrypts before it gives it to etcd.
+    public static let encryption = "encryption"
+    public var decrypts: Bool { files.contains { $0.kind == Self.encryption } }
+
     public var bytes: Int { files.reduce(0) { $0 + $1.size } }
 
     /// What somebody else has written: that it keeps to the limits, and that its paths can be made below a directory and

@@ -81,6 +81,7 @@ public struct WebhookReply: Codable, Sendable {
 /// What is sent: the body of a webhook's request, and what a command reads.
 public struct AlertMessage: Codable, Sendable, Equatable {
     public enum State: String, Codable, Sendable {
+        /// Again with the same key: it is worse than it was told to be.
         case firing
         /// It is over.
         case over
@@ -93,7 +94,7 @@ public struct AlertMessage: Codable, Sendable, Equatable {
     public var state: State
     /// What kind of concern it is: "objective-broken".
     public var alert: String
-    /// The same in the message that says that it is over.
+    /// The same in every message about one matter, until the one that says that it is over.
     public var key: String
     public var cluster: String?
     public var node: String?

@@ -41,10 +41,12 @@ public struct NodeBundle: Codable, Sendable, Equatable {
     public var bytes: Int
     /// Certificates, keys and what decrypts that could not be kept; nil: none.
     public var leftOut: Int?
+    /// An encryption-at-rest configuration is among it; nil where it came before that was looked at.
+    public var decrypts: Bool?
 
     public init(
         node: String, bundle: String, collected: Timestamp, confirmed: Timestamp, files: Int, bytes: Int,
-        leftOut: Int? = nil
+        leftOut: Int? = nil, decrypts: Bool? = nil
     ) {
         self.node = node
         self.bundle = bundle
@@ -53,6 +55,7 @@ public struct NodeBundle: Codable, Sendable, Equatable {
         self.files = files
         self.bytes = bytes
         self.leftOut = leftOut
+        self.decrypts = decrypts
     }
 }
 
@@ -64,10 +67,13 @@ public struct BundleState: Codable, Sendable, Equatable {
     public var problem: FleetError?
     /// Certificates, keys and what decrypts that are not in it.
     public var leftOut: Int?
-    public init(confirmed: Timestamp?, problem: FleetError?, leftOut: Int? = nil) {
+    /// An encryption-at-rest configuration is in it; nil where that is not known.
+    public var decrypts: Bool?
+    public init(confirmed: Timestamp?, problem: FleetError?, leftOut: Int? = nil, decrypts: Bool? = nil) {
         self.confirmed = confirmed
         self.problem = problem
         self.leftOut = leftOut
+        self.decrypts = decrypts
     }
 }
 

@@ -33,4 +33,10 @@ extension CertificateExpiry {
         all.filter { $0.renewed == nil || $0.isEnding(at: now) }
             .sorted { ($0.notAfter, $0.path) < ($1.notAfter, $1.path) }
     }
+
+    /// Likewise, of each file the one that ends first: some hold more than one.
+    public static func firstEnds(_ all: [CertificateExpiry], at now: Timestamp) -> [CertificateExpiry] {
+        var seen: Set<String> = []
+        return watched(all, at: now).filter { seen.insert($0.path).inserted }
+    }
 }

@@ -35,6 +35,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var latestSavedAt: Timestamp?
     /// Members of the etcd cluster when `latestSnapshot` was saved.
     public var members: Int?
+    /// A backup that can be restored and is dated later than it is now: a clock was ahead. It is passed over for others.
+    public var datedAhead: String?
     /// The newest backup that a member made, where that is of an etcd cluster that this one never was, and is younger than the
     /// ids that are known.
     public var newerForeign: String?
@@ -45,6 +47,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var labels: [String: String]?
     /// The policy that it follows.
     public var policy: String?
+    /// Since when it follows none, where one had it backed up before.
+    public var unscheduledSince: Timestamp?
     /// Seconds that the newest backup may be old, by that policy.
     public var objective: Int?
     /// Its nodes' configuration is kept with its snapshots.
@@ -58,10 +62,16 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     /// The newest restore, undo, cleanup or replacement that has ended; nil where a backup that somebody asked for succeeded since:
     /// they have seen to it.
     public var lastChange: JobEnd?
-    /// The newest drill of any of its snapshots.
+    /// The newest drill of its backups; one that failed, until a backup that is no older is proven.
     public var lastDrill: DrillRecord?
-    /// When a drill proved any of its snapshots last, whatever later ones found.
+    /// When a drill proved any of its backups last, whatever later ones found.
     public var lastProven: Timestamp?
+    /// Of the latest snapshot, see `SnapshotVerification`.
+    public var encryptedAtRest: [String]?
+    /// The newest drill of its backups that has ended, also where it could not be made.
+    public var lastDrillJob: JobEnd?
+    /// Since when its policy has it drilled as it does now; nil where none does.
+    public var drillsSince: Timestamp?
 
     public init(
         name: String, created: Timestamp, identities: [EtcdIdentity], agents: Int, snapshots: Int,
@@ -132,6 +142,12 @@ public struct AgentRecord: Codable, Sendable, Equatable {
     public var isVerifier: Bool {
         instance == nil && discoveryError?.code == "no-etcd" && drillVersions?.isEmpty == false
     }
+
+    /// It is there for the configuration of a control plane whose etcd is on other hosts.
+    public var isControlPlane: Bool { instance == nil && discoveryError?.code == "etcd-elsewhere" }
+
+    /// No etcd belongs beside it.
+    public var holdsNoEtcd: Bool { isVerifier || isControlPlane }
 
     public init(
         cluster: String, node: String, enrolled: Timestamp, lastSeen: Timestamp?, connected: Bool, version: String?,

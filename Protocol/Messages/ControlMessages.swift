@@ -202,16 +202,20 @@ public struct FleetStatus: Codable, Sendable {
     public var storeIsHidden: Bool?
     public var audit: AuditVerdict
 
-    /// What is due by a policy and can't begin.
+    /// What is due by a policy and can't begin, and what is held back for long.
     public var waiting: [WaitingTask]?
+    /// What is due and has its turn to come; nil from older coordinators.
+    public var queue: [WaitingTask]?
     /// When the newest copy of the coordinator itself was made; nil where there is none, or an older coordinator answers.
     public var coordinatorCopy: Timestamp?
     /// Why the coordinator can't make copies of itself.
     public var coordinatorCopyProblem: FleetError?
     /// Until when nothing is deleted by itself; nil where retention is applied as ever.
     public var retentionWaits: Timestamp?
-    /// Of policies that nobody can follow.
+    /// Of policies that nobody can follow; for who does not know the next field.
     public var policyProblems: [FleetError]?
+    /// The same with their names; nil from older coordinators.
+    public var unusablePolicies: [UnusablePolicy]?
     /// Who is told of alerts.
     public var alertTargets: [AlertTarget]?
     /// Nobody is told of anything, since this coordinator was put back from a copy.

@@ -128,13 +128,27 @@ public struct PolicyMove: Codable, Sendable, Equatable {
     }
 }
 
-/// A backup or drill that is due and can't begin.
+/// A policy that nobody can follow.
+public struct UnusablePolicy: Codable, Sendable, Equatable {
+    public var policy: String
+    public var problem: FleetError
+    public init(policy: String, problem: FleetError) {
+        self.policy = policy
+        self.problem = problem
+    }
+}
+
+/// A backup or drill that is due and has not begun.
 public struct WaitingTask: Codable, Sendable, Equatable {
     public var cluster: String
     /// "backup" or "drill".
     public var kind: String
     public var due: Timestamp
     public var reason: FleetError
+    /// Since when nothing has moved for it; nil where it was tried, and from older coordinators.
+    public var since: Timestamp?
+    /// It waits until others of this policy have ended; nil where it waits for something else.
+    public var policy: String?
     public init(cluster: String, kind: String, due: Timestamp, reason: FleetError) {
         self.cluster = cluster
         self.kind = kind

@@ -86,8 +86,12 @@ public struct SnapshotFacts: Codable, Sendable, Equatable {
 public struct EarlierRevision: Codable, Sendable, Equatable {
     public var snapshot: String
     public var revision: Int64
+    /// The snapshot, of the same member as this one, by which that was seen first; nil: it is this one.
+    public var since: String?
 
-    public init(snapshot: String, revision: Int64) { (self.snapshot, self.revision) = (snapshot, revision) }
+    public init(snapshot: String, revision: Int64, since: String? = nil) {
+        (self.snapshot, self.revision, self.since) = (snapshot, revision, since)
+    }
 }
 
 /// A snapshot in the store: the row of the catalogue, and, as it stands, the manifest beside the file.
@@ -105,8 +109,8 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
     /// The etcd cluster id that `cluster` was known by when a snapshot with another one came, and no restore explained
     /// it. nil where the snapshot is its cluster's own.
     public var expectedClusterID: String?
-    /// An earlier snapshot of the same etcd cluster that had a higher revision, which nothing the fleet did explains. nil where
-    /// there is none.
+    /// An earlier snapshot of the same etcd cluster whose data is not in this one: its revision is higher, or its history another,
+    /// and nothing the fleet did explains that. nil where there is none.
     public var wentBack: EarlierRevision?
     /// What the coordinator itself found in it; nil for one that was stored before coordinators looked.
     public var verification: SnapshotVerification?
@@ -135,4 +139,8 @@ public struct SnapshotRecord: Codable, Sendable, Equatable {
         self.verification = verification
         self.imported = imported
     }
+
+    /// Where etcd begins on it. Up to 3.5.15 and 3.4.33 a compaction takes a deletion at its own revision along, and then the
+    /// last entry, which `snapshot status` goes by, is older than that; what is older can't be asked for.
+    public var newestRevision: Int64 { max(facts.status.revision, verification?.compactRevision ?? 0) }
 }

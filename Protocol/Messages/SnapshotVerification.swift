@@ -16,6 +16,38 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
         }
     }
 
+    /// The live keys that were created first: what a later snapshot of the same history has of them, this one has too.
+    public struct OldestKeys: Codable, Sendable, Equatable {
+        public struct Birth: Codable, Sendable, Hashable {
+            public var revision: Int64
+            /// The first 4 bytes of the key's SHA-256, in lower-case hexadecimal.
+            public var key: String
+
+            public init(revision: Int64, key: String) { (self.revision, self.key) = (revision, key) }
+
+            /// "2-0123abcd": there are some in each record.
+            public init(from decoder: any Decoder) throws {
+                let container = try decoder.singleValueContainer()
+                let parts = try container.decode(String.self).split(separator: "-", maxSplits: 1)
+                guard parts.count == 2, let revision = Int64(parts[0]) else {
+                    throw DecodingError.dataCorruptedError(in: container, debugDescription: "not a revision and a key")
+                }
+                self.init(revision: revision, key: String(parts[1]))
+            }
+
+            public func encode(to encoder: any Encoder) throws {
+                var container = encoder.singleValueContainer()
+                try container.encode("\(revision)-\(key)")
+            }
+        }
+
+        public var births: [Birth]
+        /// Every live key that was created up to this revision is among them.
+        public var through: Int64
+
+        public init(births: [Birth], through: Int64) { (self.births, self.through) = (births, through) }
+    }
+
     /// As `etcdutl snapshot status` of 3.5 gives them. nil: the file is no snapshot at all.
     public var status: SnapshotStatus?
     /// User keys at the newest revision, as 3.6 counts them.
@@ -24,6 +56,8 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
     public var hashKV: UInt32?
     public var hashRevision: Int64?
     public var compactRevision: Int64?
+    /// nil where they could not be told, or by a coordinator that did not look.
+    public var oldestKeys: OldestKeys?
     public var clusterVersion: String?
     public var storageVersion: String?
     public var members: Int
@@ -35,6 +69,8 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
     /// "NOSPACE of 8e9e05c52164694d", the first few.
     public var alarms: [String]
     public var authEnabled: Bool
+    /// Providers with which kube-apiserver has encrypted values ("aescbc", "kms", ...); empty: none. nil: it was not looked at.
+    public var encryptedAtRest: [String]?
     /// The first few, disagreements with etcd's tool before all others.
     public var findings: [Finding]
     public var totalFindings: Int
@@ -43,7 +79,7 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
         status: SnapshotStatus?, liveKeys: Int64? = nil, hashKV: UInt32? = nil, hashRevision: Int64? = nil,
         compactRevision: Int64? = nil, clusterVersion: String? = nil, storageVersion: String? = nil, members: Int = 0,
         derivedClusterID: String? = nil, isBumped: Bool = false, leases: Int = 0, alarms: [String] = [],
-        authEnabled: Bool = false, findings: [Finding], totalFindings: Int
+        authEnabled: Bool = false, encryptedAtRest: [String]? = nil, findings: [Finding], totalFindings: Int
     ) {
         self.status = status
         self.liveKeys = liveKeys
@@ -58,6 +94,7 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
         self.leases = leases
         self.alarms = alarms
         self.authEnabled = authEnabled
+        self.encryptedAtRest = encryptedAtRest
         self.findings = findings
         self.totalFindings = totalFindings
     }

@@ -84,6 +84,11 @@ static inline int fleet_open_directory_at(int parent, const char *name) {
     return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+// openat(2) of a file or directory that is no symbolic link; of a pipe, without a wait for who writes into it.
+static inline int fleet_open_at(int parent, const char *name) {
+    return openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+}
+
 // renameat2(2), RENAME_NOREPLACE: "Don't overwrite newpath of the rename."
 static inline int fleet_rename_new(const char *from, const char *to) {
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1U);

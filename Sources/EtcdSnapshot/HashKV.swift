@@ -9,12 +9,14 @@ struct HashKV: Equatable {
     var revision: Int64
 }
 
+/// Also collects what else only the live entries tell: they are not known before all have gone by once.
 struct HashKVPass: EntryVisitor {
     let compactRevision: Int64
     /// The live entries, by position; none: nothing is passed over for being old, as etcd does it.
     let live: Bitmap
     let hasLive: Bool
     private(set) var checksum = CRC32C()
+    private(set) var oldest = OldestKeysCollector()
     private var position: UInt64 = 0
 
     init(compactRevision: Int64, live: Bitmap, hasLive: Bool) {
@@ -27,6 +29,7 @@ struct HashKVPass: EntryVisitor {
     mutating func visit(_ entry: borrowing Entry, _ findings: inout Findings) {
         defer { position += 1 }
         guard let revision = Revision(entry.key) else { return }
+        if hasLive, live.contains(position), let record = try? KeyValue(entry.value) { oldest.add(record) }
         if revision.main <= compactRevision, hasLive, !live.contains(position) { return }
         // Compaction removed the deletion at the very revision it was asked for until 3.5.15 and 3.4.33, later not.
         if revision.main == compactRevision, revision.isTombstone { return }

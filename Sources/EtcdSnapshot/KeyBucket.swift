@@ -12,6 +12,7 @@ struct KeyBucket {
     private var lastSub: Int64?
     /// 'snapshot restore --bump-revision' was here: see `SnapshotReport.isBumped`.
     private(set) var isBumped = false
+    private(set) var encryption = EncryptionAtRest()
 
     init(_ index: LiveIndex) { self.index = index }
 
@@ -46,6 +47,7 @@ struct KeyBucket {
         if let problem = record.contradiction(revision, isEmpty: entry.value.isEmpty) {
             findings.add(.encoding, page: entry.page, bucket: entry.bucket, "revision \(revision.main): \(problem)")
         }
+        encryption.note(record.value)
         try index.note(
             record.key, message: (entry.valueOffset, entry.value.count), position: count,
             isTombstone: revision.isTombstone)

@@ -63,23 +63,27 @@ public struct SnapshotReader: Sendable {
         check(content.cluster.facts, collector.buckets, &walk.findings)
         var live: (marks: Bitmap, count: Int)?
         var hashKV: HashKV?
+        var oldest: OldestKeys?
         if let keys = collector.buckets.first(where: { $0.name == KeyBucket.name }) {
             live = try content.live(source, layout, keys, &walk.findings)
-            if let live { hashKV = try self.hashKV(keys, content, live) }
+            if let live { (hashKV, oldest) = try secondLook(keys, content, live) }
         }
         return SnapshotReport(
             layout, fileSize: source.length, content: content, live: live?.count, sha256: nil, hashKV: hashKV,
-            walk.findings)
+            oldestKeys: oldest, walk.findings)
     }
 
-    private func hashKV(
+    private func secondLook(
         _ bucket: BucketRoot, _ content: ContentVisitor, _ live: (marks: Bitmap, count: Int)
-    ) throws(FleetError) -> HashKV {
+    ) throws(FleetError) -> (HashKV, OldestKeys) {
         let compact = content.cluster.facts.compactRevision ?? -1
         var pass = HashKVPass(compactRevision: compact, live: live.marks, hasLive: live.count > 0)
         var walk = TreeWalk(source, layout)
         try walk.walk(bucket, &pass)
-        return HashKV(hash: pass.checksum.value, revision: max(content.keys.lastRevision, compact, 1))
+        let newest = content.keys.lastRevision
+        return (
+            HashKV(hash: pass.checksum.value, revision: max(newest, compact, 1)), pass.oldest.result(newest: newest)
+        )
     }
 
     private func check(_ facts: ClusterFacts, _ buckets: [BucketRoot], _ findings: inout Findings) {

@@ -34,6 +34,8 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
     public var hashKV: UInt32?
     /// The revision that `hashKV` is of: the newest, or the compacted one where nothing newer is left.
     public var hashRevision: Int64?
+    /// By which it is told from a snapshot of another history; nil as `hashKV` is.
+    public var oldestKeys: OldestKeys?
     public var pageSize: Int
     /// Bytes of the file.
     public var fileSize: Int64
@@ -46,6 +48,8 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
     public var alarms: [SnapshotAlarm]
     public var leases: Int
     public var auth: SnapshotAuth
+    /// Providers with which kube-apiserver has encrypted values, in alphabetical order; "other" for one that is not known.
+    public var encryptedAtRest: [String]
     /// The revision compacted last; nil when there was no compaction.
     public var compactRevision: Int64?
     public var consistentIndex: UInt64?
@@ -61,7 +65,7 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
 
     init(
         _ layout: Layout, fileSize: Int, content: ContentVisitor, live: Int?, sha256: Digest?, hashKV: HashKV?,
-        _ findings: Findings
+        oldestKeys: OldestKeys?, _ findings: Findings
     ) {
         let facts = content.cluster.facts
         hash = content.checksum.value
@@ -73,6 +77,7 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
         self.sha256 = sha256
         self.hashKV = hashKV?.hash
         hashRevision = hashKV?.revision
+        self.oldestKeys = oldestKeys
         pageSize = layout.pageSize
         self.fileSize = Int64(fileSize)
         clusterVersion = facts.clusterVersion
@@ -82,6 +87,7 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
         alarms = facts.alarms
         leases = facts.leases
         auth = facts.auth
+        encryptedAtRest = content.keys.encryption.providers
         compactRevision = facts.compactRevision
         consistentIndex = facts.consistentIndex
         term = facts.term

@@ -65,6 +65,8 @@ public struct Command: Sendable {
     /// Beside 0, 1 and 2, which mean the same everywhere.
     public var exitStatuses: [(ExitStatus, String)]
     public var subcommands: [Command]
+    /// It runs until it is told to stop, and what ends it is a line of its log.
+    public var isService = false
     public var run: Run?
 
     /// A command that does something. With `subcommands` their names come first: an argument that is called like one of them
@@ -72,7 +74,7 @@ public struct Command: Sendable {
     public init(
         _ name: String, _ summary: String, discussion: String = "", arguments: [Argument] = [], options: [Option] = [],
         examples: [Example] = [], exitStatuses: [(ExitStatus, String)] = [], subcommands: [Command] = [],
-        run: @escaping Run
+        isService: Bool = false, run: @escaping Run
     ) {
         self.name = name
         self.summary = summary
@@ -82,6 +84,7 @@ public struct Command: Sendable {
         self.examples = examples
         self.exitStatuses = exitStatuses
         self.subcommands = subcommands
+        self.isService = isService
         self.run = run
     }
 

@@ -25,17 +25,26 @@ public enum Program {
             return .success
         }
         let root = Documentation.added(to: root, version: version)
+        // Also where the rest of the line can't be read.
+        var service = root.subcommands.first { $0.isService && $0.name == words.first }
         do {
             switch try Parser.parse(words, root: root, terminal: terminal) {
             case .help(let command, let path, let inherited):
                 terminal.printRaw(Help.text(command, path: path, inherited: inherited, terminal: terminal))
                 return .success
             case .run(let command, _, let invocation):
+                service = command.isService ? command : nil
                 return try await command.run!(invocation)
             }
         } catch {
             let error = FleetError(error)
-            terminal.error(error)
+            if let service, !terminal.errorIsTerminal {
+                terminal.note(
+                    Log.line(
+                        .error, "'\(root.name) \(service.name)' ends: \(error.message)", Log.fields(of: error)))
+            } else {
+                terminal.error(error)
+            }
             return error.code == .usage ? .usage : .failure
         }
     }

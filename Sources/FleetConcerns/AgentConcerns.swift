@@ -17,8 +17,7 @@ extension Concern {
                 "the agent on \(place) is not connected; last seen \(agent.lastSeen?.ago(status.time) ?? "never")",
                 "boot the node if it is off, else there: systemctl restart fleet-agent")
         }
-        // A verifier is there to drill.
-        if let error = agent.discoveryError, !agent.isVerifier {
+        if let error = agent.discoveryError, !agent.holdsNoEtcd {
             if error.code == "busy" {
                 // Where this coordinator knows of it, the job says more: an open one, or one that ended half-way.
                 let isKnown = status.openJobs.contains { $0.movesEtcd(of: agent) }
@@ -39,7 +38,7 @@ extension Concern {
                 "on \(agent.node), see why: \(etcd.place)"
                     + (etcd.unit.map { "; then start it there: systemctl start \($0)" } ?? ""))
         }
-        if let certificates = ofCertificates(agent, now: status.time) { all.append(certificates) }
+        all += ofCertificates(agent, now: status.time)
         all += ofConfiguration(agent, now: status.time)
         if let fallback = fellBack(agent) { all.append(fallback) }
         if let problem = agent.instance?.restoreProblem {

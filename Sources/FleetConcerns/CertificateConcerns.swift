@@ -2,27 +2,56 @@ internal import FleetCommandLine
 internal import FleetProtocol
 internal import FleetSystem
 
-/// Certificates of nodes that end soon: a line a node. Pure.
+/// Certificates of nodes that end soon: a line for those of a node that end on one day. Whatever ended long ago and lies there
+/// still hides none that others rely on. Pure.
 extension Concern {
     private static let urgent = Duration.seconds(7 * 86_400)
+    /// So many are named.
+    private static let handful = 5
 
-    /// Louder where the first ends within seven days, or has ended; that is another matter than that it will.
-    static func ofCertificates(_ agent: AgentRecord, now: Timestamp) -> Concern? {
-        let ending = (agent.nodeCertificates ?? []).filter { $0.isEnding(at: now) }.sorted { $0.notAfter < $1.notAfter }
-        guard let first = ending.first else { return nil }
-        let left = first.notAfter.since(now)
-        let when =
-            left <= .zero
-            ? "ended \(first.notAfter.short)" : "ends \(first.notAfter.short), in \(Human.duration(left))"
-        let loud = left <= .zero ? "ENDED: " : left <= urgent ? "URGENT: " : ""
+    /// The soonest first. Louder where the first of its day ends within seven days, and where it has ended.
+    static func ofCertificates(_ agent: AgentRecord, now: Timestamp) -> [Concern] {
+        let ending = (agent.nodeCertificates ?? []).filter { $0.isEnding(at: now) }
+        // kubeadm makes all of its own within seconds, for a year.
+        let days = Dictionary(grouping: ending, by: \.notAfter.day)
+        return days.sorted { $0.key < $1.key }.map { day, ending in
+            ofCertificates(agent, on: day, ending.sorted { ($0.notAfter, $0.path) < ($1.notAfter, $1.path) }, now: now)
+        }
+    }
+
+    /// - Parameter ending: those of that day, at least one.
+    private static func ofCertificates(
+        _ agent: AgentRecord, on day: String, _ ending: [CertificateExpiry], now: Timestamp
+    ) -> Concern {
+        let first = ending[0].notAfter
+        let left = first.since(now)
+        let level = left <= .zero ? 2 : left <= urgent ? 1 : 0
         let place = "\(agent.node) (\(agent.cluster))"
-        let what =
-            ending.count == 1
-            ? "a certificate on \(place)" : "\(ending.count) certificates on \(place) are near their end; the first"
+        var paths: [String] = []
+        for one in ending where !paths.contains(one.path) { paths.append(one.path) }
+        let text: String
+        if paths.count == 1 {
+            let when = left <= .zero ? "ended \(first.short)" : "ends \(first.short), in \(Human.duration(left))"
+            text = "a certificate on \(place), \(paths[0]), \(when)"
+        } else {
+            let haveAllEnded = ending.allSatisfy { $0.notAfter <= now }
+            let when =
+                haveAllEnded
+                ? "ended \(day)"
+                : "end \(day), the first \(left <= .zero ? "has ended" : "in \(Human.duration(left))")"
+            let rest = paths.count > handful ? " and \(paths.count - handful) more" : ""
+            text =
+                "\(paths.count) certificates on \(place) \(when): "
+                + paths.prefix(handful).joined(separator: ", ") + rest
+        }
+        var action = advice(ending)
+        if ending.contains(where: { $0.notAfter <= now && $0.path.hasPrefix("/etc/kubernetes/") }) {
+            action += "; what has ended and nothing uses any more: move it out of /etc/kubernetes"
+        }
+        if paths.count > handful { action += "; 'fleetctl cluster show \(agent.cluster)' names all" }
         return Concern(
-            .nodeCertificate, cluster: agent.cluster, node: agent.node,
-            subject: loud.isEmpty ? nil : String(loud.dropLast(2)),
-            "\(loud)\(what), \(first.path), \(when)", action: advice(ending))
+            .nodeCertificate, cluster: agent.cluster, node: agent.node, subject: day, level: level,
+            ["", "URGENT: ", "ENDED: "][level] + text, action: action)
     }
 
     private static func advice(_ ending: [CertificateExpiry]) -> String {

@@ -19,6 +19,8 @@ public struct Concern: Codable, Sendable, Equatable {
         case membersWithoutAgent = "members-without-agent"
         case taskWaiting = "task-waiting"
         case policyUnusable = "policy-unusable"
+        /// A cluster that was backed up by itself is not any more.
+        case noPolicy = "no-policy"
         case memberMissed = "member-missed"
         case agentLost = "agent-lost"
         /// Nothing is wrong; the coordinator has just begun.
@@ -27,6 +29,8 @@ public struct Concern: Codable, Sendable, Equatable {
         /// Of etcd, the control plane or the kubelet.
         case nodeCertificate = "node-certificate"
         case configurationNotKept = "configuration-not-kept"
+        /// Values are encrypted at rest, and nothing that is kept decrypts them.
+        case decryptionNotKept = "decryption-not-kept"
         case upgradeFellBack = "upgrade-fell-back"
         case etcdNotFound = "etcd-not-found"
         case etcdStopped = "etcd-stopped"
@@ -48,21 +52,24 @@ public struct Concern: Codable, Sendable, Equatable {
     public var kind: Kind
     public var cluster: String?
     public var node: String?
-    /// What else tells it from others of its kind: a policy, a job.
+    /// What else tells it from others of its kind: a policy, a job, a day.
     public var subject: String?
+    /// How bad it is, where that changes while the matter stays the same; more is worse.
+    public var level: Int?
     /// What is wrong, on one line.
     public var text: String
     /// What to do.
     public var action: String?
 
     public init(
-        _ kind: Kind, cluster: String? = nil, node: String? = nil, subject: String? = nil, _ text: String,
-        action: String? = nil
+        _ kind: Kind, cluster: String? = nil, node: String? = nil, subject: String? = nil, level: Int? = nil,
+        _ text: String, action: String? = nil
     ) {
         self.kind = kind
         self.cluster = cluster
         self.node = node
         self.subject = subject
+        self.level = level
         self.text = text
         self.action = action
     }
@@ -73,7 +80,9 @@ public struct Concern: Codable, Sendable, Equatable {
 
     public var line: String { action.map { "\(text); \($0)" } ?? text }
 
-    /// The same for the same matter, whatever its words are by now.
+    public var rank: Int { level ?? 0 }
+
+    /// The same for the same matter, whatever its words and its level are by now.
     public var key: String {
         [kind.rawValue, cluster ?? "", node ?? "", subject ?? ""].joined(separator: "|")
     }

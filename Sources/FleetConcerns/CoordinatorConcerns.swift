@@ -5,14 +5,19 @@ internal import FleetSystem
 extension Concern {
     /// What is due and can't begin, and what waits in its middle.
     static func ofWork(_ status: FleetStatus) -> [Concern] {
-        var all = (status.waiting ?? []).map { one in
+        let waiting = status.waiting ?? []
+        var all = waiting.filter { $0.policy == nil }.map { one in
             Concern(
                 .taskWaiting, cluster: one.cluster, subject: one.kind,
                 "the \(one.kind) of \(one.cluster) is due since \(one.due.short) and can't begin: \(one.reason.message)",
                 action: one.reason.hint)
         }
-        for problem in status.policyProblems ?? [] {
-            all.append(Concern(.policyUnusable, subject: problem.message, problem.message, action: problem.hint))
+        let turns = Dictionary(grouping: waiting.filter { $0.policy != nil }) { [$0.kind, $0.policy ?? ""] }
+        all += turns.sorted { $0.key.joined(separator: " ") < $1.key.joined(separator: " ") }.map { ofTurns($1) }
+        // An older coordinator does not say whose they are.
+        let unusable = status.unusablePolicies?.map { ($0.policy, $0.problem) }
+        for (policy, problem) in unusable ?? (status.policyProblems ?? []).map({ ($0.message, $0) }) {
+            all.append(Concern(.policyUnusable, subject: policy, problem.message, action: problem.hint))
         }
         for job in status.openJobs {
             for (agent, action) in job.missed(status.agents) where !status.awaits(agent) {
@@ -23,6 +28,18 @@ extension Concern {
             }
         }
         return all
+    }
+
+    /// Of one policy and kind: what holds up one holds up all of them, and that is one matter.
+    private static func ofTurns(_ tasks: [WaitingTask]) -> Concern {
+        let first = tasks.min { $0.due < $1.due }!
+        let names = tasks.prefix(5).map(\.cluster).joined(separator: ", ") + (tasks.count > 5 ? ", ..." : "")
+        let what = tasks.count == 1 ? "a \(first.kind)" : "\(tasks.count) \(first.kind)s"
+        return Concern(
+            .taskWaiting, subject: "\(first.kind) of policy \(first.policy ?? "")",
+            "\(what) of policy \(first.policy ?? "") (\(names)), due since \(first.due.short), can't begin: "
+                + first.reason.message,
+            action: first.reason.hint)
     }
 
     static func ofCoordinator(_ status: FleetStatus) -> [Concern] {
@@ -39,9 +56,10 @@ extension Concern {
             all.append(
                 Concern(
                     .retentionWaits,
-                    "this coordinator was put back from a copy, and deletes nothing by itself until \(until.short)",
+                    "this coordinator was put back from a copy, or its catalogue made again from the store, and deletes nothing by "
+                        + "itself until \(until.short)",
                     action:
-                        "pin again, and set again, what was pinned and set since; 'fleetctl retention apply' works as ever"
+                        "pin again, and set again, what was pinned and set since then; 'fleetctl retention apply' works as ever"
                 ))
         }
         if status.alertsAreHeld == true {

@@ -107,7 +107,7 @@ enum Coordinator {
             throw FleetError(
                 .usage, "no coordinator was named, and none has its socket on this host",
                 hint:
-                    "log in with 'fleetctl login -' (a token comes from 'fleetctl operator add NAME'), or run this on the "
+                    "log in with 'fleetctl login -' (a token comes from 'fleetctl operator add NAME --role ROLE'), or run this on the "
                     + "coordinator's host as root")
         }
         return Context(name: "socket", server: "unix:\(socket)")

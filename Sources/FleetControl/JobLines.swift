@@ -10,15 +10,17 @@ struct JobLines {
     /// Nodes that nobody waits for any more.
     private var out: Set<String> = []
     private var ended: Set<String> = []
-    private let isLive: Bool
+    /// The events come as they happen, so that after each it is known who is missing.
+    var isLive: Bool
     /// The acts of a replacement are jobs too; who is told what, the coordinator's own lines say.
     private let isReplacement: Bool
 
-    /// - Parameter isLive: the events come as they happen, so that after each it is known who is missing.
     init(_ job: JobRecord, isLive: Bool) {
         self.isLive = isLive
         isReplacement = job.kind == "replace"
-        nodes = Dictionary((job.members ?? []).map { ($0.id, $0.node) }) { first, _ in first }
+        // Acts come to it while it is followed, and are not known here: with some of them named it would look as if all were.
+        let parts = isLive && isReplacement ? [] : job.members ?? []
+        nodes = Dictionary(parts.map { ($0.id, $0.node) }) { first, _ in first }
     }
 
     /// - Returns: nil for what is no news of its own.
@@ -50,8 +52,9 @@ struct JobLines {
 
     /// Who has not come as far yet.
     private mutating func others(_ event: JobEvent) -> String {
-        guard isLive, let phase = event.phase, let node = nodes[event.job] else { return "" }
+        guard let phase = event.phase, let node = nodes[event.job] else { return "" }
         reached[node] = max(reached[node] ?? phase, phase)
+        guard isLive else { return "" }
         let missing = nodes.values.filter { (reached[$0].map { $0 < phase } ?? true) && !out.contains($0) }.sorted()
         return missing.isEmpty ? ", the last of all" : ", waits for \(missing.joined(separator: ", "))"
     }

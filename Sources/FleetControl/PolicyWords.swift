@@ -27,6 +27,13 @@ enum PolicyWords {
         }
     }
 
+    /// What a cluster follows now.
+    static func followed(by cluster: ClusterRecord) -> String {
+        if let policy = cluster.policy { return "\(cluster.name) follows policy \(policy)" }
+        let more = cluster.unscheduledSince == nil ? "" : " any more"
+        return "\(cluster.name) follows no policy\(more): nothing happens by itself"
+    }
+
     private static func deletion(_ count: Int) -> String {
         count == 0 ? "" : "; behind the next backups retention deletes \(count) of the snapshots that there are now"
     }

@@ -123,7 +123,7 @@ struct UpgradePlan: Sendable, Equatable {
     }
 
     private static func rank(_ agent: AgentRecord) -> (Int, String, Int, String) {
-        (agent.isVerifier ? 0 : 1, agent.cluster, agent.instance?.part == .leader ? 1 : 0, agent.node)
+        (agent.holdsNoEtcd ? 0 : 1, agent.cluster, agent.instance?.part == .leader ? 1 : 0, agent.node)
     }
 
     private static func obstacle(_ agent: AgentRecord, _ program: ProgramRecord) -> (reason: String, isDone: Bool)? {

@@ -3,20 +3,18 @@ private import Glibc
 
 /// What a directory tree carries besides its content: who owns it, its mode, its SELinux label.
 extension FileSystem {
-    private static let labelName = "security.selinux"
+    fileprivate static let labelName = "security.selinux"
 
-    /// The SELinux label, its final zero byte included; nil where the system or the file has none.
+    /// The SELinux label, its final zero byte included; nil where the system or the file has none. Of a symbolic link, as
+    /// `status`, that of what it leads to.
     public static func label(_ path: String) -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 512)
-        let count = lgetxattr(path, labelName, &buffer, buffer.count)
+        let count = getxattr(path, labelName, &buffer, buffer.count)
         return count > 0 ? Array(buffer[..<count]) : nil
     }
 
-    public static func setLabel(_ path: String, _ label: [UInt8]) throws(FleetError) {
-        try systemCall("label \(path)") { lsetxattr(path, labelName, label, label.count, 0) }
-    }
-
-    /// Calls `body` for a path and all below it, a directory before what it holds, never through a symbolic link.
+    /// Calls `body` for a path and all below it, a directory before what it holds, never through a symbolic link; where others
+    /// can change the tree meanwhile, nothing may be changed by what it tells.
     public static func walk(
         _ path: String, _ body: (String, Status) throws(FleetError) -> Void
     ) throws(FleetError) {
@@ -24,16 +22,6 @@ extension FileSystem {
         try body(path, status)
         guard status.kind == .directory else { return }
         for name in try list(path) { try walk(path + "/" + name, body) }
-    }
-
-    /// All files and directories of a tree on the disk, and the tree's own name.
-    public static func syncTree(_ path: String) throws(FleetError) {
-        try walk(path) { (path, status) throws(FleetError) in
-            guard status.kind == .file || status.kind == .directory else { return }
-            let file = try Descriptor.open(path, O_RDONLY)
-            do throws(FleetError) { try file.sync() } catch { throw error.during(path) }
-        }
-        try syncDirectory(parent(of: path))
     }
 
     /// User and primary group of an account of this host; nil where there is no such account.
@@ -44,5 +32,12 @@ extension FileSystem {
         var buffer = [CChar](repeating: 0, count: 16 << 10)
         guard getpwnam_r(name, &entry, &buffer, buffer.count, &result) == 0, result != nil else { return nil }
         return (entry.pw_uid, entry.pw_gid)
+    }
+}
+
+extension Descriptor {
+    /// - Parameter label: the SELinux label, with its final zero byte.
+    public borrowing func setLabel(_ label: [UInt8]) throws(FleetError) {
+        try systemCall("label") { fsetxattr(raw, FileSystem.labelName, label, label.count, 0) }
     }
 }

@@ -51,6 +51,12 @@ public enum FileSystem {
 
     public static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
+    /// Whether the name is taken, by a symbolic link to nowhere too: a relative one leads nowhere from where it was moved to.
+    public static func isThere(_ path: String) -> Bool {
+        var buffer = stat()
+        return lstat(path, &buffer) == 0
+    }
+
     /// Whether this process may make, rename and remove names in a directory: root may by its mode, and still not where the
     /// file system, or this process's own view of it, is read-only.
     public static func isWritable(_ directory: String) -> Bool { access(directory, W_OK) == 0 }
@@ -199,10 +205,6 @@ public enum FileSystem {
         }
     }
 
-    public static func setOwner(_ path: String, _ owner: UInt32, _ group: UInt32) throws(FleetError) {
-        try systemCall("change owner of \(path)") { lchown(path, owner, group) }
-    }
-
     public static func setMode(_ path: String, _ mode: UInt32) throws(FleetError) {
         try systemCall("change mode of \(path)") { chmod(path, mode) }
     }
@@ -241,10 +243,8 @@ public enum FileSystem {
 
     /// Bytes of all regular files below a directory.
     public static func treeSize(_ path: String) throws(FleetError) -> Int64 {
-        guard let status = try status(path, following: false) else { return 0 }
-        guard status.kind == .directory else { return status.kind == .file ? status.size : 0 }
         var total: Int64 = 0
-        for name in try list(path) { total += try treeSize(path + "/" + name) }
+        try walk(path) { _, status in if status.kind == .file { total += status.size } }
         return total
     }
 

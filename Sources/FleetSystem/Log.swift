@@ -31,15 +31,27 @@ public struct Log: Sendable {
                 // What others say must not steer the terminal.
                 line = String(line.map { $0.isASCII && $0.asciiValue! < 0x20 || $0 == "\u{7f}" ? " " : $0 })
             } else {
-                var object = fields
-                object["time"] = Timestamp.now().description
-                object["level"] = level.name
-                object["message"] = message
-                line = (try? JSON.text(object)) ?? message
+                line = Self.line(level, message, fields)
             }
             line += "\n"
             line.withUTF8 { _ = Glibc.write(2, $0.baseAddress, $0.count) }
         }
+    }
+
+    /// A line as the journal has it: one JSON object.
+    public static func line(_ level: Level, _ message: String, _ fields: [String: String]) -> String {
+        var object = fields
+        object["time"] = Timestamp.now().description
+        object["level"] = level.name
+        object["message"] = message
+        return (try? JSON.text(object)) ?? message
+    }
+
+    /// What a line says of an error beside its message.
+    public static func fields(of error: FleetError) -> [String: String] {
+        var fields = ["code": error.code.rawValue]
+        fields["hint"] = error.hint
+        return fields
     }
 
     public static let silent = Log(level: .error) { _, _, _ in }
@@ -66,10 +78,7 @@ public struct Log: Sendable {
 
     /// An error with its code and its hint as fields of their own.
     public func error(_ message: @autoclosure () -> String, _ error: FleetError, _ fields: [String: String] = [:]) {
-        var all = fields
-        all["code"] = error.code.rawValue
-        if let hint = error.hint { all["hint"] = hint }
-        emit(.error, { "\(message()): \(error.message)" }, all)
+        emit(.error, { "\(message()): \(error.message)" }, fields.merging(Self.fields(of: error)) { $1 })
     }
 
     private func emit(_ level: Level, _ message: () -> String, _ fields: [String: String]) {

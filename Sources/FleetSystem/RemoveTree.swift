@@ -12,7 +12,7 @@ extension FileSystem {
     }
 
     /// Of what etcd makes it is three; each holds a descriptor.
-    private static let deepest = 64
+    static let deepest = 64
 
     private static func removeTree(
         _ path: String, name: String, in parent: Int32, device: UInt64, depth: Int
@@ -40,7 +40,7 @@ extension FileSystem {
         }
     }
 
-    private static func names(in directory: borrowing Descriptor, _ path: String) throws(FleetError) -> [String] {
+    static func names(in directory: borrowing Descriptor, _ path: String) throws(FleetError) -> [String] {
         let raw = directory.raw
         // closedir(3) closes what it was given.
         let copy = try systemCall("open \(path) again") { fcntl(raw, F_DUPFD_CLOEXEC, 0) }

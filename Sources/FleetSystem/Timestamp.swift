@@ -42,6 +42,12 @@ public struct Timestamp: Hashable, Comparable, Sendable, Codable, CustomStringCo
             "\(pad(c.year, 4))-\(pad(c.month, 2))-\(pad(c.day, 2)) \(pad(c.hour, 2)):\(pad(c.minute, 2)):\(pad(c.second, 2))Z"
     }
 
+    /// The day in UTC, "2026-11-24".
+    public var day: String {
+        let c = civil
+        return "\(pad(c.year, 4))-\(pad(c.month, 2))-\(pad(c.day, 2))"
+    }
+
     /// ISO 8601: a date, optionally `T` or a space and hours and minutes, seconds, a fraction, then `Z` or an offset.
     /// Without a zone it is UTC.
     public init?(_ text: String) {

@@ -28,6 +28,12 @@ package struct SampleEtcd {
         keys.append((big(main) + [0x5f] + big(UInt64(0)) + [0x74], text(1, Array(key.utf8))))
     }
 
+    /// Nothing is left of a key that was deleted, as behind a compaction at its deletion.
+    package mutating func compactAway(_ key: String) {
+        let field = text(1, Array(key.utf8))
+        keys.removeAll { $0.1.starts(with: field) }
+    }
+
     /// As 'snapshot restore --bump-revision' does it.
     package mutating func bump(by count: UInt64) {
         main += count

@@ -26,6 +26,17 @@ func withTrailer(_ bytes: [UInt8]) -> [UInt8] { bytes + SHA256.hash(bytes) }
         #expect(raw.isSound && raw.sha256 == nil && raw.hash == found.hash && raw.hashKV == found.hashKV)
     }
 
+    /// What stands in a value is anybody's: a name that is none of a provider's is not repeated.
+    @Test func valuesThatAreEncryptedAtRest() throws {
+        var etcd = SampleEtcd.rich()
+        #expect(try report(etcd.build()).encryptedAtRest.isEmpty)
+        etcd.put("/registry/secrets/a/one", Array("k8s:enc:secretbox:v1:key1:xxxx".utf8))
+        etcd.put("/registry/secrets/a/two", Array("k8s:enc:kms:v2:name:xxxx".utf8))
+        etcd.put("/registry/secrets/a/three", Array("k8s:enc:password123:x".utf8))
+        etcd.put("/registry/secrets/a/four", Array("k8s:enc:".utf8))
+        #expect(try report(etcd.build()).encryptedAtRest == ["kms", "secretbox", "other"])
+    }
+
     @Test func aDigestThatIsKnownIsNotComputedAgain() throws {
         let pages = SampleEtcd.rich().build()
         let reader = try SnapshotReader(MemoryPages(withTrailer(pages)))

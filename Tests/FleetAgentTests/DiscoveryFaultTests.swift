@@ -24,6 +24,31 @@ import Testing
         return tree
     }
 
+    /// A control plane of an external etcd is no node where one is missing.
+    @Test func anEtcdOnOtherHosts() throws {
+        func controlPlane(_ servers: String) throws -> NodeTree {
+            try NodeTree([
+                "/etc/kubernetes/manifests/kube-apiserver.yaml": Layouts.apiserverManifest.replacing(
+                    "https://127.0.0.1:2379", with: servers)
+            ])
+        }
+        let two = try controlPlane("https://10.0.0.5:2379,https://10.0.0.6:2379")
+        expect(two, .etcdElsewhere, "10.0.0.5:2379, https://10.0.0.6", "kube-apiserver.yaml")
+        expect(try controlPlane("https://10.0.0.5:2379,https://127.0.0.1:2379"), .noEtcd)
+        expect(try controlPlane("https://[::1]:2379"), .noEtcd)
+        // One of them is this host: its etcd is missing.
+        for own in [["10.0.0.6"], ["fd00::7", "10.0.0.5"]] {
+            do {
+                _ = try Discovery.discover(two.files, processes: [], addresses: Set(own))
+                Issue.record("no etcd is there")
+            } catch { #expect(error.code == .noEtcd) }
+        }
+        let process = EtcdProcess(
+            pid: 1_999_999_999, startTime: 1, arguments: ["/usr/bin/etcd"], environment: [:], controlGroups: [],
+            sharesNamespace: true, openDataDir: nil)
+        expect(two, .noEtcd, "1999999999", processes: [process])
+    }
+
     @Test func noEtcd() throws {
         expect(try NodeTree(), .noEtcd)
         expect(try kubeadm("    - etcd\n", "    - etcd-proxy\n"), .noEtcd)

@@ -129,6 +129,51 @@ import Testing
         #expect(try FileSystem.list(node.paths.jobs) == [])
     }
 
+    /// A stalled network brings the job and its second copy at once: whatever comes of it, comes of both.
+    @Test func copiesThatComeTogetherGetOneAnswer() async throws {
+        let node = try Node()
+        let runner = node.runner()
+        #expect(await runner.acceptTogether(try node.envelope("j1", counter: 1), copies: 3) == [nil, nil, nil])
+        let (_, events) = try await outcome(runner, "j1")
+        #expect(events.map(\.kind) == [.accepted, .stepStarted, .stepFailed, .outcome])
+
+        // No counter can be written there.
+        let other = try Node()
+        try FileSystem.makeDirectories(other.paths.counter)
+        let codes = await other.runner().acceptTogether(try other.envelope("j1", counter: 1), copies: 2)
+        #expect(codes[0] != nil && codes[0] != .busy)
+        #expect(codes[1] == codes[0])
+    }
+
+    @Test func aCopyIsNotAcknowledgedBeforeTheJobIsOnTheDisk() async throws {
+        let node = try Node()
+        let runner = node.runner()
+        try FileSystem.makeDirectories(node.paths.state)
+        // Who reads the counter waits until somebody writes it.
+        try #require(mkfifo(node.paths.counter, 0o600) == 0)
+        let envelope = try node.envelope("j1", counter: 1)
+        async let first = refusal(runner, envelope)
+        let (path, isAnswered) = (node.paths.counter, Monitor(false))
+        let counter = Monitor<Int32>(-1)
+        try await onDisk { () throws(FleetError) in
+            let writer = Glibc.open(path, O_WRONLY)
+            counter.withLock { $0 = writer }
+        }
+        async let second = {
+            let code = await refusal(runner, envelope)
+            isAnswered.withLock { $0 = true }
+            return code
+        }()
+        try await Task.sleep(for: .milliseconds(300))
+        let isEarly = isAnswered.withLock { $0 }
+        #expect(!isEarly)
+        try FileSystem.remove(path)
+        try FileSystem.writeDurably(path, "none".utf8)
+        close(counter.withLock { $0 })
+        #expect(await first == .malformed)
+        #expect(await second == .malformed)
+    }
+
     @Test func oneJobAtATime() async throws {
         let node = try Node()
         let runner = node.runner()
@@ -228,5 +273,20 @@ import Testing
         #expect(third.result == .succeeded && third.summary.contains("configuration could not be kept: others are"))
         let warnings = port.told.withLock { $0.first?.warnings ?? [] }
         #expect(warnings.contains { $0.contains("not of now: others are sending") })
+    }
+}
+
+extension JobRunner {
+    /// All copies wait for the actor before the first can begin, so none finds what another has come to.
+    fileprivate func acceptTogether(_ envelope: Envelope, copies: Int) async -> [FleetError.Code?] {
+        let tasks = (0..<copies).map { _ in
+            Task { () -> FleetError.Code? in
+                do throws(FleetError) { try await accept(envelope) } catch { return error.code }
+                return nil
+            }
+        }
+        var codes: [FleetError.Code?] = []
+        for task in tasks { codes.append(await task.value) }
+        return codes
     }
 }

@@ -124,6 +124,22 @@ import Testing
                 """)
     }
 
+    /// Behind the removal of the old member there is no way back from an etcd that starts with what systemd had read before.
+    @Test func aLinkedUnitFile() throws {
+        let unit = """
+            [Service]
+            ExecStart=/opt/etcd/etcd --name=m1 --data-dir=/srv/etcd --initial-cluster=m1=http://10.0.0.14:2380 \\
+              --initial-advertise-peer-urls=http://10.0.0.14:2380 --initial-cluster-state=new
+
+            """
+        let tree = try NodeTree(
+            ["/opt/etcd/etcd.service": unit],
+            links: ["/etc/systemd/system/etcd.service": "/opt/etcd/etcd.service"])
+        let work = try plan(tree, "m1=http://10.0.0.14:2380")
+        #expect(work.plan.changes.map(\.path) == ["/opt/etcd/etcd.service"])
+        #expect(work.launch == .unit(name: "etcd.service", reload: true))
+    }
+
     @Test(arguments: [
         ("/var/lib/etcd", "/var/lib/etcd-replace-j"),
         ("/var/lib/etcd-restore-20261124-065510-k3f9", "/var/lib/etcd-replace-j"),

@@ -32,9 +32,11 @@ final class RealEtcd: Sendable {
             peerURLs: [peer], initialCluster: "\(name)=\(peer)", sources: [:])
     }
 
-    func put(_ key: String, _ value: String) throws {
+    func put(_ key: String, _ value: String) throws { try etcdctl("put", key, value) }
+
+    func etcdctl(_ words: String...) throws {
         _ = try Subprocess.check(
-            "/usr/bin/etcdctl", ["--endpoints=\(client)", "put", key, value], environment: EtcdClient.environment)
+            "/usr/bin/etcdctl", ["--endpoints=\(client)"] + words, environment: EtcdClient.environment)
     }
 
     static func tools() throws -> EtcdTools { try ToolFinder.find(pid: nil, copies: "/nonexistent") }

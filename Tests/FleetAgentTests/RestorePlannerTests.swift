@@ -110,6 +110,47 @@ import Testing
         #expect(!work.plan.steps.map(\.name).contains("stop-control-plane"))
     }
 
+    /// kubespray's own: it would write into the restored data, which may yet be taken back, and serve what it had cached.
+    @Test func aControlPlaneBesideAUnitIsStopped() throws {
+        var files = Layouts.kubespray
+        files["/etc/kubernetes/manifests/kube-apiserver.yaml"] = Layouts.apiserverManifest
+        let tree = try NodeTree(files)
+        let work = try plan(tree)
+        #expect(work.plan.topology == .externalSystemd && work.controlPlane.map(\.component) == ["kube-apiserver"])
+        #expect(
+            work.plan.steps.map(\.name) == [
+                "fetch", "check-snapshot", "preflight", "restore-data", "stop-control-plane", "stop-etcd",
+                "switch-files", "start-etcd", "verify", "start-control-plane", "finish",
+            ])
+        #expect(work.plan.holdingDirectory == "/etc/kubernetes/fleet-agent/j1")
+        #expect(work.held(work.controlPlane[0].file) == "/etc/kubernetes/fleet-agent/j1/kube-apiserver.yaml")
+        #expect(work.manifestDirectory == "/etc/kubernetes/manifests")
+        #expect(work.whatToRestart.contains("kubelet on every node"))
+        #expect(!work.notes.joined().contains("kubeadm"))
+        // Without one nothing is moved, and nothing has to be writable.
+        let bare = try plan(try NodeTree(Layouts.kubespray))
+        #expect(bare.holdingDirectory.isEmpty && bare.plan.holdingDirectory == nil && bare.manifestDirectory == nil)
+        // Kept elsewhere, it waits beside where its directory is.
+        let linked = try NodeTree(
+            Layouts.kubespray.merging(["/srv/k8s/manifests/kube-apiserver.yaml": Layouts.apiserverManifest]) { $1 },
+            links: ["/etc/kubernetes/manifests": "/srv/k8s/manifests"])
+        #expect(try plan(linked).holdingDirectory == "/srv/k8s/fleet-agent/j1")
+    }
+
+    /// Its apiserver has its etcd elsewhere: it is none of this one's business.
+    @Test func anothersControlPlaneGoesOn() throws {
+        func planned(_ servers: String) throws -> RestoreWork {
+            let manifest = Layouts.apiserverManifest.replacing("https://127.0.0.1:2379", with: servers)
+            return try plan(
+                try NodeTree(
+                    Layouts.kubespray.merging(["/etc/kubernetes/manifests/kube-apiserver.yaml": manifest]) { $1 }))
+        }
+        let others = try planned("https://10.9.9.9:2379,https://10.9.9.8:2379")
+        #expect(others.controlPlane.isEmpty && others.holdingDirectory.isEmpty)
+        #expect(!others.plan.steps.map(\.name).contains("stop-control-plane"))
+        #expect(try planned("https://10.9.9.9:2379,https://10.0.0.13:2379").controlPlane.count == 1)
+    }
+
     @Test func packagedUnitIsOverridden() throws {
         let tree = try NodeTree(Layouts.debian, links: Layouts.debianLinks)
         let work = try plan(tree)
@@ -129,6 +170,33 @@ import Testing
         #expect(next.plan.oldDataDir == "/var/lib/etcd/default-restore-j1")
         #expect(next.plan.newDataDir == "/var/lib/etcd/default-restore-j2")
         #expect(next.plan.changes[0].after == work.plan.changes[0].after.replacing("j1", with: "j2"))
+    }
+
+    /// What is written is where the link leads, and systemd has it from the link: without a reload it would start etcd with
+    /// what it read before.
+    @Test func linkedUnitFilesAreReadAgain() throws {
+        let command = "[Service]\nExecStart=/opt/etcd/etcd --name=m1 --data-dir=/srv/etcd\n"
+        let unit = try NodeTree(
+            ["/opt/etcd/etcd.service": command],
+            links: ["/etc/systemd/system/etcd.service": "/opt/etcd/etcd.service"])
+        let work = try plan(unit)
+        #expect(work.plan.changes.map(\.path) == ["/opt/etcd/etcd.service"])
+        #expect(work.launch == .unit(name: "etcd.service", reload: true))
+        #expect(work.plan.steps.contains { $0.description.hasPrefix("reload systemd") })
+        let dropIn = try NodeTree(
+            [
+                "/lib/systemd/system/etcd.service": "[Service]\nExecStart=/usr/bin/etcd\n",
+                "/srv/config/data.conf": "[Service]\nEnvironment=ETCD_DATA_DIR=/srv/etcd\n",
+            ],
+            links: ["/etc/systemd/system/etcd.service.d": "/srv/config"])
+        #expect(try plan(dropIn).plan.changes.map(\.path) == ["/srv/config/data.conf"])
+        #expect(try plan(dropIn).launch == .unit(name: "etcd.service", reload: true))
+        // An environment file is read at every start, wherever it is.
+        let variables = try NodeTree([
+            "/etc/systemd/system/etcd.service": "[Service]\nEnvironmentFile=/etc/systemd/etcd.env\nExecStart=/x/etcd\n",
+            "/etc/systemd/etcd.env": "ETCD_DATA_DIR=/srv/etcd\n",
+        ])
+        #expect(try plan(variables).launch == .unit(name: "etcd.service", reload: false))
     }
 
     @Test func packagedCommandIsRepeated() throws {

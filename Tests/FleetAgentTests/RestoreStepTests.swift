@@ -1,6 +1,7 @@
 import FleetProtocol
 import FleetSystem
 import FleetTLS
+import Glibc
 import Testing
 
 @testable import FleetAgent
@@ -132,6 +133,61 @@ import Testing
         try FileSystem.writeDurably(file, "written meanwhile".utf8)
         #expect(code { _ = try node.steps.undo(.stopControlPlane) } == .changedMeanwhile)
         #expect(try FileSystem.readText(file) == "written meanwhile")
+    }
+
+    /// Manifests leave their directory by a rename, whoever starts etcd: asked before anything is moved.
+    @Test func aManifestDirectoryOfItsOwnIsRefused() throws {
+        var node = try Node()
+        let directory = node.tree.root + "/kubernetes/manifests"
+        try FileSystem.makeDirectories(directory)
+        node.steps.work.controlPlane = [
+            .init(component: "kube-apiserver", file: directory + "/a.yaml", command: ["kube-apiserver"])
+        ]
+        node.steps.work.holdingDirectory = node.tree.root + "/kubernetes/fleet-agent/j1"
+        try node.steps.checkHoldingDirectory()
+        guard mount("tmpfs", directory, "tmpfs", 0, "size=64k,mode=0700") == 0 else {
+            try Test.cancel("mounting a tmpfs is refused here (\(String(cString: strerror(errno))))")
+        }
+        defer { umount2(directory, Int32(MNT_DETACH)) }
+        #expect(code { try node.steps.checkHoldingDirectory() } == .notEditable)
+    }
+
+    /// The kubelet follows links; away from its directory a relative one leads nowhere, and has to come back all the same.
+    @Test func aControlPlaneOfLinksComesBack() throws {
+        var node = try Node(waitSeconds: 1)
+        let root = node.tree.root
+        try node.tree.write("/static/kube-scheduler.yaml", "x")
+        try FileSystem.makeDirectories(root + "/manifests")
+        let file = root + "/manifests/kube-scheduler.yaml"
+        _ = try Subprocess.check("/bin/ln", ["-s", "../static/kube-scheduler.yaml", file])
+        // From where it waits, it must lead nowhere.
+        node.steps.work.holdingDirectory = root + "/held/aside/j1"
+        let held = node.steps.held(file)
+        node.steps.work.wasHealthy = false
+        node.steps.work.controlPlane = [
+            .init(component: "kube-scheduler", file: file, command: ["kube-scheduler", "--no-such-flag"])
+        ]
+        for isForward in [true, false] {
+            // Twice: as after a crash in its middle.
+            for _ in 0..<2 { _ = try node.steps.perform(.stopControlPlane) }
+            #expect(!FileSystem.isThere(file) && FileSystem.isThere(held) && !FileSystem.exists(held))
+            #expect(node.steps.work.heldManifests == [file])
+            #expect(try node.steps.standing().contains("j1: kube-scheduler.yaml"))
+            // No such process comes, which is told behind the return of the manifest.
+            if isForward {
+                #expect(code { _ = try node.steps.perform(.startControlPlane) } == .notStarted)
+            } else {
+                _ = try node.steps.undo(.stopControlPlane)
+                #expect(!FileSystem.exists(node.steps.work.holdingDirectory))
+            }
+            #expect(try FileSystem.readLink(file) == "../static/kube-scheduler.yaml")
+            #expect(try FileSystem.readText(file) == "x")
+        }
+        // Another in its place is nobody's to overwrite, even where it leads nowhere.
+        _ = try node.steps.perform(.stopControlPlane)
+        _ = try Subprocess.check("/bin/ln", ["-s", "/no/such/file", file])
+        #expect(code { _ = try node.steps.undo(.stopControlPlane) } == .changedMeanwhile)
+        #expect(try FileSystem.readLink(file) == "/no/such/file")
     }
 
     @Test func processesAreKnownByTheirCommand() {

@@ -58,6 +58,33 @@ import Testing
         #expect(throws: FleetError.self) { try steps.checkBump() }
     }
 
+    /// Several members are hashed at the bumped revision, which is compacted: an etcd that may not tell that is not bumped.
+    @Test func anOldEtcdOfSeveralIsNotBumped() throws {
+        let bump = RevisionBump(lastKnown: 100, snapshot: 6)
+        var tool = EtcdTool(kind: .etcdutl, path: "", version: EtcdVersion(3, 5, 16))
+        let group = RestoreGroup(restore: "r", members: [])
+        func settled(_ etcd: String?, saved: String, alone: Bool = false) throws -> RestoreWork {
+            var work = try planned(nil, nil)
+            (work.bump, work.group) = (bump, alone ? nil : group)
+            (work.instance.version, work.snapshot.facts.etcdVersion) = (etcd, saved)
+            work.settleRevisions(tool)
+            return work
+        }
+        for (etcd, saved) in [("3.5.9", "3.5.9"), ("3.4.26", "3.4.26"), (nil, "3.5.1")] {
+            let old = try settled(etcd, saved: saved)
+            #expect(old.bump == nil && old.revision == 6)
+            #expect(old.plan.revisions?.contains("since etcd \(etcd ?? saved) can't") == true)
+            // Nothing is compared of one member.
+            #expect(try settled(etcd, saved: saved, alone: true).bump == bump)
+        }
+        for (etcd, saved) in [("3.5.10", "3.5.9"), ("3.4.27", ""), (nil, "3.6.0"), (nil, "")] {
+            #expect(try settled(etcd, saved: saved).bump == bump)
+        }
+        // The container's own tool: etcd was upgraded since the snapshot.
+        tool.isCopy = true
+        #expect(try settled(nil, saved: "3.5.9").bump == bump)
+    }
+
     private func etcdctl(_ etcd: LoopbackEtcd, _ words: String...) throws -> Subprocess.Outcome {
         try Subprocess.run(
             Self.programs! + "/etcdctl", ["--endpoints=\(etcd.client)"] + words, environment: EtcdClient.environment,

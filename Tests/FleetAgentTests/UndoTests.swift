@@ -97,6 +97,21 @@ import Testing
         #expect(again == work)
     }
 
+    /// Beside an etcd of systemd's too.
+    @Test func theControlPlaneIsStopped() throws {
+        let node = try Node(
+            Layouts.kubespray.merging(
+                ["/etc/kubernetes/manifests/kube-apiserver.yaml": Layouts.apiserverManifest]) { $1 })
+        let work = try node.undo()
+        #expect(
+            work.steps == [
+                .preflight, .stopControlPlane, .stopEtcd, .switchFiles, .startEtcd, .verify, .startControlPlane,
+                .finish,
+            ])
+        #expect(work.plan.holdingDirectory == "/etc/kubernetes/fleet-agent/u1")
+        #expect(try Node(Layouts.kubespray).undo().plan.holdingDirectory == nil)
+    }
+
     /// A drop-in that the restore had added goes again, and comes back when the undo is taken back.
     @Test func whatTheRestoreAddedGoes() throws {
         let tree = try NodeTree()

@@ -1,3 +1,4 @@
+import EtcdSampleFiles
 import FleetCrypto
 import FleetProtocol
 import FleetReactor
@@ -139,6 +140,65 @@ import Testing
         _ = try await fleet.server.catalogue.revoke(.operator(name: "mallory"), by: "test")
         #expect(await refusal(connection, ControlMethod.addCluster, NameRequest(name: "c")) == .certificateRevoked)
         #expect(try await fleet.server.catalogue.clusters().map(\.name) == ["a", "b"])
+        await fleet.stop()
+    }
+
+    private func isClosedSoon(_ connection: Connection) async throws -> Bool {
+        for _ in 0..<500 where await !connection.isClosed { try await Task.sleep(for: .milliseconds(10)) }
+        return await connection.isClosed
+    }
+
+    /// Its agent was not restarted, or another machine has its name now: jobs must not go to who can't tell of them.
+    @Test func aNodeThatIsEnrolledAnewIsNotHeardAsBefore() async throws {
+        let fleet = try await Running()
+        let node = NodeName(cluster: "a", node: "node-1")
+        let former = try await fleet.connect(try await fleet.enrolled(.agent, "node-1"))
+        let other = try await fleet.connect(try await fleet.enrolled(.agent, "node-2"))
+        for agent in [former, other] {
+            let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
+        }
+        let renewed = try await fleet.enrolled(.agent, "node-1")
+        #expect(try await isClosedSoon(former))
+        #expect(await former.closed().code == .certificateRevoked)
+        for _ in 0..<500 where await fleet.server.sessions.connected.contains(node) {
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        #expect(try await fleet.server.agents().filter(\.connected).map(\.node) == ["node-2"])
+        let present = try await fleet.connect(renewed)
+        let _: RegisterReply = try await present.call(Method.register, Fixture.registration())
+        #expect(await fleet.server.sessions.connection(node) != nil)
+        #expect(await !other.isClosed)
+        await fleet.stop()
+    }
+
+    /// Also on a connection on which it has said nothing of itself.
+    @Test func aTransferEndsWithTheCertificateOfItsNode() async throws {
+        let fleet = try await Running()
+        let identity = try await fleet.enrolled(.agent, "node-1")
+        let (agent, other) = (try await fleet.connect(identity), try await fleet.connect(identity))
+        let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
+        let job = try await fleet.server.catalogue.createBackup(
+            cluster: "a", node: "node-1", lifetime: .seconds(600), by: "test")
+        let sample = try SampleSnapshot(etcd: job.snapshot, .rich(), job: job.id)
+        let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
+        let upload = try await other.open(Method.upload, try JSON.encode(request))
+        #expect(try await upload.receiveMessage(UploadOffset.self).offset == 0)
+        let admin = try await fleet.connect(try await fleet.enrolled(.operator, "alice"))
+        let _: RevokeReply = try await admin.call(
+            ControlMethod.revokeAgent, RevokeRequest(cluster: "a", name: "node-1"))
+        #expect(try await isClosedSoon(agent))
+        #expect(try await isClosedSoon(other))
+        await fleet.stop()
+    }
+
+    /// However it came to that: it does not count as connected until it gives up by itself.
+    @Test func whoHasNoGoodCertificateIsNotConnected() async throws {
+        let fleet = try await Running()
+        let agent = try await fleet.connect(try await fleet.enrolled(.agent, "node-1"))
+        let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
+        _ = try await fleet.server.catalogue.revoke(.agent(cluster: "a", node: "node-1"), by: "test")
+        #expect(await refusal(agent, Method.register, Fixture.registration()) == .certificateRevoked)
+        #expect(try await isClosedSoon(agent))
         await fleet.stop()
     }
 

@@ -17,18 +17,18 @@ struct AlertTests {
 
     /// By seconds since the start.
     private func look(
-        _ book: inout AlertBook, _ concerns: [Concern], _ told: inout Set<String>, at seconds: Int
+        _ book: inout AlertBook, _ concerns: [Concern], _ told: inout [String: StandingAlert], at seconds: Int
     ) -> (raised: [Concern.Kind], over: [String]) {
         let turn = book.look(
             at: concerns, AlertBook.Known(told: told), now: start.now.adding(.seconds(seconds)),
             tick: start.tick + .seconds(seconds))
-        told.formUnion(turn.raised.map(\.concern.key))
-        told.subtract(turn.over)
+        for alert in turn.raised { told[alert.concern.key] = alert }
+        for key in turn.over { told[key] = nil }
         return (turn.raised.map(\.concern.kind), turn.over)
     }
 
     @Test func onceWhenItStandsAndOnceWhenItIsOver() {
-        var (book, told) = (AlertBook(), Set<String>())
+        var (book, told) = (AlertBook(), [String: StandingAlert]())
         #expect(
             look(&book, [failed, lost], &told, at: 0).raised == [.backupFailed], "that an agent is away may be a reboot"
         )
@@ -55,8 +55,187 @@ struct AlertTests {
         #expect(look(&book, [lost], &told, at: 90_600).raised == [.agentLost])
     }
 
+    private static func told(_ alerts: [StandingAlert]) -> [String: StandingAlert] {
+        Dictionary(alerts.map { ($0.concern.key, $0) }) { first, _ in first }
+    }
+
+    /// By the levels that are seen one after the other, each for as long as it takes to tell: which were told, and whether it
+    /// was over before it was gone.
+    private func levels(_ seen: [Int], of kind: Concern.Kind = .snapshotUnusable) -> (told: [Int], over: Bool) {
+        var book = AlertBook()
+        var known: [String: StandingAlert] = [:]
+        var (told, isOver, seconds) = ([Int](), false, 0)
+        for level in seen {
+            for _ in 0..<5 {
+                let turn = book.look(
+                    at: [Concern(kind, cluster: "a", level: level, "\(level) of them")], AlertBook.Known(told: known),
+                    now: start.now.adding(.seconds(seconds)), tick: start.tick + .seconds(seconds))
+                for alert in turn.raised {
+                    #expect(alert.concern.level == level && alert.since == start.now)
+                    told.append(level)
+                    known[alert.concern.key] = alert
+                }
+                if !turn.over.isEmpty || !turn.forgotten.isEmpty { isOver = true }
+                seconds += 30
+            }
+        }
+        return (told, isOver)
+    }
+
+    @Test func whatIsWorseIsToldAndWhatIsBetterIsNot() {
+        #expect(levels([4, 3, 2]).told == [4])
+        #expect(levels([4, 3, 5]).told == [4, 5])
+        #expect(levels([4, 1, 4, 3, 4]).told == [4], "it is no worse than people know")
+        #expect(levels([0, 1, 2], of: .nodeCertificate).told == [0, 1, 2])
+        for seen in [[4, 3, 2], [4, 3, 5], [0, 1, 2]] { #expect(!levels(seen).over) }
+    }
+
+    /// An ended one was told of; another comes near its end beside it.
+    @Test func aSecondCertificateIsToldOfBesideOneThatHasEnded() throws {
+        let catalogue = start.now
+        func concerns(_ days: Double) -> [Concern] {
+            var agent = AgentRecord(
+                cluster: "a", node: "cp1", enrolled: catalogue, lastSeen: nil, connected: true, version: nil,
+                instance: nil, discoveryError: nil, certificate: nil)
+            agent.nodeCertificates = [
+                ("/etc/kubernetes/pki/old/apiserver.crt", -50), ("/etc/kubernetes/pki/new.crt", days),
+            ]
+            .map { CertificateExpiry(path: $0, notAfter: start.now.adding(.seconds(Int($1 * 86_400)))) }
+            let status = FleetStatus(
+                version: "1", time: start.now, clusters: [], agents: [agent], openJobs: [], storeFree: 1 << 40,
+                storeUsed: 0, audit: AuditVerdict(events: 0, head: "00", firstBreak: nil, findings: []))
+            return Concern.all(status).filter { $0.kind == .nodeCertificate }
+        }
+        let old = concerns(40)
+        #expect(old.count == 1)
+        var book = AlertBook()
+        let known = AlertBook.Known(told: Self.told(old.map(alert)))
+        var raised: [Concern] = []
+        for seconds in [0, 30, 60, 90] {
+            let turn = book.look(
+                at: concerns(6), known, now: start.now.adding(.seconds(seconds)), tick: start.tick + .seconds(seconds))
+            #expect(turn.over.isEmpty)
+            if raised.isEmpty { raised = turn.raised.map(\.concern) }
+        }
+        #expect(raised.count == 1 && raised.first?.text.contains("/etc/kubernetes/pki/new.crt") == true)
+        #expect(raised.first?.text.hasPrefix("URGENT: ") == true)
+    }
+
+    /// A pager updates what it has by the key; the time is that of the matter.
+    @Test func whatIsWorseIsTheSameMatter() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await target(catalogue, "pager")
+        let three = Concern(.snapshotUnusable, cluster: "a", level: 3, "3 of them")
+        try await catalogue.turnAlerts(.init(raised: [alert(three)]), fleet: "f:1")
+        let first = try #require(try await bodies(catalogue).first)
+        var worse = try #require(try await catalogue.standingAlerts().first)
+        worse.concern.level = 5
+        worse.concern.text = "5 of them"
+        clock.advance(.seconds(3600))
+        try await catalogue.turnAlerts(.init(raised: [worse]), fleet: "f:1")
+        try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
+        let second = try #require(try await bodies(catalogue).first)
+        #expect(second.key == first.key && second.state == .firing && second.text == "5 of them")
+        #expect(second.since == first.since && second.time != first.time)
+        #expect(try await catalogue.standingAlerts().map(\.concern.level) == [5])
+        try await catalogue.turnAlerts(.init(over: [three.key]), fleet: "f:1")
+        #expect(try await catalogue.standingAlerts().isEmpty)
+    }
+
+    /// What people were told by an older coordinator stands on, by the key that they know.
+    @Test func whatWasToldBeforeMattersHadLevels() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/c"
+        let ends = "/etc/kubernetes/pki/a.crt, ends 2026-12-04 09:00:00Z, in 5 d; renew it"
+        let rows = [
+            ("snapshot-unusable", "a", nil, "4", "4 of a's snapshots can't be used"),
+            ("node-certificate", "a", "cp1", nil, "a certificate on cp1 (a), /x, ends 2026-12-24 09:00:00Z, in 25 d"),
+            (
+                "node-certificate", "a", "cp2", "URGENT",
+                "URGENT: 12 certificates on cp2 (a) are near; the first, \(ends)"
+            ),
+            (
+                "node-certificate", "a", "cp3", "ENDED",
+                "ENDED: a certificate on cp3 (a), /x, ended 2026-08-26 00:00:00Z"
+            ),
+            ("policy-unusable", nil, nil, "policy \"p\": the zone is gone", "policy \"p\": the zone is gone"),
+            ("policy-unusable", nil, nil, "policy q can't be read, and so on", "policy q can't be read, and so on"),
+            ("agent-lost", "a", "n1", nil, "away"),
+        ].map { kind, cluster, node, subject, text in
+            Concern(Concern.Kind(rawValue: kind)!, cluster: cluster, node: node, subject: subject, text)
+        }
+        do {
+            let former = try SQLiteConnection(.file(path))
+            try former.migrate(Array(Schema.migrations.prefix { $0.name != "alert-levels" }))
+            for concern in rows {
+                for table in ["alerts", "alerts_noticed"] {
+                    try former.run(
+                        "INSERT INTO \(table) (key, concern, since) VALUES (?, ?, ?)", concern.key,
+                        try JSON.text(concern), start.now)
+                }
+            }
+        }
+        let clock = TestClock()
+        let catalogue = try Catalogue(.file(path), clock: { clock.now })
+        let standing = try await catalogue.standingAlerts()
+        #expect(Set(standing.map(\.key)) == Set(rows.map(\.key)))
+        let now = [
+            "snapshot-unusable|a||": 4, "node-certificate|a|cp1|2026-12-24": 0, "node-certificate|a|cp2|2026-12-04": 1,
+            "node-certificate|a|cp3|2026-08-26": 2, "policy-unusable|||p": 0, "policy-unusable|||q": 0,
+            "agent-lost|a|n1|": 0,
+        ]
+        #expect(Dictionary(standing.map { ($0.concern.key, $0.concern.rank) }) { first, _ in first } == now)
+        #expect(try await catalogue.noticedAlerts().map(\.concern.kind) == [.agentLost])
+
+        // The same is seen now, and nobody is told of anything; one that is worse is, by the key that people know.
+        var seen = standing.map(\.concern)
+        var book = AlertBook()
+        for seconds in [0, 100, 4000] {
+            let turn = book.look(
+                at: seen, AlertBook.Known(told: Self.told(standing)), now: start.now.adding(.seconds(seconds)),
+                tick: start.tick + .seconds(seconds))
+            #expect(turn.isEmpty)
+        }
+        try await target(catalogue, "pager")
+        let index = try #require(seen.firstIndex { $0.kind == .snapshotUnusable })
+        seen[index].level = 6
+        let turn = book.look(
+            at: seen, AlertBook.Known(told: Self.told(standing)), now: start.now, tick: start.tick + .seconds(5000))
+        #expect(turn.raised.map(\.key) == ["snapshot-unusable|a||4"] && turn.over.isEmpty)
+        try await catalogue.turnAlerts(turn, fleet: "f:1")
+        #expect(try await catalogue.standingAlerts().count == rows.count)
+        try await catalogue.turnAlerts(.init(over: ["snapshot-unusable|a||"]), fleet: "f:1")
+        #expect(try await catalogue.standingAlerts().count == rows.count - 1)
+        var keys: [String] = []
+        while let due = try await catalogue.dueAlerts().first {
+            keys.append(try JSON.decode(AlertMessage.self, from: Array(due.body.utf8)).key)
+            try await catalogue.delivered(due)
+        }
+        #expect(keys.suffix(2) == ["snapshot-unusable|a||4", "snapshot-unusable|a||4"])
+    }
+
+    /// Neither how bad a matter is nor what is said of it makes it another one.
+    @Test func aMatterIsOneWhateverIsSaidOfIt() async throws {
+        let catalogue = try await Fixture.fleet()
+        var status = FleetStatus(
+            version: "1", time: start.now, clusters: try await catalogue.clusters(), agents: [], openJobs: [],
+            storeFree: 1 << 40, storeUsed: 0, audit: try await catalogue.verifyAudit())
+        func keys() -> [String] {
+            Concern.all(status).filter { [.snapshotUnusable, .policyUnusable].contains($0.kind) }.map(\.key)
+        }
+        func put(_ count: Int, _ message: String) {
+            status.clusters[0].unusableSnapshots = count
+            status.unusablePolicies = [UnusablePolicy(policy: "p", problem: FleetError(.usage, message))]
+        }
+        put(4, "one thing")
+        let before = keys()
+        put(3, "another thing")
+        #expect(before.count == 2 && keys() == before)
+    }
+
     @Test func whatIsNoReasonToBeWoken() {
-        var (book, told) = (AlertBook(), Set<String>())
+        var (book, told) = (AlertBook(), [String: StandingAlert]())
         let waits = Concern(.retentionWaits, "it waits")
         for seconds in stride(from: 0, through: 100_000, by: 5000) {
             #expect(look(&book, [waits], &told, at: seconds).raised.isEmpty)
@@ -75,7 +254,7 @@ struct AlertTests {
             var book = AlertBook()
             for seconds in stride(from: run * 120, to: run * 120 + 90, by: 15) {
                 let turn = book.look(
-                    at: [lost], AlertBook.Known(told: Set(raised.map(\.0.concern.key)), noticed: noticed),
+                    at: [lost], AlertBook.Known(told: Self.told(raised.map(\.0)), noticed: noticed),
                     now: start.now.adding(.seconds(seconds)), tick: start.tick + .seconds(run * 7 + seconds % 120))
                 for alert in turn.noticed { noticed[alert.concern.key] = alert.since }
                 for key in turn.forgotten { noticed[key] = nil }
@@ -110,7 +289,7 @@ struct AlertTests {
         }
         #expect(look([], unknown: [lost.key], at: 1000).isEmpty)
         #expect(look([lost], at: 1060).raised == [StandingAlert(concern: lost, since: start.now)])
-        known = AlertBook.Known(told: [lost.key])
+        known = AlertBook.Known(told: [lost.key: alert(lost)])
         #expect(look([], unknown: [lost.key], at: 1100).isEmpty && look([], unknown: [lost.key], at: 1500).isEmpty)
         #expect(look([], at: 1501).isEmpty)
         #expect(look([], at: 1561).over == [lost.key])

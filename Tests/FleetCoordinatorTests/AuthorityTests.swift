@@ -67,6 +67,17 @@ struct AuthorityTests {
         try await connection.call(Method.register, Fixture.registration(), as: RegisterReply.self).authority
     }
 
+    /// A coordinator that nobody restarts for years is still one.
+    @Test func theServersCertificateEndsWithTheAuthority() throws {
+        let ring = try KeyRing(directory: keys)
+        let end = ring.authority.certificate.notAfter
+        for start in [Timestamp.now(), Timestamp.now().adding(.seconds(5 * 365 * 86_400))] {
+            let certificate = try ring.serverCertificate(try PrivateKey.generateP256(), now: start)
+            #expect(certificate.isSigned(by: ring.authority.certificate))
+            #expect(abs(certificate.notAfter.since(end).seconds) <= 1)
+        }
+    }
+
     @Test func everybodyComesOverWithoutAVisit() async throws {
         _ = try await catalogue.addCluster("a", by: "test")
         var (client, other): (Client?, Client?)

@@ -12,10 +12,10 @@ import Testing
 
 /// The configuration of nodes, from what an agent says to what a snapshot refers to.
 @Suite("Bundles") struct BundleTests {
-    static func bundle(_ text: String, leftOut: Int? = nil) throws -> Bundle {
+    static func bundle(_ text: String, leftOut: Int? = nil, kind: String = "pki") throws -> Bundle {
         let bytes = Array("-----BEGIN PRIVATE KEY-----\(text)".utf8)
         let file = BundleManifest.File(
-            path: "/etc/kubernetes/pki/ca.key", kind: "pki", size: bytes.count, sha256: SHA256.hash(bytes).hex,
+            path: "/etc/kubernetes/pki/ca.key", kind: kind, size: bytes.count, sha256: SHA256.hash(bytes).hex,
             mode: 0o600,
             owner: 0, group: 0, modified: 7, holdsSecret: true)
         return try Bundle(BundleManifest(files: [file], essentialLeftOut: leftOut), contents: [bytes])
@@ -40,19 +40,21 @@ import Testing
         ///
         /// - Returns: whether it was sent.
         @discardableResult
-        func tell(_ text: String, from node: NodeName, leftOut: Int? = nil) async throws -> Bool {
-            let bytes = try BundleTests.bundle(text, leftOut: leftOut).encoded()
+        func tell(
+            _ text: String, from node: NodeName, leftOut: Int? = nil, kind: String = "pki"
+        ) async throws -> Bool {
+            let bytes = try BundleTests.bundle(text, leftOut: leftOut, kind: kind).encoded()
             let answer = try await vault.offer(BundleOffer(digest: SHA256.hash(bytes).hex), from: node)
             if answer.isWanted { try await vault.takeBundle(bytes, from: node) }
             return answer.isWanted
         }
 
         /// A backup through the whole of it.
-        func backUp() async throws -> SnapshotRecord {
+        func backUp(value: String? = nil) async throws -> SnapshotRecord {
             number += 1
             let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
             var etcd = SampleEtcd.rich()
-            etcd.put("/n\(number)", [number])
+            etcd.put("/n\(number)", value.map { Array($0.utf8) } ?? [number])
             let sample = try SampleSnapshot(etcd: job.snapshot, etcd, job: job.id)
             let request = UploadRequest(job: job.id, snapshot: job.snapshot, facts: sample.record.facts)
             let session = try await vault.begin(request, from: n1)
@@ -127,6 +129,24 @@ import Testing
         #expect(try await setup.backUp().facts.warnings.allSatisfy { !$0.contains("could not be kept") })
     }
 
+    /// Values that kube-apiserver has encrypted, and whether what decrypts them is kept, are known of a cluster.
+    @Test func whatDecrypts() async throws {
+        let setup = try await Setup()
+        func known() async throws -> [String]? { try await setup.catalogue.cluster("a").encryptedAtRest }
+        func decrypts() async throws -> Bool? {
+            try await setup.catalogue.agents(cluster: "a", node: "n1").first?.configuration?.decrypts
+        }
+        try await setup.tell("one", from: setup.n1)
+        _ = try await setup.backUp()
+        #expect(try await known() == [])
+        let record = try await setup.backUp(value: "k8s:enc:aescbc:v1:key1:xxxx")
+        #expect(try await known() == ["aescbc"])
+        #expect(try await decrypts() == false && record.bundles?.map(\.decrypts) == [false])
+        try await setup.tell("two", from: setup.n1, kind: "encryption")
+        #expect(try await decrypts() == true)
+        #expect(try await setup.backUp().bundles?.map(\.decrypts) == [true])
+    }
+
     @Test func soManyAnHour() async throws {
         let setup = try await Setup()
         for index in 0..<BundleQuota.limit { try await setup.tell("\(index)", from: setup.n1) }
@@ -145,7 +165,7 @@ import Testing
         _ = try await setup.catalogue.keepConfiguration("a", false, by: "root")
         #expect(
             await code {
-                try await setup.catalogue.noteBundle("x", files: 1, bytes: 1, leftOut: nil, of: setup.n1)
+                try await setup.catalogue.noteBundle("x", Self.bundle("one").manifest, of: setup.n1)
             } == .conflict)
         try await setup.catalogue.noteBundleProblem(FleetError(.malformed, "x"), of: setup.n1)
         #expect(try await setup.catalogue.agents(cluster: "a", node: "n1").first?.configuration == nil)

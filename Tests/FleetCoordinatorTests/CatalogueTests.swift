@@ -65,6 +65,94 @@ struct CatalogueTests {
         #expect(await code { try await enrol("3") } == .tokenUsed)
     }
 
+    enum End: CaseIterable, Sendable { case revoked, viewer, oneCluster, protected, expired }
+
+    /// A token for a node is good for weeks, and lets in no machine that its maker could not let in any more.
+    @Test(arguments: End.allCases)
+    func aNodesTokenEndsWithWhatItsMakerMay(_ end: End) async throws {
+        let clock = TestClock()
+        let catalogue = try Fixture.catalogue(clock)
+        _ = try await catalogue.addCluster("a", by: "root")
+        func logIn(until end: Timestamp) async throws {
+            let secret = Randomness.token(8)
+            try await catalogue.operatorToken("alice", secret: secret)
+            var certificate = Fixture.certificate()
+            certificate.notAfter = end
+            let made = certificate
+            _ = try await catalogue.enrol(secret: secret, name: "", from: "peer") { _ throws(FleetError) in (made, 0) }
+        }
+        try await logIn(until: clock.now.adding(.seconds(7 * 86_400)))
+        for (secret, maker) in [("1", "operator:alice"), ("2", "operator:alice"), ("3", "root"), ("4", "user:990")] {
+            _ = try await catalogue.createToken(
+                secret: secret, role: .agent, cluster: "a", lifetime: .seconds(30 * 86_400), by: maker)
+        }
+        func set(_ role: OperatorRole?, _ clusters: [String]?) async throws {
+            let selector = clusters.map { ClusterSelector(clusters: $0) }
+            _ = try await catalogue.setOperator(
+                OperatorChange(name: "alice", role: role, clusters: selector), by: "root")
+        }
+        func enrol(_ secret: String) async -> FleetError.Code? {
+            await code {
+                let name = "n\(secret)"
+                _ = try await catalogue.enrol(secret: secret, name: name, from: "peer") { _ throws(FleetError) in
+                    (Fixture.certificate(), 0)
+                }
+            }
+        }
+        #expect(await enrol("1") == nil)
+        switch end {
+        case .revoked: _ = try await catalogue.revoke(.operator(name: "alice"), by: "root")
+        case .viewer: try await set(.viewer, nil)
+        case .oneCluster: try await set(nil, ["a"])
+        case .protected: try await catalogue.protect("a", true, by: "root")
+        case .expired: clock.advance(.seconds(8 * 86_400))
+        }
+        #expect(await enrol("2") == .tokenUsed)
+        #expect(try await catalogue.agents().map(\.node) == ["n1"])
+        // It is taken back, and stays so; but where she only had to log in again.
+        switch end {
+        case .revoked, .expired: try await logIn(until: clock.now.adding(.seconds(86_400)))
+        case .viewer: try await set(.admin, nil)
+        case .oneCluster: try await set(nil, [])
+        case .protected: try await catalogue.protect("a", false, by: "root")
+        }
+        #expect(await enrol("2") == (end == .expired ? nil : .tokenUsed))
+        #expect(await enrol("3") == nil)
+        #expect(await enrol("4") == nil)
+    }
+
+    /// As when it was made before the protection that an earlier version has recorded: what is so when it is used counts.
+    @Test func aNodesTokenIsLookedAtWhenItIsUsed() async throws {
+        let place = try TemporaryDirectory()
+        let catalogue = try Fixture.catalogue(path: place.path + "/c.db")
+        _ = try await catalogue.addCluster("a", by: "root")
+        try await catalogue.operatorToken("alice", secret: "o")
+        _ = try await catalogue.enrol(secret: "o", name: "", from: "peer") { _ throws(FleetError) in
+            (Fixture.certificate(), 0)
+        }
+        _ = try await catalogue.createToken(
+            secret: "s", role: .agent, cluster: "a", lifetime: .seconds(60), by: "operator:alice")
+        func enrol() async -> FleetError.Code? {
+            await code {
+                _ = try await catalogue.enrol(secret: "s", name: "n1", from: "peer") { _ throws(FleetError) in
+                    (Fixture.certificate(), 0)
+                }
+            }
+        }
+        let db = try SQLiteConnection(.file(place.path + "/c.db"))
+        defer { db.close() }
+        for (change, back) in [
+            ("UPDATE clusters SET protected = 1", "UPDATE clusters SET protected = 0"),
+            ("UPDATE operators SET role = 'restorer'", "UPDATE operators SET role = 'admin'"),
+            ("UPDATE certificates SET revoked = 1", "UPDATE certificates SET revoked = NULL"),
+        ] {
+            try db.run(change)
+            #expect(await enrol() == .tokenUsed, "\(change)")
+            try db.run(back)
+        }
+        #expect(await enrol() == nil)
+    }
+
     @Test func aFailedEnrolmentSpendsNothing() async throws {
         let catalogue = try Fixture.catalogue()
         _ = try await catalogue.addCluster("a", by: "root")
@@ -215,7 +303,9 @@ struct CatalogueTests {
     }
 
     @Test func snapshotsAreFoundByPrefixTimeAndLatest() async throws {
-        let catalogue = try await Fixture.fleet()
+        let clock = TestClock()
+        clock.advance(.seconds(7200))
+        let catalogue = try await Fixture.fleet(clock)
         let early = Fixture.record("20261124-065510-aaaa", saved: "2026-11-24T06:55:10Z")
         let late = Fixture.record("20261124-075510-bbbb", saved: "2026-11-24T07:55:10Z")
         let other = Fixture.record("20261124-075510-bbcc", cluster: "b", saved: "2026-11-24T07:55:10Z", etcdID: "f00d")

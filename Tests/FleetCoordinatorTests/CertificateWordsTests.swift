@@ -31,8 +31,14 @@ import Testing
             audit: AuditVerdict(events: 0, head: "00", firstBreak: nil, findings: []))
     }
 
+    private func told(_ certificates: [CertificateExpiry]) -> [Concern] {
+        Concern.ofCertificates(agent(certificates), now: now)
+    }
+    /// Where there is one matter at most.
     private func said(_ certificates: CertificateExpiry...) -> String? {
-        Concern.ofCertificates(agent(certificates), now: now)?.line
+        let all = told(certificates)
+        #expect(all.count <= 1)
+        return all.first?.line
     }
 
     @Test func thirtyAndSevenDays() throws {
@@ -43,13 +49,51 @@ import Testing
             month.hasPrefix("a certificate on cp1 (a), \(path), ends ") && month.contains("kubeadm certs renew all"))
         #expect(!month.contains("URGENT"))
         #expect(said(one(path, days: 6.9))?.hasPrefix("URGENT: ") == true)
-        let ended = try #require(said(one(path, days: -1), one("/etc/etcd/server.crt", days: 20)))
-        #expect(ended.hasPrefix("ENDED: 2 certificates on cp1 (a)") && ended.contains("\(path), ended 2026-11-23"))
-        #expect(ended.contains("restart etcd"))
-        #expect(Concern.ofCertificates(agent(nil), now: now) == nil)
+        let ended = try #require(said(one(path, days: -1)))
+        #expect(ended.hasPrefix("ENDED: a certificate on cp1 (a), \(path), ended 2026-11-23"))
+        #expect(ended.contains("move it out of /etc/kubernetes"))
+        #expect(said(one("/etc/etcd/server.crt", days: -1))?.contains("move it out") == false, "etcd names it")
+        #expect(Concern.ofCertificates(agent(nil), now: now).isEmpty)
         #expect(Concern.ofAgent(agent([one(path, days: 1)], revoked: true), status(agent(nil))).isEmpty)
         // From one that does not tell when it began.
         #expect(said(one(path, days: 29, life: nil)) != nil)
+    }
+
+    /// What ended long ago and lies there still hides nothing.
+    @Test func oneThatEndedHidesNoOther() {
+        let old = "/etc/kubernetes/pki/backup-2025/apiserver.crt"
+        let path = "/etc/kubernetes/pki/apiserver.crt"
+        var levels: [Int?] = []
+        for days in [40, 29, 6.5, -0.1] {
+            let all = told([one(path, days: days), one(old, days: -90)])
+            #expect(all.first?.level == 2 && all.first?.text.contains(old) == true)
+            #expect(all.first?.key == "node-certificate|a|cp1|2026-08-26")
+            guard days < 40 else {
+                #expect(all.count == 1)
+                continue
+            }
+            #expect(all.count == 2 && all.last?.text.contains(", \(path), ") == true)
+            levels.append(all.last?.level)
+        }
+        #expect(levels == [0, 1, 2])
+    }
+
+    /// kubeadm's own end on one day.
+    @Test func thoseOfOneDayAreOneMatter() throws {
+        let paths = (0..<12).map { "/etc/kubernetes/pki/\($0 + 10).crt" }
+        let twelve = paths.enumerated().map { one($1, days: 20.1 + Double($0) / 1000) }
+        let concern = try #require(told(twelve).first)
+        #expect(told(twelve).count == 1 && concern.subject == "2026-12-14" && concern.level == 0)
+        #expect(
+            concern.text.hasPrefix("12 certificates on cp1 (a) end 2026-12-14, the first in 20 d")
+                && concern.text.hasSuffix(": \(paths.prefix(5).joined(separator: ", ")) and 7 more"))
+        #expect(concern.action?.hasSuffix("'fleetctl cluster show a' names all") == true)
+        #expect(
+            said(one(paths[0], days: -0.9), one(paths[1], days: -0.8))?.hasPrefix(
+                "ENDED: 2 certificates on cp1 (a) ended 2026-11-23: \(paths[0]), \(paths[1]); ") == true)
+        // A file with two certificates is one, by whichever ends first.
+        #expect(
+            said(one("/x", days: 3.2), one("/x", days: 3.1))?.contains("a certificate on cp1 (a), /x, ends") == true)
     }
 
     /// One that is good for a day is renewed within hours, and no month ahead.
@@ -86,6 +130,50 @@ import Testing
         #expect(told().count == 1 && told()[0].hasPrefix("12 certificates, keys"))
         status.agents[0].configuration?.leftOut = nil
         #expect(told().isEmpty)
+    }
+
+    /// The data comes back, and nobody reads it.
+    @Test func valuesThatNothingThatIsKeptDecrypts() {
+        var cluster = ClusterRecord(
+            name: "a", created: now, identities: [], agents: 1, snapshots: 1, latestSnapshot: "s", latestSavedAt: now,
+            lastJob: nil, lastJobKind: nil, lastJobState: nil)
+        cluster.encryptedAtRest = ["aescbc"]
+        var status = status(agent(nil))
+        func told() -> Concern? {
+            status.clusters = [cluster]
+            return Concern.all(status).first { $0.kind == .decryptionNotKept }
+        }
+        #expect(told()?.text.contains("(aescbc)") == true)
+        status.agents[0].configuration = BundleState(confirmed: now, problem: nil, decrypts: false)
+        #expect(told() != nil)
+        status.agents[0].configuration?.decrypts = true
+        #expect(told() == nil)
+        // It came before anybody looked.
+        status.agents[0].configuration?.decrypts = nil
+        #expect(told() == nil)
+        status.agents[0].configuration = BundleState(confirmed: nil, problem: FleetError(.malformed, "x"))
+        #expect(told() != nil)
+        cluster.keepsConfiguration = false
+        #expect(told() == nil)
+        (cluster.keepsConfiguration, cluster.encryptedAtRest) = (nil, [])
+        #expect(told() == nil)
+    }
+
+    /// It is missed by nobody, backs nothing up, and is no verifier.
+    @Test func aControlPlaneWhoseEtcdIsElsewhere() {
+        var plane = agent(nil)
+        plane.discoveryError = FleetError("etcd-elsewhere", "kube-apiserver goes to others")
+        #expect(plane.isControlPlane && plane.holdsNoEtcd && !plane.isVerifier)
+        var status = status(plane)
+        #expect(Concern.all(status).allSatisfy { $0.kind != .etcdNotFound })
+        status.clusters = [
+            ClusterRecord(
+                name: "a", created: now, identities: [], agents: 1, snapshots: 0, latestSnapshot: nil,
+                latestSavedAt: nil,
+                lastJob: nil, lastJobKind: nil, lastJobState: nil)
+        ]
+        #expect(Concern.all(status).contains { $0.kind == .noBackup })
+        #expect(Concern.all(status).contains { $0.kind == .noAgent && $0.text == "a has no agent beside an etcd" })
     }
 
     @Test func authoritiesAreAnotherMatter() {

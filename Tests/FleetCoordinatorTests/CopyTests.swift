@@ -8,6 +8,12 @@ import Testing
 
 @testable import FleetCoordinator
 
+extension CoordinatorCopies {
+    fileprivate static func put(_ reader: StateReader, into directory: DataDirectory) throws(FleetError) {
+        try publish(try stage(reader, for: directory), as: directory)
+    }
+}
+
 /// A coordinator made again from a copy of itself.
 @Suite("Coordinator copies") struct CopyTests {
     private let place: TemporaryDirectory
@@ -148,6 +154,71 @@ import Testing
         try CoordinatorCopies.put(try copies().repository.openState(copy.name), into: other)
         #expect(try keys(other) == keys(directory))
         #expect(!FileSystem.exists(other.path + "/restore.new"))
+    }
+
+    /// What a publication that was cut off has left is still known for that behind a copy that can't be used.
+    @Test func whatIsLeftOfOneThatWasCutOffIsNotMistaken() async throws {
+        try await work()
+        let copy = try copies().make()
+        let other = DataDirectory(path: place.path + "/other")
+        try FileSystem.makeDirectories(other.path + "/restore.new")
+        try FileSystem.makeDirectories(other.keys)
+        try FileSystem.writeDurably(other.keys + "/authority.crt", "half".utf8)
+        let cut = "\(directory.store)/state/000000000091-20261124-065510-aaaa"
+        try FileSystem.writeDurably(cut, try FileSystem.read("\(directory.store)/state/\(copy.name)").dropLast(9))
+        let reader = try copies().repository.openState(FileSystem.name(of: cut))
+        #expect(await code { try CoordinatorCopies.put(reader, into: other) } == .snapshotDamaged)
+        try CoordinatorCopies.put(try copies().repository.openState(copy.name), into: other)
+        #expect(try keys(other) == keys(directory))
+        #expect(!FileSystem.exists(other.path + "/restore.new"))
+    }
+
+    /// The store of a coordinator of before, whose audit log was longer: what is made now is kept, and what `restore` takes.
+    @Test func copiesOfAnotherCoordinatorAreSetAside() async throws {
+        try await work()
+        let former = try copies().make()
+        let bytes = try FileSystem.read("\(directory.store)/state/\(former.name)")
+        try copies().repository.removeState(former.name)
+        let names = (0..<8).map { "00000009000\($0)-20261124-065510-aaaa" }
+        for name in names { try FileSystem.writeDurably("\(directory.store)/state/\(name)", bytes) }
+        let made = try copies().make()
+        #expect(try copies().list() == [made])
+        let reader = try copies().repository.openState(made.name)
+        while try reader.next() != nil {}
+        let there = Set(try FileSystem.list("\(directory.store)/state"))
+        #expect(there.isSuperset(of: names.map { ".other-\($0)" }), "none is lost")
+        // Its own are let go as ever.
+        let catalogue = try Catalogue(.file(directory.catalogue))
+        for number in 0..<10 {
+            _ = try await catalogue.addCluster("c\(number)", by: "root")
+            let next = try copies().make()
+            #expect(try copies().list().last == next)
+        }
+        await catalogue.close()
+        #expect(try copies().list().count == CoordinatorCopies.kept)
+    }
+
+    /// Before the first copy is made, which may be hours away.
+    @Test func copiesOfAnotherCoordinatorAreSetAsideAtTheStart() async throws {
+        try await work()
+        let own = try copies().make()
+        let other = "000000090000-20261124-065510-aaaa"
+        let state = directory.store + "/state"
+        try FileSystem.writeDurably("\(state)/\(other)", try FileSystem.read("\(state)/\(own.name)"))
+        let vault = try openVault(directory, log: .silent)
+        let repository = try #require(vault.store as? RepositoryStore).repository
+        let server = CoordinatorServer(
+            .init(
+                listen: .tcp(host: "127.0.0.1", port: 0), advertise: .tcp(host: "127.0.0.1", port: 1),
+                controlSocket: nil, user: 0),
+            catalogue: vault.catalogue, vault: vault, keys: try KeyRing(directory: directory.keys),
+            copies: CoordinatorCopies(directory: directory, repository: repository), log: .silent)
+        let running = try await server.start()
+        for _ in 0..<500 where FileSystem.exists("\(state)/\(other)") { try await Task.sleep(for: .milliseconds(10)) }
+        await server.stop(running)
+        #expect(FileSystem.exists("\(state)/.other-\(other)"))
+        #expect(try copies().list().contains(own))
+        await vault.catalogue.close()
     }
 
     /// While the catalogue is written to, each copy is whole.

@@ -73,8 +73,8 @@ struct DecisionTests {
 
     @Test func anAmbiguousPrefixNamesTheCandidates() throws {
         let entries = ["s1a", "s1b", "s2", "s"].map { SnapshotEntry(record: Fixture.record($0)) }
-        #expect(try SnapshotChoice("s").choose(from: entries).record.id == "s")
-        let error = #expect(throws: FleetError.self) { try SnapshotChoice("s1").choose(from: entries) }
+        #expect(try SnapshotChoice("s").choose(from: entries, soon: .now()).record.id == "s")
+        let error = #expect(throws: FleetError.self) { try SnapshotChoice("s1").choose(from: entries, soon: .now()) }
         #expect(error?.code == .ambiguous)
         #expect(error?.hint?.contains("s1a, s1b") == true)
     }

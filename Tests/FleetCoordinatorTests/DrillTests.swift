@@ -272,7 +272,7 @@ import Testing
         // Who waits asks again and again.
         #expect(try await server.events(ControlMethod.startDrill) == [])
         _ = try await end(job, success())
-        #expect(try await server.catalogue.restorePoints("a").first?.holds == [])
+        #expect(try await server.catalogue.restorePoints("a").first?.holds == [.proven])
         await agent.close(FleetError("test", "over"))
     }
 

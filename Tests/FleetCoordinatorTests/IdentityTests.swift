@@ -21,11 +21,11 @@ struct IdentityTests {
 
     /// A whole backup of cluster a; its end is what the agent says.
     private func backUp(
-        etcdID: String = "cafe", saved: Timestamp? = nil, _ etcd: SampleEtcd = .rich()
+        etcdID: String = "cafe", saved: Timestamp? = nil, _ etcd: SampleEtcd = .rich(), compacted: UInt64? = nil
     ) async throws -> SnapshotEntry {
         clock.advance(.seconds(60))
         let job = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
-        let sample = try SampleSnapshot(etcd: job.snapshot, etcd, job: job.id)
+        let sample = try SampleSnapshot(etcd: job.snapshot, etcd, compacted: compacted, job: job.id)
         var facts = sample.record.facts
         facts.clusterID = etcdID
         facts.savedAt = saved ?? clock.now
@@ -119,13 +119,130 @@ struct IdentityTests {
         try await catalogue.script("UPDATE etcd_identities SET accepted = NULL")
         #expect(try await backUp(empty).condition == .verified)
         // From there it only grows again.
-        #expect(try await backUp().condition == .verified)
+        var grown = empty
+        grown.put("/registry/more", [1])
+        #expect(try await backUp(grown).condition == .verified)
         #expect(try await backUp(empty).problem?.code == .wentBack)
         // What a later job has saved says nothing of what comes late.
-        var facts = lost.record.facts
-        facts.savedAt = clock.now.adding(.seconds(300))
-        #expect(try await catalogue.earlierRevision(facts, cluster: "a", job: "99990101-000000-aaaa") != nil)
-        #expect(try await catalogue.earlierRevision(facts, cluster: "a", job: own.record.job) == nil)
+        var record = lost.record
+        (record.facts.savedAt, record.job) = (clock.now.adding(.seconds(300)), "99990101-000000-aaaa")
+        #expect(try await catalogue.earlierRevision(record) != nil)
+        record.job = own.record.job
+        #expect(try await catalogue.earlierRevision(record) == nil)
+    }
+
+    /// Up to 3.5.15 the deletion at the very revision that is compacted goes too, and the last entry is older than that.
+    @Test func aCompactedDeletionIsNoLoss() async throws {
+        var etcd = SampleEtcd.rich()
+        etcd.delete("/registry/pods/ns-2/pod-5")
+        let before = try await backUp(etcd)
+        let newest = before.record.facts.status.revision
+        etcd.compactAway("/registry/pods/ns-2/pod-5")
+        let after = try await backUp(etcd, compacted: UInt64(newest))
+        #expect(after.record.facts.status.revision < newest && after.record.newestRevision == newest)
+        #expect(after.condition == .verified, "\(after.problem?.message ?? "")")
+        // One that was compacted no further has lost it.
+        let lost = try await backUp(etcd, compacted: UInt64(newest - 1))
+        #expect(lost.record.wentBack == EarlierRevision(snapshot: after.record.id, revision: newest))
+    }
+
+    /// As a coordinator has told that took a compacted deletion for a loss: what comes behind it is not its heir.
+    @Test func anOlderCoordinatorsWrongWordIsNotCarriedOn() async throws {
+        let own = try await backUp()
+        var told = Fixture.record("20261124-070000-zzzz", job: "20261124-070000-yyyy")
+        told.facts = own.record.facts
+        (told.facts.savedAt, told.storedAt) = (clock.now, clock.now)
+        told.facts.status.revision -= 1
+        var verification = try #require(own.record.verification)
+        (verification.compactRevision, verification.oldestKeys) = (own.record.newestRevision, nil)
+        told.verification = verification
+        told.wentBack = EarlierRevision(snapshot: own.record.id, revision: own.record.newestRevision)
+        try await catalogue.add(told, by: "agent")
+        var record = own.record
+        (record.facts.savedAt, record.job) = (clock.now.adding(.seconds(60)), "99990101-000000-aaaa")
+        record.facts.status.revision += 1
+        #expect(try await catalogue.earlierRevision(record) == nil)
+        // What was lost indeed stays so.
+        told.wentBack?.revision += 100
+        told.id = "20261124-070001-zzzz"
+        told.facts.savedAt = clock.now.adding(.seconds(1))
+        try await catalogue.add(told, by: "agent")
+        #expect(try await catalogue.earlierRevision(record)?.since == told.id)
+    }
+
+    /// It takes as many writes as before, and none of what was lost is back.
+    @Test func aHigherRevisionBringsNothingBack() async throws {
+        let own = try await backUp()
+        var anew = SampleEtcd()
+        anew.put("/registry/only", [1])
+        let lost = try await backUp(anew)
+        for i in 0..<60 { anew.put("/registry/pods/ns/new-\(i)", [1]) }
+        let grown = try await backUp(anew)
+        #expect(grown.record.facts.status.revision > own.record.facts.status.revision)
+        #expect(grown.condition == .foreign && grown.problem?.code == .wentBack)
+        #expect(
+            grown.record.wentBack
+                == EarlierRevision(
+                    snapshot: own.record.id, revision: own.record.facts.status.revision, since: lost.record.id))
+        #expect(grown.problem?.message.contains(lost.record.id) == true)
+        #expect(try await catalogue.cluster("a").newerForeign == grown.record.id)
+        #expect(try await catalogue.cluster("a").lastBackup?.state == .failed)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == own.record.id)
+        #expect(try await backUp(anew).record.wentBack?.since == lost.record.id)
+        // What was not sound says nothing of it; nor does what the other members have.
+        var damaged = Fixture.record("20261124-070000-zzzz", job: "20261124-070000-yyyy")
+        damaged.facts = grown.record.facts
+        (damaged.facts.savedAt, damaged.storedAt) = (clock.now, clock.now)
+        damaged.verification = SnapshotVerification(
+            status: nil, findings: [.init(kind: "page", reason: "")], totalFindings: 1)
+        try await catalogue.add(damaged, by: "agent")
+        // As of a coordinator that did not look at the keys.
+        var record = grown.record
+        (record.facts.savedAt, record.job) = (clock.now.adding(.seconds(60)), "99990101-000000-aaaa")
+        record.verification?.oldestKeys = nil
+        #expect(try await catalogue.earlierRevision(record)?.since == lost.record.id)
+        record.node = "n2"
+        #expect(try await catalogue.earlierRevision(record) == nil)
+        // A member that was replaced has the others' data.
+        (record.node, record.facts.memberID) = ("n1", "feed")
+        #expect(try await catalogue.earlierRevision(record) == nil)
+        // Another member's backup is well, and the word is for this one.
+        var second = Fixture.record("s2")
+        second.node = "n2"
+        (second.facts.savedAt, second.storedAt) = (clock.now.adding(.seconds(30)), clock.now)
+        try await catalogue.add(second, by: "agent")
+        clock.advance(.seconds(60))
+        try await catalogue.acceptIdentity("cafe", cluster: "a", by: "root")
+        #expect(try await backUp(anew).condition == .verified)
+        #expect(try await catalogue.cluster("a").newerForeign == nil)
+    }
+
+    /// Nobody has seen it when its revision was below the former one, and the id is the same.
+    @Test func anEtcdThatWasMadeAnewIsToldHoweverFarItIs() async throws {
+        let own = try await backUp()
+        var anew = SampleEtcd()
+        for i in 0..<60 { anew.put("/registry/pods/ns/new-\(i)", [1]) }
+        let first = try await backUp(anew)
+        #expect(first.record.facts.status.revision > own.record.facts.status.revision)
+        #expect(first.condition == .foreign && first.problem?.code == .wentBack)
+        #expect(
+            first.record.wentBack
+                == EarlierRevision(snapshot: own.record.id, revision: own.record.facts.status.revision))
+        #expect(first.problem?.message.contains("was made anew since snapshot \(own.record.id)") == true)
+        anew.put("/registry/pods/ns/more", [1])
+        #expect(try await backUp(anew).record.wentBack?.since == first.record.id)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == own.record.id)
+        // Its data is in its place again, and has gone on: that shows by itself.
+        var back = SampleEtcd.rich()
+        back.put("/registry/pods/ns/more", [1])
+        let right = try await backUp(back)
+        #expect(right.condition == .verified)
+        #expect(try await catalogue.findSnapshot("latest", cluster: "a").record.id == right.record.id)
+        #expect(try await catalogue.cluster("a").newerForeign == nil)
+        #expect(try await backUp(anew).problem?.code == .wentBack)
+        try await catalogue.acceptIdentity("cafe", cluster: "a", by: "root")
+        #expect(try await backUp(anew).condition == .verified)
+        #expect(try await backUp(back).problem?.code == .wentBack)
     }
 
     /// A restore makes another etcd, and the undo of one goes on where the former was.
@@ -135,7 +252,8 @@ struct IdentityTests {
         earlier.put("/registry/only", [1])
         try await restore(own.record.id, newID: "beef")
         #expect(try await backUp(etcdID: "beef", earlier).condition == .verified)
-        #expect(try await backUp(etcdID: "beef").condition == .verified)
+        earlier.put("/registry/more", [1])
+        #expect(try await backUp(etcdID: "beef", earlier).condition == .verified)
         #expect(try await backUp().condition == .verified)
     }
 

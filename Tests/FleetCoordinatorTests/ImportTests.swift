@@ -54,8 +54,9 @@ struct ImportTests {
     private func only() async throws -> SnapshotEntry { try #require(try await server.catalogue.snapshots().first) }
 
     @Test func aFileOfAnEtcdThatIsKnownIsAsGoodAsAnAgents() async throws {
-        try await server.catalogue.add(
-            Fixture.record("s1", saved: "2026-11-20T00:00:00Z", etcdID: Self.sampleID), by: "agent")
+        var earlier = Fixture.record("s1", saved: "2026-11-20T00:00:00Z", etcdID: Self.sampleID)
+        earlier.facts.status.revision = 20
+        try await server.catalogue.add(earlier, by: "agent")
         let path = try file(sample)
         let done = try await fleetctl("import", path, "--cluster", "a", "--saved-at", "2026-11-23T06:55:00Z")
         #expect(done.status == .success, "\(done.err)")
@@ -77,6 +78,57 @@ struct ImportTests {
         let shown = try await fleetctl("show", entry.record.id)
         #expect(
             shown.out.contains("imported         by root from s.db") || shown.out.contains("imported         by user:"))
+        await server.stop()
+    }
+
+    /// A copy is younger than what is in it, and would be restored as the latest.
+    @Test func aTimeThatTheRevisionContradictsIsRefused() async throws {
+        for (id, saved, etcd, revision) in [
+            ("s1", "2026-11-20T08:00:00Z", Self.sampleID, 20), ("s2", "2026-11-20T10:00:00Z", Self.sampleID, 100),
+            ("s3", "2026-11-20T12:00:00Z", "beef", 7),
+        ] {
+            var record = Fixture.record(id, saved: saved, etcdID: etcd)
+            record.facts.status.revision = Int64(revision)
+            try await server.catalogue.add(record, by: "agent")
+        }
+        let path = try file(sample)
+        for (saved, words) in [
+            ("2026-11-20T11:00:00Z", ["revision is 33", "at 100 (snapshot s2)", "before 2026-11-20T10:00:00"]),
+            ("2026-11-20T07:00:00Z", ["revision is 33", "at 20 only (snapshot s1)", "after 2026-11-20T08:00:00"]),
+            ("2026-11-20T13:00:00Z", ["a was beef (snapshot s3)", "before 2026-11-20T12:00:00"]),
+        ] {
+            let refused = try await fleetctl("import", path, "--cluster", "a", "--saved-at", saved)
+            #expect(refused.status == .usage && words.allSatisfy { refused.err.contains($0) }, "\(refused.err)")
+        }
+        // Nor by the time of the file, which is that of this copy.
+        #expect(try await fleetctl("import", path, "--cluster", "a").status == .usage)
+        #expect(try await server.catalogue.snapshots().count == 3)
+        #expect(try server.server.vault.store.incoming().isEmpty)
+        #expect(try server.server.vault.store.ids().isEmpty)
+        #expect(try await server.events("snapshot.refuse").count == 4)
+        let right = try await fleetctl("import", path, "--cluster", "a", "--saved-at", "2026-11-20T09:00:00Z")
+        #expect(right.status == .success, "\(right.err)")
+        #expect(try await server.catalogue.findSnapshot("latest", cluster: "a").record.id == "s3")
+        let old = try await server.catalogue.findSnapshot("2026-11-20T09:30:00Z", cluster: "a")
+        #expect(old.condition == .verified && old.record.imported?.file == "s.db")
+        await server.stop()
+    }
+
+    /// What its etcd had before somebody said that it may go back is no measure for what came then, nor the reverse.
+    @Test func aWordThatItMayGoBackIsABoundary() async throws {
+        var record = Fixture.record("s1", saved: "2026-11-20T10:00:00Z", etcdID: Self.sampleID)
+        record.facts.status.revision = 20
+        try await server.catalogue.add(record, by: "agent")
+        try await server.catalogue.script(
+            "UPDATE etcd_identities SET accepted = \(Timestamp("2026-11-20T09:00:00Z")!.milliseconds)")
+        let (early, late) = (Timestamp("2026-11-20T08:00:00Z")!, Timestamp("2026-11-20T09:30:00Z")!)
+        func wrong(_ saved: Timestamp, _ revision: Int64) async throws -> FleetError.Code? {
+            try await server.catalogue.contradiction(
+                to: saved, revision: revision, etcd: Self.sampleID, cluster: "a")?.code
+        }
+        #expect(try await wrong(early, 5000) == nil)
+        #expect(try await wrong(late, 5000) == .usage)
+        #expect(try await wrong(late, 10) == nil)
         await server.stop()
     }
 

@@ -249,5 +249,6 @@ private final class UnsyncedFiles: RepositoryFiles {
     func openStored(_ path: String) throws(FleetError) -> any RepositoryFile { try inner.openStored(path) }
     func writeDurably(_ path: String, _ bytes: [UInt8]) throws(FleetError) { try inner.writeDurably(path, bytes) }
     func remove(_ path: String) throws(FleetError) { try inner.remove(path) }
+    func rename(_ path: String, to other: String) throws(FleetError) { try inner.rename(path, to: other) }
     func freeSpace(_ path: String) throws(FleetError) -> Int64 { try inner.freeSpace(path) }
 }

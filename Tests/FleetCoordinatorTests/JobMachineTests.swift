@@ -182,6 +182,17 @@ struct JobMachineTests {
         }
     }
 
+    /// It refused one copy of the job and has carried out another: what it did counts.
+    @Test func anOutcomeIsWorthMoreThanARefusal() {
+        var machine = Self.machine(.restore, .delivered)
+        _ = machine.handle(.refused(FleetError(.busy, "at this very job")), at: Self.start)
+        #expect(machine.state == .refused)
+        _ = machine.handle(.accepted, at: Self.start)
+        #expect(machine.state == .refused)
+        #expect(machine.handle(Self.event(.outcome, .rolledBack), at: Self.start).compactMap(Self.name) == ["close"])
+        #expect(machine.state == .rolledBack && machine.isAgentsWord)
+    }
+
     /// Somebody looked at the node, and its agent carried the restore to an end after all.
     @Test(arguments: [(JobOutcome.Result.succeeded, JobState.succeeded), (.rolledBack, .rolledBack), (.stuck, .stuck)])
     func aStuckRestoreMayStillEnd(_ result: JobOutcome.Result, _ state: JobState) {

@@ -85,6 +85,10 @@ struct JobSimulationTests {
                 let answer = agent.deliver(message, now: clock.now, dies: chance(15))
                 // The same envelope once more: late from a former connection, or played again.
                 if chance(20) { _ = agent.deliver(message, now: clock.now, dies: false) }
+                // Two copies at once, and the refusal of the one overtakes the acceptance of the other.
+                if case .accepted = answer, chance(10) {
+                    _ = try await catalogue.answered(job.id, refusal: FleetError(.busy, "at \(job.id)"))
+                }
                 switch answer {
                 case .accepted where chance(70): _ = try await catalogue.answered(job.id)
                 case .refused(let error) where chance(70): _ = try await catalogue.answered(job.id, refusal: error)
@@ -150,7 +154,7 @@ struct JobSimulationTests {
             #expect(jobs.filter { $0.state.isOpen }.count <= 1, "seed \(seed) step \(step)")
             for job in jobs where !job.state.isOpen {
                 if let former = final[job.id], former != job.state {
-                    #expect(former == .lost || former == .expired || former == .failed, "seed \(seed) step \(step)")
+                    #expect([.lost, .expired, .failed, .refused].contains(former), "seed \(seed) step \(step)")
                     #expect(job.outcome != nil, "seed \(seed) step \(step)")
                 }
                 if let outcome = job.outcome { #expect(job.state.rawValue == outcome.result.rawValue) }

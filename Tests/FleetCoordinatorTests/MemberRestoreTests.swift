@@ -19,7 +19,8 @@ struct MemberRestoreTests {
         private(set) var catalogue: Catalogue
         private var sequences: [String: Int] = [:]
 
-        init() async throws {
+        /// - Parameter compacted: up to which revision its snapshot is, where that is known.
+        init(compacted: Int64? = nil) async throws {
             directory = try TemporaryDirectory()
             path = directory.path + "/c.db"
             catalogue = try Fixture.catalogue(clock, path: path)
@@ -28,7 +29,12 @@ struct MemberRestoreTests {
                 try await Fixture.enrol(catalogue, cluster: "a", node: name)
                 _ = try await register(name)
             }
-            try await catalogue.add(Fixture.record("s1"), by: "agent")
+            var record = Fixture.record("s1")
+            if let compacted {
+                record.verification = SnapshotVerification(
+                    status: record.facts.status, compactRevision: compacted, findings: [], totalFindings: 0)
+            }
+            try await catalogue.add(record, by: "agent")
         }
 
         /// The coordinator was killed.
@@ -74,7 +80,8 @@ struct MemberRestoreTests {
         /// All members have ended a phase; what follows from the last one's word.
         func all(_ restore: JobRecord, reach phase: RestorePhase, hash: UInt32? = nil) async throws -> JobEffect {
             let plan = try await catalogue.restorePlan(restore.id)
-            var proofs = RestoreMembersTests.proofs(ProofCheck(group: plan.group!, revision: 42))
+            var proofs = RestoreMembersTests.proofs(
+                ProofCheck(group: plan.group!, revision: plan.snapshot.newestRevision))
             if let hash { proofs["n3"]?.hashKV = hash }
             var last = JobEffect()
             for name in nodes {
@@ -122,6 +129,17 @@ struct MemberRestoreTests {
                 _ = try await fleet.catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(1), by: "root")
             } == .clusterBusy)
         #expect(await code { _ = try await fleet.start() } == .clusterBusy)
+    }
+
+    /// The last entry is of revision 42, and what etcd 3.5.1 begins at, and its members hash, is where it was compacted to.
+    @Test(arguments: [(nil, 42), (40, 42), (45, 45)] as [(Int64?, Int64)])
+    func whatIsProvenIsWhereEtcdBegins(_ compacted: Int64?, _ revision: Int64) async throws {
+        let fleet = try await Fleet(compacted: compacted)
+        let restore = try await fleet.start()
+        #expect(try await fleet.catalogue.restorePlan(restore.id).snapshot.newestRevision == revision)
+        try await fleet.accepted(restore)
+        for phase in RestorePhase.allCases.dropLast() { _ = try await fleet.all(restore, reach: phase) }
+        for name in Self.nodes { #expect(try await fleet.decision(restore, name) == .proceed(.commit)) }
     }
 
     @Test func fromPhaseToPhaseThroughRestarts() async throws {

@@ -15,7 +15,7 @@ struct MetricsTests {
         page.family("none", .gauge, "Nothing.", [])
         page.family(
             "b_total", .counter, "With \"labels\".",
-            [([("name", "x \"y\"\\\n"), ("other", "z")], 3), ([], .infinity), ([], 1e15)])
+            [([("name", "x \"y\"\\\n"), ("other", "z\r\n")], 3), ([], .infinity), ([], 1e15)])
         #expect(
             page.text == #"""
                 # HELP a_bytes What is\nin \\ it.
@@ -23,7 +23,7 @@ struct MetricsTests {
                 a_bytes 1.5
                 # HELP b_total With "labels".
                 # TYPE b_total counter
-                b_total{name="x \"y\"\\\n",other="z"} 3
+                b_total{name="x \"y\"\\\n",other="z\#r\n"} 3
                 b_total +Inf
                 b_total 1000000000000000
 
@@ -36,6 +36,7 @@ struct MetricsTests {
         var policy = FleetPolicy(name: "p")
         policy.objective = 3600
         policy.clusters = ["a"]
+        policy.drill = "0 5 * * sun"
         _ = try await catalogue.setPolicy(policy, by: "root")
         var status = FleetStatus(
             version: "1.2", time: Timestamp("2026-11-29T00:00:00.500Z")!, clusters: try await catalogue.clusters(),
@@ -44,6 +45,8 @@ struct MetricsTests {
         status.agents[0].nodeCertificates = [
             CertificateExpiry(path: "/b", notAfter: Timestamp("2026-12-29T00:00:00Z")!),
             CertificateExpiry(path: "/a", notAfter: Timestamp("2026-12-02T00:00:00Z")!),
+            // A second one in the same file.
+            CertificateExpiry(path: "/a", notAfter: Timestamp("2027-12-02T00:00:00Z")!),
             // Renewed every few days, and not late.
             CertificateExpiry(
                 path: "/c", notAfter: Timestamp("2026-11-30T00:00:00Z")!, notBefore: Timestamp("2026-11-28T12:00:00Z")!),
@@ -53,6 +56,11 @@ struct MetricsTests {
         status.waiting = [
             WaitingTask(
                 cluster: "b", kind: "backup", due: Timestamp("2026-11-28T00:00")!, reason: FleetError(.notFound, "none")
+            )
+        ]
+        status.queue = [
+            WaitingTask(
+                cluster: "c", kind: "drill", due: Timestamp("2026-11-28T00:00")!, reason: FleetError(.limit, "its turn")
             )
         ]
         status.authority = AuthorityStanding(fingerprint: "f", notAfter: Timestamp("2026-12-29T00:00:00Z")!)
@@ -78,18 +86,49 @@ struct MetricsTests {
             #"fleet_cluster_last_backup_timestamp_seconds{cluster="a"} 1795503300"#,
             #"fleet_cluster_objective_seconds{cluster="a"} 3600"#, #"fleet_cluster_snapshots{cluster="b"} 0"#,
             #"fleet_cluster_last_backup_size_bytes{cluster="a"} 544"#,
-            #"fleet_node_certificate_expiry_timestamp_seconds{cluster="a",node="n1"} 1796169600"#,
+            #"fleet_cluster_last_drill_failed{cluster="a"} 0"#,
+            #"fleet_cluster_drills_since_timestamp_seconds{cluster="a"} 1795503310.123"#,
+            #"fleet_node_certificate_expiry_timestamp_seconds{cluster="a",node="n1",path="/a"} 1796169600"#,
+            #"fleet_node_certificate_expiry_timestamp_seconds{cluster="a",node="n1",path="/b"} 1798502400"#,
             #"fleet_node_configuration_timestamp_seconds{cluster="a",node="n1"} 1795824000"#,
             #"fleet_agent_connected{cluster="a",node="n1"} 0"#, #"fleet_jobs_open{kind="backup"} 0"#,
             #"fleet_jobs_ended_total{kind="backup",state="succeeded"} 4"#,
             #"fleet_task_waiting_timestamp_seconds{cluster="b",kind="backup"} 1795824000"#,
+            #"fleet_tasks_due{kind="backup"} 1"#, #"fleet_tasks_due{kind="drill"} 1"#,
             "fleet_authority_expiry_timestamp_seconds 1798502400",
             #"fleet_agent_upgrade_fell_back{cluster="a",node="n1"} 0"#,
             #"fleet_agent_upgrade_fell_back{cluster="b",node="n1"} 1"#,
+            #"fleet_policy_unusable{policy="p"} 0"#,
             #"fleet_alert_target_failing{target="pager"} 0"#, #"fleet_alert_target_failing{target="chat"} 1"#,
             "fleet_store_used_bytes 7", "fleet_store_free_bytes 5", "fleet_audit_chain_intact 1",
         ] { #expect(lines.contains(line), "\(line)") }
         #expect(!lines.contains { $0.hasPrefix(#"fleet_cluster_last_backup_timestamp_seconds{cluster="b"}"#) })
+        #expect(!lines.contains { $0.hasPrefix(#"fleet_cluster_drills_since_timestamp_seconds{cluster="b"}"#) })
+        // Its turn is to come, as every night.
+        #expect(lines.count { $0.hasPrefix("fleet_task_waiting_timestamp_seconds{") } == 1)
+        #expect(lines.count { $0.hasPrefix("fleet_node_certificate_expiry_timestamp_seconds{") } == 2)
+    }
+
+    /// One that a later program has written, and one whose zone is not known here any more.
+    @Test func policiesThatCantBeUsedAreTold() async throws {
+        let catalogue = try await Fixture.fleet()
+        for name in ["good", "odd", "nowhere"] {
+            var policy = FleetPolicy(name: name)
+            policy.schedule = "@daily"
+            _ = try await catalogue.setPolicy(policy, by: "root")
+        }
+        try await catalogue.script(
+            """
+            UPDATE policies SET policy = '{"name":7}' WHERE name = 'odd';
+            UPDATE policies SET policy = json_set(policy, '$.timezone', 'Mars/Olympus') WHERE name = 'nowhere';
+            """)
+        let status = FleetStatus(
+            version: "1", time: .now(), clusters: try await catalogue.clusters(), agents: [], openJobs: [],
+            storeFree: 5, storeUsed: 7, audit: try await catalogue.verifyAudit())
+        let lines = FleetMetrics.page(status, try await catalogue.metricFacts()).split(separator: "\n")
+        for (name, value) in [("good", 0), ("odd", 1), ("nowhere", 1)] {
+            #expect(lines.contains("fleet_policy_unusable{policy=\"\(name)\"} \(value)"), "\(name)")
+        }
     }
 
     /// A plan is no restore, and a failed one wakes nobody.

@@ -64,6 +64,76 @@ struct PlannerTests {
         #expect(plan(busy, at: "2026-11-29T12:00") == Decision())
     }
 
+    /// Whatever is due and does not begin is told, and why.
+    @Test func whatIsDueAndHeldBackHasItsReason() throws {
+        func history(_ cluster: String, _ kind: ScheduledTask.Kind = .backup) throws -> TaskHistory {
+            var one = try self.history()
+            one.task = ScheduledTask(cluster: cluster, kind: kind)
+            one.rules.policy = "p"
+            one.rules.parallel = 1
+            return one
+        }
+        func waiting(_ histories: TaskHistory...) -> [HeldTask] { Planner.plan(histories, now: noon).waiting }
+        let noon = Self.time("2026-11-29T12:00")
+        func held(_ cluster: String, _ hindrance: Hindrance, _ kind: ScheduledTask.Kind = .backup) -> HeldTask {
+            HeldTask(task: ScheduledTask(cluster: cluster, kind: kind), due: noon, hindrance: hindrance)
+        }
+        let (first, second) = (try history("a"), try history("b"))
+        #expect(Planner.plan([first, second], now: noon).starts.map(\.task.cluster) == ["a"])
+        #expect(waiting(first, second) == [held("b", .turn(policy: "p", open: 1))])
+        #expect(
+            waiting(first, second)[0].hindrance.reason.message
+                == "it waits for its turn: 1 of policy p is under way")
+        #expect(waiting(first).isEmpty)
+        // One that hangs starves all others, its own next run too.
+        var open = first
+        open.last = ScheduledRun(due: Self.time("2026-11-29T06:00"), attempts: 1, state: .open)
+        open.job = "j1"
+        #expect(waiting(open, second) == [held("a", .job("j1")), held("b", .turn(policy: "p", open: 1))])
+        open.last?.due = noon
+        #expect(waiting(open) == [], "it is under way, and nothing else is due")
+        // Another job of the cluster, a restore.
+        var busy = second
+        busy.job = "j2"
+        #expect(waiting(busy) == [held("b", .job("j2"))])
+        // What was tried a moment ago says itself why it could not.
+        busy.isBusy = true
+        #expect(waiting(busy).isEmpty)
+        #expect(waiting(first, try history("a", .drill)) == [held("a", .other(.backup), .drill)])
+        // Before its time, it waits for nothing.
+        #expect(Planner.plan([first], now: Self.time("2026-11-01T05:59")).waiting.isEmpty)
+        var late = first
+        late.rules.windows = [try Window("12:00-12:30")]
+        #expect(
+            Planner.plan([late], now: Self.time("2026-11-29T12:31")).waiting.map(\.hindrance) == [
+                .window(Self.time("2026-11-30T12:00"))
+            ])
+        late.rules.windows = [try Window("13:00-13:30")]
+        #expect(waiting(late).isEmpty, "its window is to come")
+    }
+
+    /// A queue that moves is as it should be; one that does not is told of by how long.
+    @Test func sinceWhenNothingMoves() throws {
+        var queue = TaskQueue()
+        let start = Self.time("2026-11-29T12:00")
+        let waits = HeldTask(task: Self.task, due: start, hindrance: .turn(policy: "p", open: 4))
+        let slot = Planner.Slot(policy: "p", kind: .backup)
+        func since(_ held: HeldTask?, moved: Set<Planner.Slot> = [], at seconds: Int) -> Int64? {
+            queue.update(held.map { [$0] } ?? [], moved: moved, now: start.adding(.seconds(seconds)))
+            return queue.places[Self.task].map { $0.since.since(start).milliseconds / 1000 }
+        }
+        #expect(since(waits, at: 0) == 0 && since(waits, at: 600) == 0)
+        #expect(since(waits, moved: [slot], at: 700) == 700 && since(waits, at: 900) == 700)
+        #expect(since(waits, moved: [Planner.Slot(policy: "p", kind: .drill)], at: 950) == 700)
+        // The next run is due, and waits as the last one did.
+        var later = waits
+        later.due = start.adding(.seconds(900))
+        #expect(since(later, at: 1000) == 700)
+        later.hindrance = .job("j")
+        #expect(since(later, moved: [slot], at: 1100) == 700)
+        #expect(since(nil, at: 1200) == nil && since(waits, at: 1300) == 1300)
+    }
+
     @Test func aFailureIsTriedAgainLaterAndLaterAndNotForEver() throws {
         func failed(_ attempts: Int, _ at: String) -> ScheduledRun {
             ScheduledRun(due: Self.time("2026-11-29T00:00"), attempts: attempts, state: .failed(Self.time(at)))
@@ -188,138 +258,5 @@ struct PlannerTests {
         let plan = Planner.plan(drills + backups, now: now)
         #expect(plan.starts.map(\.task) == [backups[0].task, drills[0].task])
         #expect(plan.ready.map(\.task.cluster) == ["c", "e", "a", "b"])
-    }
-}
-
-/// A year of a fleet, hour by hour of several zones: coordinators that are down for days, members that are away, backups
-/// that fail, people that back up by hand.
-struct PlannedYearTests {
-    /// splitmix64: the same year for the same seed.
-    private struct Chance {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-        mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(limit)) }
-    }
-
-    /// A task of the year, and all that became of it.
-    private struct Life {
-        var history: TaskHistory
-        var ends: Timestamp?
-        var willFail = false
-        var blockedUntil: Timestamp?
-        /// Nothing of the cluster ever fails, is in the way or waits for others.
-        var isSmooth = false
-        var blocks: [(from: Timestamp, to: Timestamp)] = []
-        var starts: [(due: Timestamp, at: Timestamp, attempt: Int)] = []
-    }
-
-    @Test(arguments: [UInt64(1), 2]) func aYear(_ seed: UInt64) async throws {
-        try await Blocking.run { try Self.live(seed) }
-    }
-
-    private static func live(_ seed: UInt64) throws {
-        var chance = Chance(state: seed)
-        let (begin, end) = (Timestamp("2026-01-01T00:00")!, Timestamp("2027-01-01T00:00")!)
-        let schedules = ["30 2 * * *", "0 */6 * * *", "@every 4h", "15 1-3 * * 0", "45 23 * * mon-fri", "0 */2 * * *"]
-        let zones = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC"]
-        var lives: [Life] = []
-        for number in 0..<12 {
-            var rules = TaskRules(
-                schedule: try Schedule(schedules[number % schedules.count]),
-                zone: try TimeZoneRules(zones[(number + Int(seed)) % zones.count]),
-                jitter: .seconds(number % 3 * 600))
-            rules.policy = number < 6 ? "narrow" : "wide"
-            rules.parallel = number < 6 ? 2 : 100
-            if number % 4 == 1 { rules.windows = [try Window("20:00-08:00"), try Window("sat,sun 00:00-24:00")] }
-            lives.append(
-                Life(
-                    history: TaskHistory(
-                        task: ScheduledTask(cluster: "c\(number)", kind: .backup), rules: rules, since: begin),
-                    isSmooth: number >= 8))
-        }
-        var outages: [(from: Timestamp, to: Timestamp)] = []
-        for _ in 0..<8 {
-            let from = begin.adding(.seconds(chance.below(364 * 86400)))
-            outages.append((from, from.adding(.seconds(600 + chance.below(3 * 86400)))))
-        }
-        var now = begin
-        while now < end {
-            if let outage = outages.first(where: { $0.from <= now && now < $0.to }) { now = outage.to }
-            for index in lives.indices {
-                if let ends = lives[index].ends, ends <= now {
-                    lives[index].ends = nil
-                    let isFailed = lives[index].willFail
-                    lives[index].history.last?.state = isFailed ? .failed(ends) : .succeeded
-                }
-                if let until = lives[index].blockedUntil, until <= now { lives[index].blockedUntil = nil }
-                lives[index].history.isBusy = lives[index].blockedUntil != nil
-            }
-            let plan = Planner.plan(lives.map(\.history), now: now)
-            for start in plan.starts {
-                let index = lives.firstIndex { $0.history.task == start.task }!
-                #expect(lives[index].ends == nil, "two runs of \(start.task.cluster) at once")
-                lives[index].history.last = ScheduledRun(due: start.due, attempts: start.attempt, state: .open)
-                lives[index].starts.append((start.due, now, start.attempt))
-                lives[index].ends = now.adding(.seconds(20 + chance.below(1200)))
-                lives[index].willFail = !lives[index].isSmooth && chance.below(10) == 0
-            }
-            #expect(lives[..<6].count { $0.ends != nil } <= 2)
-            let blocked = chance.below(lives.count)
-            if chance.below(40) == 0, !lives[blocked].isSmooth {
-                let until = now.adding(.seconds(chance.below(7200)))
-                lives[blocked].blockedUntil = until
-                lives[blocked].blocks.append((now, until))
-            }
-            let moments = [plan.wake] + lives.flatMap { [$0.ends, $0.blockedUntil] } + outages.map { $0.from }
-            now = moments.compactMap { $0 }.filter { $0 > now }.min() ?? end
-        }
-        for life in lives { check(life, outages, until: end) }
-    }
-
-    private static func check(_ life: Life, _ outages: [(from: Timestamp, to: Timestamp)], until end: Timestamp) {
-        let (rules, name) = (life.history.rules, life.history.task.cluster)
-        #expect(life.starts.count > 40, "\(name)")
-        var attempts: [Timestamp: Int] = [:]
-        for (index, start) in life.starts.enumerated() {
-            #expect(start.at >= start.due)
-            attempts[start.due, default: 0] += 1
-            #expect(start.attempt == attempts[start.due], "attempts are counted")
-            #expect(start.attempt <= rules.attempts)
-            if index > 0 { #expect(life.starts[index - 1].due <= start.due, "none is made up for behind a later one") }
-        }
-        // Each that was due was begun, unless something was in the way until the one behind it was due.
-        var due = life.history.since
-        while let next = rules.schedule.next(after: due, in: rules.zone), next < end.adding(.seconds(-86_400 * 4)) {
-            due = next
-            let begun = life.starts.filter { $0.due == next }
-            let following = rules.schedule.next(after: next, in: rules.zone)!
-            let limit = min(following, next.adding(rules.jitter + .seconds(1800)))
-            let isDown = outages.contains { $0.from <= limit && next <= $0.to }
-            if life.isSmooth, rules.windows.isEmpty, !isDown {
-                #expect(begun.count == 1, "\(name): due at \(next)")
-                #expect(begun.allSatisfy { $0.at <= next.adding(rules.jitter) }, "\(name): due at \(next)")
-            }
-            if begun.isEmpty {
-                let isBlocked = life.blocks.contains { $0.from < following && next <= $0.to }
-                // Of this task's own earlier run, or of those of the same policy.
-                let isHeldUp = life.starts.contains {
-                    $0.due < next && $0.at.adding(.seconds(1300)) >= next && $0.at < following
-                }
-                let isClosed =
-                    !rules.windows.contains { window in
-                        window.isOpen(at: next, in: rules.zone)
-                            || window.opening(after: next, in: rules.zone) < following
-                    } && !rules.windows.isEmpty
-                #expect(
-                    isDown || isBlocked || isHeldUp || isClosed || rules.parallel < 100,
-                    "\(name): what was due at \(next) never began")
-            }
-        }
     }
 }

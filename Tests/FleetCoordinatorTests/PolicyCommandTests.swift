@@ -124,6 +124,18 @@ struct PolicyCommandTests {
         await server.stop()
     }
 
+    @Test func whatALabelDidIsSaid() async throws {
+        _ = try await catalogue.applyPolicies(PolicySet(policies: [], dryRun: false), by: "root")
+        _ = try await catalogue.addCluster("c", by: "root")
+        _ = await server.fleetctl("policy", "set", "prod", "--label", "env=prod", "--schedule", "@daily")
+        let never = await server.fleetctl("cluster", "label", "c", "env=prdo")
+        #expect(never.err == "c follows no policy: nothing happens by itself\n")
+        #expect(await server.fleetctl("cluster", "label", "c", "env=prod").err == "c follows policy prod\n")
+        let typo = await server.fleetctl("cluster", "label", "c", "env=prdo")
+        #expect(typo.out == "c  env=prdo\n" && typo.err == "c follows no policy any more: nothing happens by itself\n")
+        await server.stop()
+    }
+
     /// It is taken, and said: a label may be mistyped, or its cluster come later.
     @Test func oneThatSelectsNoClusterIsTold() async throws {
         let set = await server.fleetctl("policy", "set", "lost", "--label", "env=prdo", "--schedule", "@daily")

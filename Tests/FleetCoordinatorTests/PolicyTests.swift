@@ -1,3 +1,4 @@
+import FleetConcerns
 import FleetProtocol
 import FleetSQLite
 import FleetSchedule
@@ -54,6 +55,41 @@ struct PolicyTests {
                 "policy.added", "policy.added", "policy.added", "policy.moved", "policy.moved", "policy.removed",
             ])
         #expect(try await catalogue.verifyAudit().isIntact)
+    }
+
+    private func withoutPolicy() async throws -> [String?] {
+        let status = FleetStatus(
+            version: "1", time: clock.now, clusters: try await catalogue.clusters(),
+            agents: try await catalogue.agents(), openJobs: [], storeFree: 5, storeUsed: 7,
+            audit: try await catalogue.verifyAudit())
+        return Concern.all(status).filter { $0.kind == .noPolicy }.map(\.cluster)
+    }
+
+    /// A label that was mistyped looks like one that was meant: its objective is gone with the policy.
+    @Test func aClusterThatFallsOutOfEveryPolicyIsToldOf() async throws {
+        _ = try await catalogue.label(.init(cluster: "a", set: ["env": "prod"], remove: []), by: "root")
+        let prod = policy("p") { ($0.labels, $0.objective) = (["env": "prod"], 3600) }
+        _ = try await catalogue.setPolicy(prod, by: "root")
+        #expect(try await withoutPolicy() == [], "b never had one")
+        clock.advance(.seconds(60))
+        let typo = try await catalogue.label(.init(cluster: "a", set: ["env": "prdo"], remove: []), by: "root")
+        #expect(typo.policy == nil && typo.objective == nil && typo.unscheduledSince == clock.now)
+        #expect(try await withoutPolicy() == ["a"])
+        let right = try await catalogue.label(.init(cluster: "a", set: ["env": "prod"], remove: []), by: "root")
+        #expect(right.policy == "p" && right.unscheduledSince == nil)
+        #expect(try await withoutPolicy() == [])
+        // A policy that goes leaves it the same way; one that backs up nothing is what somebody has said.
+        _ = try await catalogue.removePolicy("p", by: "root")
+        #expect(try await withoutPolicy() == ["a"])
+        _ = try await catalogue.setPolicy(policy("by-hand") { $0.schedule = nil }, by: "root")
+        #expect(try await withoutPolicy() == [])
+        _ = try await catalogue.removePolicy("by-hand", by: "root")
+        // What has no etcd of its own has nothing to back up.
+        var registration = Fixture.registration()
+        (registration.instance, registration.discoveryError) = (nil, FleetError("no-etcd", "none"))
+        registration.drillVersions = ["3.5.1"]
+        _ = try await catalogue.registered(NodeName(cluster: "a", node: "n1"), registration, hasJustConnected: true)
+        #expect(try await withoutPolicy() == [])
     }
 
     @Test func whatIsWrongChangesNothing() async throws {
@@ -204,7 +240,7 @@ struct PolicyTests {
     @Test func aDryRunCountsWhatRetentionWouldDelete() async throws {
         for number in 1...5 {
             try await catalogue.add(
-                Fixture.record("s\(number)", job: "j\(number)", saved: "2026-11-2\(number)T06:00:00Z"), by: "agent")
+                Fixture.record("s\(number)", job: "j\(number)", saved: "2026-11-1\(number)T06:00:00Z"), by: "agent")
         }
         let set = PolicySet(
             policies: [policy("p") { $0.retention = RetentionPolicy(last: 2) }], dryRun: true)
@@ -253,6 +289,48 @@ extension ServerTests {
         #expect(jobs.map(\.kind) == ["backup"] && jobs.map(\.requestedBy) == ["schedule:p"])
         for _ in 0..<200 where delivered.withLock(\.self) == 0 { try await Task.sleep(for: .milliseconds(20)) }
         #expect(delivered.withLock(\.self) == 1)
+        await server.stop()
+    }
+
+    /// One backup hangs, and the other cluster's is due: the status says so, shortly as a queue and then as what is wrong.
+    @Test func whatWaitsForItsTurnIsTold() async throws {
+        let server = try await TestServer(schedulePause: .seconds(3600))
+        let root = try await server.operate()
+        for name in ["a", "b"] {
+            let _: ClusterRecord = try await root.call(ControlMethod.addCluster, NameRequest(name: name))
+            let agent = try await server.dial(.agent(cluster: name, node: "n1")) { stream in
+                try? await stream.finish(Acknowledgement())
+            }
+            let _: Acknowledgement = try await agent.call(Method.register, Fixture.registration())
+        }
+        var policy = FleetPolicy(name: "p")
+        policy.schedule = "@every 1h"
+        policy.parallel = 1
+        let _: PolicyRecord = try await root.call(ControlMethod.setPolicy, policy)
+        let later = Timestamp.now().adding(.seconds(3600))
+        try await server.server.beginWhatIsDue(now: later)
+        let jobs = try await server.catalogue.jobs()
+        #expect(jobs.map(\.cluster) == ["a"])
+        try await server.server.beginWhatIsDue(now: later.adding(.seconds(60)))
+        let short = server.server.waitingTasks(now: later.adding(.seconds(3599)))
+        #expect(short.long.isEmpty && short.short.map(\.cluster) == ["b"])
+        #expect(short.short.first?.reason.message == "it waits for its turn: 1 of policy p is under way")
+        let long = server.server.waitingTasks(now: later.adding(.seconds(3600)))
+        #expect(long.short.isEmpty && long.long.map(\.policy) == ["p"])
+        // The next run is due, of the one that hangs too.
+        try await server.server.beginWhatIsDue(now: later.adding(.seconds(3600)))
+        let all = server.server.waitingTasks(now: later.adding(.seconds(3600)))
+        #expect(all.long.map(\.cluster) == ["b"] && all.short.map(\.cluster) == ["a"])
+        #expect(all.short.first?.reason.message == "another job of the cluster is under way: \(jobs[0].id)")
+
+        var status = try await root.call(ControlMethod.status, ListRequest(), as: FleetStatus.self)
+        #expect(Set((status.queue ?? []).map(\.cluster)) == ["a", "b"])
+        func concerns() -> [Concern] { Concern.all(status).filter { $0.kind == .taskWaiting } }
+        #expect(concerns().isEmpty, "it has just begun to wait")
+        status.waiting = all.long + [WaitingTask(cluster: "c", kind: "backup", due: later, reason: all.long[0].reason)]
+        status.waiting?[1].policy = "p"
+        #expect(concerns().map(\.key) == ["task-waiting|||backup of policy p"])
+        #expect(concerns().first?.text.hasPrefix("2 backups of policy p (b, c), due since ") == true)
         await server.stop()
     }
 }

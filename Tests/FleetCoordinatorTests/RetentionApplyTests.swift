@@ -85,6 +85,37 @@ struct RetentionApplyTests {
         await server.stop()
     }
 
+    /// What was pinned is not known to a catalogue that was made again from the store: whoever sets the policies first loses none.
+    @Test(arguments: [true, false]) func aCatalogueMadeAgainDeletesNothingByItself(_ isRebuilt: Bool) async throws {
+        await server.stop()
+        let server = try await TestServer()
+        if !isRebuilt { _ = try await server.catalogue.addCluster("a", by: "root") }
+        for day in 1...3 {
+            var sample = SampleSnapshot("a\(day)", seed: UInt8(day), cluster: "a")
+            sample.record.facts.savedAt = Timestamp("2026-11-0\(day)T12:00:00Z")!
+            try server.server.vault.store.store(sample, key: sample.record.id)
+        }
+        #expect(try await server.server.vault.reconcile().added.count == 3)
+        let rebuilt = try await server.events("catalogue.rebuild")
+        #expect(rebuilt.map { $0.detail["snapshots"] } == (isRebuilt ? ["3"] : []))
+        #expect(try await server.catalogue.retentionWaits() != nil || !isRebuilt)
+        let first = try await server.catalogue.auditLog().first?.event.action
+        #expect(first == (isRebuilt ? "catalogue.rebuild" : "cluster.add"), "before a snapshot is taken in")
+        var policy = FleetPolicy(name: "p")
+        (policy.schedule, policy.retention) = ("@daily", RetentionPolicy(last: 1))
+        _ = try await server.catalogue.setPolicy(policy, by: "root")
+        let backup = JobRecord(
+            id: "j", cluster: "a", node: "n1", kind: "backup", snapshot: "a3", dryRun: false, state: .succeeded,
+            requestedBy: "schedule:p", created: .now(), started: nil, finished: .now(), lastHeard: nil, outcome: nil,
+            error: nil, attempts: [], events: [])
+        await server.server.applyRetention(behind: backup)
+        #expect(try await server.catalogue.snapshots().count == (isRebuilt ? 3 : 1))
+        // At the next start it is not made again once more.
+        _ = try await server.server.vault.reconcile()
+        #expect(try await server.events("catalogue.rebuild").count == rebuilt.count)
+        await server.stop()
+    }
+
     /// One cluster alone: its error is the command's.
     @Test func oneClusterAloneFailsWithItsError() async throws {
         let done = try await apply("b", "--yes") { try await add("b", 4) }

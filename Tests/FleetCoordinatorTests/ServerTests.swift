@@ -18,16 +18,21 @@ final class TestServer: Sendable {
     private let directory: TemporaryDirectory
     private let running: CoordinatorServer.Running
 
-    init(store wrap: (RepositoryStore) -> any SnapshotStore = { $0 }) async throws {
+    /// - Parameter schedulePause: long, where a test says itself which time it is for schedules.
+    init(
+        store wrap: (RepositoryStore) -> any SnapshotStore = { $0 }, schedulePause: Duration = .seconds(15)
+    ) async throws {
         directory = try TemporaryDirectory()
         catalogue = try Catalogue(.memory)
         try KeyRing.create(in: directory.path + "/keys")
         let vault = Vault(
             store: wrap(try RepositoryStore.test("/s", files: files)), catalogue: catalogue, reserve: 0)
+        var configuration = CoordinatorServer.Configuration(
+            listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),
+            controlSocket: directory.path + "/control.sock", user: 0)
+        configuration.schedulePause = schedulePause
         server = CoordinatorServer(
-            .init(
-                listen: .tcp(host: "127.0.0.1", port: 0), advertise: try Address("127.0.0.1:7400"),
-                controlSocket: directory.path + "/control.sock", user: 0),
+            configuration,
             catalogue: catalogue, vault: vault, keys: try KeyRing(directory: directory.path + "/keys"),
             programs: ProgramStore(directory: directory.path + "/programs"), log: .silent)
         running = try await server.start()
@@ -198,6 +203,35 @@ struct ServerTests {
                 _ = try await root.call(ControlMethod.revokeAgent, RevokeRequest(name: "n1"), as: RevokeReply.self)
             } == .usage)
         #expect(try await server.events(ControlMethod.revokeAgent).map(\.outcome) == [.refused])
+        await server.stop()
+    }
+
+    /// An agent that does not answer for a while has the job all the same: a second copy behind it could only be refused.
+    @Test func oneCopyOfAJobIsOnAConnection() async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let (copies, isReleased) = (Monitor(0), Monitor(false))
+        let agent = try await server.dial(.agent(cluster: "a", node: "n1")) { stream in
+            let copy = copies.withLock { copies in
+                copies += 1
+                return copies
+            }
+            if copy > 1 { return await stream.fail(FleetError(.busy, "at this very job")) }
+            while !isReleased.withLock({ $0 }) { try? await Task.sleep(for: .milliseconds(5)) }
+            try? await stream.finish(Acknowledgement())
+        }
+        let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
+        let record = try await server.catalogue.createBackup(
+            cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        let job = try await server.catalogue.message(record.id)
+        async let first: Void = server.server.deliver(job)
+        while copies.withLock({ $0 }) == 0 { try await Task.sleep(for: .milliseconds(5)) }
+        await server.server.deliver(job)
+        isReleased.withLock { $0 = true }
+        await first
+        let sent = copies.withLock { $0 }
+        #expect(sent == 1)
+        #expect(try await server.catalogue.job(record.id).state == .running)
         await server.stop()
     }
 

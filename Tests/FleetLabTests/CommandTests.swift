@@ -80,9 +80,11 @@ struct CommandTests {
             #expect(left.status == 124 && left.errors.contains("the restore goes on by itself; see 'fleetctl job"))
             let id = try #require(
                 left.errors.split(separator: "\n").first { $0.hasPrefix("job ") }.map { String($0.dropFirst(4)) })
-            try await fleet.eventually("the restore has ended") {
-                try await fleet.fleetctl("job", "show", id).output.contains("succeeded")
-            }
+            // Whoever looks in later follows it to its end.
+            let watched = try await fleet.tryFleetctl("job", "watch", id)
+            #expect(watched.status == 0 && watched.output.contains("verify done"), "\(watched.output)")
+            #expect(watched.output.contains("\nok  restored \(snapshot)"), "\(watched.output)")
+            try await expectLogs(fleet, of: id)
 
             // Whoever is not root does not get in by the socket.
             let nobody = try await fleet.attempt("hub", "runuser", "-u", "nobody", "--", "fleetctl", "cluster", "list")
@@ -150,6 +152,23 @@ struct CommandTests {
             #expect(rebuilt.contains("1 snapshots are in the catalogue again"))
             try await fleet.exec("hub", "systemctl", "start", "fleet-coordinator")
             #expect(try await fleet.latestSnapshot("one") == snapshot)
+        }
+    }
+
+    /// What both programs said under systemd is one object a line, and the job's id leads from one to the other.
+    private func expectLogs(_ fleet: LabFleet, of job: String) async throws {
+        for (node, unit, first) in [
+            ("hub", "fleet-coordinator", "restore is asked for by root"), ("one", "fleet-agent", "job restore begins"),
+        ] {
+            let text = try await fleet.exec(
+                node, "journalctl", "-o", "cat", "--no-pager", "_SYSTEMD_UNIT=\(unit).service")
+            var of: [[String: String]] = []
+            for line in text.split(separator: "\n") {
+                let fields = try JSON.decode([String: String].self, from: Array(line.utf8))
+                if fields["job"] == job { of.append(fields) }
+            }
+            #expect(of.first?["message"] == first, "\(of)")
+            #expect(of.last?["message"]?.contains("succeeded") == true, "\(of)")
         }
     }
 }

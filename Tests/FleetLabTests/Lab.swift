@@ -170,6 +170,17 @@ struct LabFleet: Sendable {
             "push", lab, node, "\(Lab.programs!)/\(program)", "/usr/local/bin/\(program)", "--mode", "0755")
     }
 
+    /// From what ops/package has made.
+    ///
+    /// - Returns: what dpkg prints.
+    @discardableResult
+    func installPackage(_ name: String, on node: String) async throws -> String {
+        let files = try FileSystem.list(Lab.packages!).filter { $0.hasPrefix("\(name)_") && $0.hasSuffix(".deb") }
+        let file = try #require(files.first, "ops/package makes them")
+        try await Lab.check("push", lab, node, "\(Lab.packages!)/\(file)", "/root/\(file)")
+        return try await exec(node, "dpkg", "--install", "/root/\(file)")
+    }
+
     private func installUnit(_ name: String, on node: String) async throws {
         let units = FileSystem.parent(of: Lab.command!) + "/systemd"
         try await Lab.check(

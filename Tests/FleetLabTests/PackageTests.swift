@@ -8,14 +8,14 @@ struct PackageTests {
         try await LabFleet.withLab { fleet in
             try await Lab.check("node", fleet.lab, "hub", "--kind", "plain")
             try await Lab.check("node", fleet.lab, "one", "--kind", "external", "--layout", "kubespray")
-            for name in ["fleet-coordinator", "fleetctl"] { try await install(name, fleet, "hub") }
+            for name in ["fleet-coordinator", "fleetctl"] { try await fleet.installPackage(name, on: "hub") }
             #expect(
                 try await fleet.attempt("hub", "systemctl", "is-enabled", "fleet-coordinator").output == "disabled\n")
             try await fleet.initialise()
             try await fleet.exec("hub", "systemctl", "enable", "--quiet", "--now", "fleet-coordinator")
 
             try await fleet.fleetctl("cluster", "add", "one")
-            let told = try await install("fleet-agent", fleet, "one")
+            let told = try await fleet.installPackage("fleet-agent", on: "one")
             #expect(told.contains("fleet-agent enroll -") && !told.contains("by hand"))
             try await fleet.enroll("one", of: "one")
             try await fleet.waitForAgent("one")
@@ -28,14 +28,15 @@ struct PackageTests {
 
             // What would be started in the place of what is in the package.
             try await fleet.exec("one", "touch", "/usr/local/bin/fleet-agent")
-            #expect(try await install("fleet-agent", fleet, "one").contains("rm /usr/local/bin/fleet-agent\n"))
+            #expect(
+                try await fleet.installPackage("fleet-agent", on: "one").contains("rm /usr/local/bin/fleet-agent\n"))
             try await fleet.exec("one", "rm", "/usr/local/bin/fleet-agent")
             try await fleet.waitForAgent("one")
 
             // The same version once more is an upgrade: what runs runs again, from the new files.
             for (name, node) in [("fleet-agent", "one"), ("fleet-coordinator", "hub")] {
                 let before = try await fleet.exec(node, "systemctl", "show", "--property=MainPID", name)
-                try await install(name, fleet, node)
+                try await fleet.installPackage(name, on: node)
                 try await fleet.eventually("\(name) runs again") { try await fleet.isActive(node, name) }
                 #expect(try await fleet.exec(node, "systemctl", "show", "--property=MainPID", name) != before)
             }
@@ -75,14 +76,5 @@ struct PackageTests {
             }
             #expect(try await fleet.attempt("one", "test", "-e", "/var/lib/fleet-agent/program").status == 1)
         }
-    }
-
-    /// What dpkg prints.
-    @discardableResult
-    private func install(_ name: String, _ fleet: LabFleet, _ node: String) async throws -> String {
-        let files = try FileSystem.list(Lab.packages!).filter { $0.hasPrefix("\(name)_") && $0.hasSuffix(".deb") }
-        let file = try #require(files.first, "ops/package makes them")
-        try await Lab.check("push", fleet.lab, node, "\(Lab.packages!)/\(file)", "/root/\(file)")
-        return try await fleet.exec(node, "dpkg", "--install", "/root/\(file)")
     }
 }

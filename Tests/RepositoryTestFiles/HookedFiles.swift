@@ -34,5 +34,6 @@ package final class HookedFiles: RepositoryFiles {
         try files.writeDurably(path, bytes)
     }
     package func remove(_ path: String) throws(FleetError) { try files.remove(path) }
+    package func rename(_ path: String, to other: String) throws(FleetError) { try files.rename(path, to: other) }
     package func freeSpace(_ path: String) throws(FleetError) -> Int64 { try files.freeSpace(path) }
 }

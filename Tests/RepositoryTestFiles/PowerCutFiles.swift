@@ -152,6 +152,16 @@ package final class PowerCutFiles: RepositoryFiles {
         }
     }
 
+    package func rename(_ path: String, to other: String) throws(FleetError) {
+        try on { state throws(FleetError) in
+            guard let inode = state.names[path] else { throw FleetError(.notFound, path) }
+            if state.failure == .cut { try Self.step(&state) }
+            (state.names[path], state.names[other]) = (nil, inode)
+            if state.failure == .cut { try Self.step(&state) }
+            (state.durableNames[path], state.durableNames[other]) = (nil, inode)
+        }
+    }
+
     package func freeSpace(_ path: String) throws(FleetError) -> Int64 { 1 << 30 }
 }
 

@@ -82,6 +82,12 @@ enum Discovered {
                 nil
             )
         }
+        if agent.isControlPlane {
+            return (
+                "a control plane whose etcd is on other hosts: its configuration is kept with the cluster's snapshots",
+                nil
+            )
+        }
         if agent.discoveryError?.code == "no-etcd" {
             return (
                 "it found no etcd here",

@@ -10,11 +10,18 @@ let agentCommand = Command(
         Command(
             "token", "Make a join token for an agent",
             discussion: """
-                The token lets one agent in, once. It is shown here and kept nowhere. On the node, with the agent installed:
+                The token lets one agent in, once. It is shown here and kept nowhere. Install the agent on the node first: its
+                package, or the program and its unit. Then, there and as root:
 
-                  fleet-agent enroll -
+                  fleet-agent enroll -                    # paste the token
+                  systemctl enable --now fleet-agent
+                  fleet-agent discover                    # what it found, and where
 
-                Where ssh comes to the node, 'fleetctl agent install' does all of it.
+                On a terminal, a line is printed that does the first two, to paste on the node as it is; elsewhere the token alone
+                goes to standard output. Where ssh comes to the node, 'fleetctl agent install' does all of it.
+
+                It takes an admin of all clusters; the agents of a protected cluster are enrolled by root on the coordinator's
+                host.
                 """,
             arguments: [.init("CLUSTER", "the cluster that the agent belongs to")],
             options: [.init("valid", value: "DURATION", "how long it can be used (default 1h)"), Output.option],
@@ -56,7 +63,8 @@ let agentCommand = Command(
                         agent.instance?.version ?? (agent.discoveryError.map { $0.code.rawValue } ?? ""),
                         agent.instance?.topology.rawValue
                             ?? (agent.isVerifier
-                                ? "verifier: \(agent.drillVersions?.joined(separator: ", ") ?? "")" : ""),
+                                ? "verifier: \(agent.drillVersions?.joined(separator: ", ") ?? "")"
+                                : agent.isControlPlane ? "control plane" : ""),
                         agent.versionNow,
                     ] + (hasCommits ? [agent.program?.commit ?? ""] : []),
                     paint: [2: { agent.connected ? terminal.green($0) : terminal.red($0) }])

@@ -31,8 +31,11 @@ let agentInstallCommand = Command(
 
         \(SSHOptions.discussion)
 
-        Nodes without packages (RHEL 9) get the program with --program, and the unit with it, as /usr/local/bin/fleet-agent and
-        /etc/systemd/system/fleet-agent.service. Without ssh: 'fleetctl agent token'.
+        One of --package and --program is needed, and says what is installed. Nodes without packages (RHEL 9) get the program with
+        --program, and the unit with it, as /usr/local/bin/fleet-agent and /etc/systemd/system/fleet-agent.service. Without ssh:
+        'fleetctl agent token'.
+
+        It takes an admin of all clusters; the agents of a protected cluster are enrolled by root on the coordinator's host.
         """,
     arguments: [.init("CLUSTER", "the cluster that the nodes belong to; 'fleetctl cluster add' makes it")],
     options: [

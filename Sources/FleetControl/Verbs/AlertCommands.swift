@@ -8,10 +8,12 @@ let alertCommand = Command(
     "alert", "Who is told by itself when something needs attention",
     discussion: """
         What is wrong by 'fleetctl status' is sent as one JSON object: once when it has stood for a while (a failed backup
-        or drill, a broken objective and a broken audit chain at once, an agent that is away after five minutes), and once when
-        it is over. A message that is not taken is sent again for a day, with longer and longer pauses; one that is answered with a
-        status from 400 to 499, but 408, 425 and 429, three times. The coordinator can't
-        tell that it is down itself: have Prometheus watch it, or another host.
+        or drill, a broken objective and a broken audit chain at once, an agent that is away after five minutes), once more
+        each time that it is worse than it was told to be (a certificate that ends within 7 days, and then has ended; more
+        snapshots that can't be used), and once when it is over. Nothing is sent when it has become better and is not over,
+        nor when it is as bad again as it was told to be. A message that is not taken is sent again for a day, with longer
+        and longer pauses; one that is answered with a status from 400 to 499, but 408, 425 and 429, three times. The
+        coordinator can't tell that it is down itself: have Prometheus watch it, or another host.
         """,
     subcommands: [webhookCommand, commandCommand, listCommand, testCommand, removeCommand, resumeCommand])
 
@@ -19,8 +21,9 @@ private let webhookCommand = Command(
     "webhook", "Send alerts to an address",
     discussion: """
         Each is posted as JSON with a field 'text' that says what is wrong and what to do, which chat servers show as it is;
-        'alert' is what kind it is, 'state' is firing, over or test, and 'key' is the same in the message that says that it is
-        over. Any answer from 200 to 299 means that it was taken.
+        'alert' is what kind it is, 'state' is firing, over or test, and 'key' is the same in all messages about one matter: a
+        second one that is firing with the same key says that it is worse by now, and one that is over, that it is over. Let a
+        pager make its incident by the key, and it updates that one. Any answer from 200 to 299 means that it was taken.
 
         The header X-Fleet-Signature is t=SECONDS,v1=HEX, where HEX is the HMAC-SHA256 of SECONDS, a full stop and the body,
         by the secret that is shown here once. X-Fleet-Delivery is the same each time that one message is sent: it may arrive

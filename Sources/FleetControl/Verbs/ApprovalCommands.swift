@@ -9,8 +9,9 @@ let clusterProtectCommand = Command(
         A restore of it, or the undo of one, is then begun only with a second operator's approval: one plans it with --dry-run,
         another looks at that plan and approves it with 'fleetctl restore approve', signed with their own key, and within a
         day any operator but that one begins it. Only root on the coordinator's host can lift this, or enrol agents of the
-        cluster, whose backups could be of anything. A cleanup of old data, the deletion of a snapshot and the replacement
-        of a member take one person as before.
+        cluster, whose backups could be of anything; join tokens for its nodes that operators have made and nobody has used
+        are void. A cleanup of old data, the deletion of a snapshot and the replacement of a member take one person as
+        before.
         """,
     arguments: [.init("CLUSTER", "its name")],
     examples: [.init("fleetctl cluster protect cluster-a", "from now on")]

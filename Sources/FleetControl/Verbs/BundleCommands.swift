@@ -12,7 +12,8 @@ let bundleCommand = Command(
         encryption-at-rest configuration and other files that flags of the control plane name, the kubelet's configuration,
         and etcd's own with its certificates and keys. Every agent of a cluster sends its node's, encrypted on the way and in
         the store, when it has changed; a snapshot refers to the newest of each node. What is the same is kept once, and goes
-        with the last snapshot that refers to it ('fleetctl store gc').
+        with the last snapshot that refers to it ('fleetctl store gc'). Where etcd is on hosts of its own, one control plane
+        needs an agent too ('fleetctl agent install CLUSTER --ssh root@NODE'): it finds no etcd there, and sends the rest.
         """,
     subcommands: [
         Command(
@@ -169,6 +170,13 @@ private func print(_ reply: BundleReply, _ terminal: Terminal) {
                 ? "no configuration of nodes is kept with it; later ones have it when agents are new enough"
                 : "no configuration of nodes is kept with it; 'fleetctl bundle on \(reply.cluster)' keeps it with later ones"
         )
+    }
+    let kinds = Set(reply.nodes.flatMap { $0.manifest?.files.map(\.kind) ?? [] })
+    if !reply.nodes.isEmpty, kinds.isDisjoint(with: ["manifest", "pki"]), reply.nodes.allSatisfy({ $0.manifest != nil })
+    {
+        terminal.note(
+            "no control plane's configuration is among it: put an agent on one too: fleetctl agent install \(reply.cluster) "
+                + "--ssh root@NODE")
     }
     for node in reply.nodes {
         let reference = node.reference

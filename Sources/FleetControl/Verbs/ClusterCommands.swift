@@ -77,16 +77,16 @@ let clusterCommand = Command(
 func clusterTable(_ clusters: [ClusterRecord], _ terminal: Terminal) -> Table {
     var table = Table([
         ("CLUSTER", .left), ("AGENTS", .right), ("SNAPSHOTS", .right), ("LATEST", .left), ("AGE", .left),
-        ("LAST JOB", .left),
-        ("STATE", .left), ("DRILL", .left),
+        ("OBJECTIVE", .left), ("LAST JOB", .left), ("STATE", .left), ("DRILL", .left),
     ])
     for cluster in clusters {
-        var paint = [7: DrillWords.paint(cluster.lastDrill, terminal)]
-        paint[6] = cluster.lastJobState?.paint(terminal)
+        var paint = [8: DrillWords.paint(cluster.lastDrill, terminal)]
+        paint[7] = cluster.lastJobState?.paint(terminal)
         table.add(
             [
                 cluster.name, "\(cluster.agents)", "\(cluster.snapshots)", cluster.latestSnapshot ?? "",
-                cluster.latestSavedAt?.ago() ?? "never", cluster.lastJobKind ?? "",
+                cluster.latestSavedAt?.ago() ?? "never",
+                cluster.objective.map { ReportText.length(.seconds($0)) } ?? "", cluster.lastJobKind ?? "",
                 cluster.lastJobState?.rawValue ?? "", DrillWords.short(cluster),
             ], paint: paint)
     }
@@ -128,6 +128,8 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
         )
         if agent.isVerifier {
             terminal.print("  verifier       drills etcd \(agent.drillVersions?.joined(separator: ", ") ?? "")")
+        } else if agent.isControlPlane, let error = agent.discoveryError {
+            terminal.print("  control plane  \(Terminal.clean(error.message))")
         } else if agent.discoveryError?.code == "busy" {
             let isKnown = open.contains { $0.movesEtcd(of: agent) }
             let why =

@@ -9,7 +9,8 @@ let drillCommand = Command(
         An agent restores the snapshot into a directory of its own, starts a real etcd on it that nothing else on the host
         can reach, and tells what that etcd says: revision, live keys, HashKV, and the first keys with their values. The
         coordinator compares all of it with what it read itself when the snapshot was stored. The result stays with the
-        snapshot. No running etcd is touched.
+        snapshot. No running etcd is touched. A drill that failed is told of until a backup that is no older is proven: that
+        an older one restores says nothing of it.
 
         It runs on a verifier: a host with an agent, etcd, etcdctl and etcdutl, and no etcd of its own. Without one it runs
         on a node of the snapshot's own cluster, under a limit of memory and CPU where systemd can set one; the cluster is

@@ -13,10 +13,12 @@ enum DrillWords {
         }
     }
 
-    /// Of a cluster's newest drill, which may have been one of an older snapshot than the latest.
+    /// Of a cluster's newest drill, by its day; it may have been one of an older snapshot than the latest.
     static func short(_ cluster: ClusterRecord) -> String {
         guard let drill = cluster.lastDrill else { return "never" }
-        return short(drill) + (drill.snapshot == cluster.latestSnapshot ? "" : " (of \(drill.snapshot))")
+        let verdict = drill.verdict == .proven ? "proven" : "FAILED"
+        return "\(verdict) \(drill.finished.short.prefix(10))"
+            + (drill.snapshot == cluster.latestSnapshot ? "" : " (of \(drill.snapshot))")
     }
 
     static func paint(_ drill: DrillRecord?, _ terminal: Terminal) -> @Sendable (String) -> String {

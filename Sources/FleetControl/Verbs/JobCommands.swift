@@ -4,7 +4,13 @@ internal import FleetProtocol
 internal import FleetSystem
 
 let jobCommand = Command(
-    "job", "Backups and restores, past and under way",
+    "job", "Jobs, past and under way",
+    discussion: """
+        All that agents are asked to do is a job: backups, restores, undos and cleanups, drills, replacements of members, and
+        upgrades of agents, whoever or whatever schedule asked for it. A restore of several members and a replacement are one job
+        each, with a job for every member's part. An id, or a unique beginning of one, names it everywhere, in the log of the
+        coordinator and in that of the agent ('journalctl -u fleet-agent') too.
+        """,
     subcommands: [
         Command(
             "list", "List jobs, newest first", arguments: [.init("CLUSTER", "only this cluster's", count: .optional)],
@@ -50,6 +56,7 @@ let jobCommand = Command(
             show(job, agents, call.terminal)
             return .success
         },
+        jobWatchCommand,
     ])
 
 private func show(_ job: JobRecord, _ agents: [AgentRecord], _ terminal: Terminal) {

@@ -6,8 +6,13 @@ internal import FleetSystem
 let loginCommand = Command(
     "login", "Log in to a coordinator with a token",
     discussion: """
-        Makes a key on this machine, has it certified, and remembers the coordinator as a context. The token comes from
-        'fleetctl operator add NAME'; with '-' it is read from standard input.
+        The token is good once, for an hour, and names the coordinator's address and authority. Root on the coordinator's host
+        makes it: 'fleetctl operator add NAME --role ROLE' for somebody new, 'fleetctl operator token NAME' for who is known.
+        With '-' it is read from standard input.
+
+        Makes a key on this machine, which never leaves it, has it certified, and remembers the coordinator as a context, the
+        current one from then on, beside ~/.config/fleetctl/config.json (or where FLEETCTL_CONFIG says). The certificate
+        is good for a year; then log in again.
         """,
     arguments: [.init("TOKEN", "the token, or '-'")],
     options: [.init("name", value: "NAME", "what to call the context (default: the coordinator's address)")],

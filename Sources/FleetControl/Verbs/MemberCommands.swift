@@ -21,7 +21,7 @@ private let memberReplaceCommand = Command(
 
         What fails before the old member is removed leaves all as it was. What fails later stops where it is, and says where
         each part stands; the same command again goes on from there. Once it has begun, it goes on by itself: interrupting
-        this command only stops watching, and 'fleetctl job show' tells what became of it.
+        this command only stops watching; 'fleetctl job watch' follows it again, 'fleetctl job show' tells what became of it.
 
         Needs etcd 3.4 or newer.
         """,

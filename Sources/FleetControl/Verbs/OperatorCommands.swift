@@ -113,6 +113,10 @@ private let listCommand = Command(
 
 private let revokeCommand = Command(
     "revoke", "Take an operator's right to use this coordinator, at once",
+    discussion: """
+        Their certificates, the tokens they have not used, and the join tokens they made for nodes that have not come yet, all
+        count for nothing from now on.
+        """,
     arguments: [.init("NAME", "the operator's name")],
     examples: [
         .init("fleetctl operator revoke alice", "all of alice's certificates count for nothing from now on")

@@ -2,13 +2,38 @@ internal import FleetCommandLine
 internal import FleetProtocol
 internal import FleetSystem
 
+/// When something is due, exactly as the coordinator's planner has it.
+private let timing = """
+    A schedule is crontab's five fields on the clocks of the time zone, '@hourly', '@daily' and so on, or '@every LENGTH' (1m to
+    366d). That counts from 1970-01-01T00:00Z, whatever the time zone and whenever it was set: '@every 6h' is due at 00:00, 06:00,
+    12:00 and 18:00 UTC, '@every 7d' on Thursdays. What was due before a schedule was set, or before a cluster came to it, is
+    not made up for.
+
+    Where clocks are set forward over the time of a schedule, it is due at that moment; where they are set back, the first time
+    only. One whose hours begin with '*' goes on with the time that passes: hours that clocks leave out are left out, those that
+    they show twice are due twice.
+
+    Of what could not begin when it was due (the coordinator was down, no agent was there, the cluster had another job, no
+    window was open), only the latest is made up for, once, as soon as it can begin. Windows say when something may begin, by
+    the clocks of the time zone; what has begun goes on beyond them. What is due outside of all windows begins when the next
+    one opens, and so does what is made up for or tried again; what had no turn before it closed waits for the next. Jitter counts
+    from the moment at which a run is due, or from that opening, and is at most half of the time until the next run and until the
+    closing.
+
+    What fails is tried again a minute later, then 5, then 25, then 60 each time, on another member where there is one, until its
+    attempts are used up or the next run is due.
+    """
+
 let policyCommand = Command(
     "policy", "What happens by itself: backups, drills and retention by schedule",
     discussion: """
         A policy selects clusters by name or by label, and says when they are backed up and drilled, how old the newest backup
         may be and what is kept. Policies have an order: a cluster follows the first that selects it, and one that none
-        selects is left to people. Of what was missed while the coordinator was down, the latest is made up for, once. A
-        backup that fails is tried again on another member where there is one, later and later.
+        selects is left to people. Runs of one cluster never overlap. Retention is applied behind each backup that a policy
+        demanded; what 'fleetctl retention set' says of a cluster goes before its policy's. 'fleetctl status' names each cluster
+        whose newest backup is older than its objective, and what is due and can't begin.
+
+        \(timing)
         """,
     subcommands: [policyListCommand, policyShowCommand, policySet, policyRemoveCommand, policyApply])
 
@@ -17,7 +42,10 @@ private let policySet = Command(
     discussion: """
         A new one comes behind the others, and selects every cluster unless --cluster or --label says otherwise. What is not
         named stays as it was; 'none' takes back a schedule, a drill, a bandwidth, an objective or all windows, --every-cluster what it
-        selects by, --no-retention what it keeps.
+        selects by, --no-retention what it keeps. A cluster follows the first policy that selects it; 'fleetctl policy list' has
+        the order, and 'fleetctl policy apply' another one.
+
+        \(timing)
         """,
     arguments: [.init("POLICY", "its name")],
     options: [
@@ -122,6 +150,10 @@ private let policyApply = Command(
               objective: 6h                    # how old the newest backup may be
               retention: {last: 6, daily: 14, weekly: 8}
               drill: "0 5 * * sun"
+
+        A cluster follows the first that selects it. Only 'name' is needed; without a schedule nothing is backed up by itself.
+
+        \(timing)
         """,
     arguments: [.init("FILE", "the file, '-' for standard input")],
     options: [
@@ -164,7 +196,9 @@ private let policyApply = Command(
 
 let clusterLabelCommand = Command(
     "label", "Set or remove labels of a cluster",
-    discussion: "Policies select clusters by them. KEY=VALUE sets one, KEY- removes it.",
+    discussion: """
+        Policies select clusters by them. KEY=VALUE sets one, KEY- removes it. It says which policy the cluster follows then.
+        """,
     arguments: [.init("CLUSTER", "its name"), .init("LABEL", "KEY=VALUE or KEY-", count: .atLeastOne)],
     options: [Output.option],
     examples: [.init("fleetctl cluster label cluster-a env=production region=eu", "two labels")]
@@ -182,6 +216,7 @@ let clusterLabelCommand = Command(
         try Output.json(cluster, call)
     } else {
         call.terminal.print("\(cluster.name)  \(LabelWords.text(cluster.labels ?? [:]))")
+        call.terminal.note(PolicyWords.followed(by: cluster))
     }
     return .success
 }

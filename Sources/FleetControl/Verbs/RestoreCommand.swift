@@ -29,7 +29,8 @@ let restoreCommand = Command(
         with --dry-run, and let them run 'fleetctl restore approve' with the dry run's job.
 
         Once it has begun, it goes on by itself: interrupting this command (which then ends by the signal, 130 in a shell)
-        only stops watching. 'fleetctl job show' tells what became of it, for whom it waits and until when.
+        only stops watching. 'fleetctl job watch' follows it again, and 'fleetctl job show' tells what became of it, for whom it
+        waits and until when.
         """,
     arguments: [.init("CLUSTER", "the cluster to restore")],
     options: [

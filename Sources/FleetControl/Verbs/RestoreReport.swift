@@ -36,7 +36,8 @@ enum RestoreReport {
         if preview.agents.contains(where: { $0.instance?.topology != .stacked }) {
             lines.append(
                 "CAUTION   stop the clients of this etcd first, its kube-apiservers above all: what they write")
-            lines.append("          during the restore is lost, and what they have cached is of the time before")
+            lines.append("          during the restore is lost, and what they have cached is of the time before;")
+            lines.append("          only static pods of a control plane on these nodes are stopped by the plan")
         }
         return lines.map(Terminal.clean)
     }

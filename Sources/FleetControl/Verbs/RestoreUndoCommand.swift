@@ -97,15 +97,26 @@ let restoreCleanupCommand = Command(
     }
     let job: JobRecord = try await control.call(ControlMethod.cleanUpRestore, request)
     let status = try await RestoreFollow.toItsEnd(job, "cleanup", control, call)
-    guard !dryRun else { return status }
-    let after: JobRecord = try await control.ask(ControlMethod.showJob, NameRequest(name: restored.id))
-    let left = (after.aftermath?.nodes ?? []).filter { $0.cleanedUp == nil }
-    if left.isEmpty { return status }
-    for node in left {
-        terminal.note("still on \(node.node): \(Terminal.clean(node.directories.joined(separator: ", ")))")
+    return try await CleanupReport.status(job, restored.id, status, control, terminal)
+}
+
+enum CleanupReport {
+    /// How a cleanup ended, by what the nodes of `restore` still have, which is told.
+    ///
+    /// - Parameter status: by the job alone.
+    static func status(
+        _ cleanup: JobRecord, _ restore: String, _ status: ExitStatus, _ control: Control, _ terminal: Terminal
+    ) async throws(FleetError) -> ExitStatus {
+        guard !cleanup.dryRun else { return status }
+        let after: JobRecord = try await control.ask(ControlMethod.showJob, NameRequest(name: restore))
+        let left = (after.aftermath?.nodes ?? []).filter { $0.cleanedUp == nil }
+        if left.isEmpty { return status }
+        for node in left {
+            terminal.note("still on \(node.node): \(Terminal.clean(node.directories.joined(separator: ", ")))")
+        }
+        terminal.note("hint: correct what the errors say, start agents that are away, then run it again")
+        return left.count < after.aftermath?.nodes.count ?? 0 ? .partialFailure : .failure
     }
-    terminal.note("hint: correct what the errors say, start agents that are away, then run it again")
-    return left.count < after.aftermath?.nodes.count ?? 0 ? .partialFailure : .failure
 }
 
 /// A restore, an undo or a cleanup that was begun: told of to its end.
@@ -117,32 +128,14 @@ enum RestoreFollow {
         let terminal = call.terminal
         let (isJSON, dryRun) = (Output.isJSON(call), job.dryRun)
         if !isJSON { terminal.note("job \(job.id)") }
-        Interruption.says(
-            dryRun
+        let ended = try await JobFollow.toItsEnd(
+            job, control, call,
+            goesOn: dryRun
                 ? "the plan is still made; see 'fleetctl job show \(job.id)'"
-                : "the \(what) goes on by itself; see 'fleetctl job show \(job.id)'")
-        var lines = JobLines(job, isLive: true)
-        func lost(_ error: FleetError) {
-            guard !isJSON else { return }
-            terminal.note("the coordinator is out of reach (\(Terminal.clean(error.message))); asking again")
-        }
-        let ended = try await JobWatch.follow(job.id, control, lost: lost) { event in
-            guard !isJSON, !dryRun else { return }
-            if let line = lines.line(event) { terminal.note(Terminal.clean(line)) }
-            // On a terminal the transfer is drawn in place, and the next line takes its place.
-            if event.kind == .progress, terminal.errorIsTerminal {
-                let node = lines.nodes[event.job].map { "\($0)  " } ?? ""
-                terminal.noteRaw("\r\u{1b}[K          \(node)\(Terminal.clean(event.detail ?? ""))\r")
-            }
-        }
-        Interruption.isOver()
+                : "the \(what) goes on by itself; see 'fleetctl job watch \(job.id)'",
+            say: dryRun ? nil : { terminal.note($0) })
         if isJSON { try Output.json(ended, call) } else { RestoreReport.print(ended, terminal, dryRun: dryRun) }
         try then(ended)
-        switch ended.state {
-        case .succeeded: return .success
-        case .rolledBack: return .rolledBack
-        case .stuck: return .stuck
-        default: return .failure
-        }
+        return ended.state.exitStatus
     }
 }

@@ -15,9 +15,9 @@ let retentionCommand = Command(
     discussion: """
         What is set here belongs to one cluster and goes before the retention of the policy that it follows ('fleetctl
         policy'). It is applied when 'retention apply' is run, and behind each backup that a policy demanded. A snapshot
-        stays if any rule keeps it. Whatever the policy, these stay: the newest verified snapshot of the cluster, pinned
-        ones, those that an open restore needs, foreign ones, and those that were sound and can't be read now. A cluster
-        without a policy keeps everything.
+        stays if any rule keeps it. Whatever the policy, these stay: the newest verified snapshot of the cluster, the newest
+        that a drill proved, pinned ones, those that an open restore needs, foreign ones, those that were sound and can't be
+        read now, and those that a wrong clock has dated ahead of the present. A cluster without a policy keeps everything.
         """,
     subcommands: [
         Command(

@@ -9,7 +9,8 @@ let snapshotImportCommand = Command(
         Takes what 'etcdctl snapshot save' wrote, whoever saved it. The coordinator reads every page, key and value, as of
         an agent's snapshot, and stores it. A file names no etcd cluster: where its members point to one that the cluster
         was known by, it is 'verified' and as good as an agent's; otherwise it is 'foreign', is never chosen by itself, and
-        is restored only with --from-other-cluster.
+        is restored only with --from-other-cluster. Where the revision of a verified one contradicts its time, by the backups
+        that agents made, nothing is stored: a copy may be younger than what is in it, and would pass for the latest backup.
 
         With --raw-db it takes a stopped member's member/snap/db. No digest of etcd's protects that, and agents don't restore
         it; 'snapshot export' gives the same bytes back, for 'etcdutl snapshot restore --skip-hash-check'.

@@ -75,6 +75,9 @@ enum SnapshotShow {
             ("cluster version", own.clusterVersion ?? "not set"), ("leases", "\(own.leases)"),
             ("alarms", own.alarms.isEmpty ? "none" : own.alarms.joined(separator: ", ")),
         ]
+        if let providers = own.encryptedAtRest, !providers.isEmpty {
+            rows.append(("encrypted", EncryptionWords.line(providers)))
+        }
         if own.isSound {
             let same =
                 record.imported == nil

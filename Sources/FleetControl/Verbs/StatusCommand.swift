@@ -4,12 +4,32 @@ internal import FleetProtocol
 internal import FleetSystem
 
 let statusCommand = Command(
-    "status", "The whole fleet on one screen", options: [Output.option],
-    examples: [.init("fleetctl status", "can everything be restored, and how far back")],
+    "status", "The whole fleet on one screen",
+    discussion: """
+        A row a cluster, the worst on top: first those that could not be restored now (no backup, no agent, not laid out for it, a
+        failed drill, a restore that stands half-way), then those whose last backup failed or is older than its objective, then
+        those whose next backup or restore is in danger, then the rest, each by the age of the newest backup against the
+        objective. Clusters of verifiers only come last. '-o json' has the same order.
+
+        LATEST is the newest snapshot that can be restored; AGE is how far back it goes: all that was written since is lost with
+        the cluster. OBJECTIVE is how old it may be by the policy that the cluster follows ('-': nothing is said). LAST JOB and
+        STATE are what was begun last and where it stands. DRILL is whether a snapshot was proven to restore, and which, where
+        that is not the latest.
+
+        Below are the agents that are connected, the jobs that are under way and for whom they wait, the store, and the audit
+        chain. Each line that begins with '!' says one thing that needs attention, and what to do about it; the same are sent
+        as alerts ('fleetctl alert').
+        """,
+    options: [Output.option],
+    examples: [
+        .init("fleetctl status", "can everything be restored, and how far back"),
+        .init("fleetctl status -o json | jq -r '.clusters[0].name'", "the cluster to look after first"),
+    ],
     exitStatuses: [(.partialFailure, "something needs attention; the lines that begin with '!' say what")]
 ) { call in
     let control = try await Coordinator.control(call)
-    let status: FleetStatus = try await control.ask(ControlMethod.status, ListRequest())
+    var status: FleetStatus = try await control.ask(ControlMethod.status, ListRequest())
+    status.clusters = status.worstFirst
     let isWell = Concern.all(status).isEmpty
     if Output.isJSON(call) { try Output.json(status, call) } else { showStatus(status, call.terminal) }
     return isWell ? .success : .partialFailure
@@ -19,11 +39,7 @@ func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
     if status.clusters.isEmpty {
         terminal.print("no clusters yet; add one with 'fleetctl cluster add NAME'")
     } else {
-        // The oldest restore point first: what is worst is on top.
-        let worstFirst = status.clusters.sorted {
-            ($0.latestSavedAt?.milliseconds ?? 0, $0.name) < ($1.latestSavedAt?.milliseconds ?? 0, $1.name)
-        }
-        clusterTable(worstFirst, terminal).print(terminal)
+        clusterTable(status.worstFirst, terminal).print(terminal)
     }
     let agents = status.agents.filter { $0.certificate?.revoked == nil }
     let connected = agents.filter(\.connected).count
@@ -39,6 +55,16 @@ func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
             )
         }
     }
+    let queue = (status.queue ?? []) + (status.waiting ?? []).filter { $0.since != nil }
+    if !queue.isEmpty {
+        terminal.print("queue    \(queue.count) due and not begun yet")
+        for one in queue.sorted(by: { ($0.due, $0.cluster) < ($1.due, $1.cluster) }).prefix(5) {
+            terminal.print(
+                "         the \(one.kind) of \(one.cluster), due \(one.due.short): \(Terminal.clean(one.reason.message))"
+            )
+        }
+        if queue.count > 5 { terminal.print("         and \(queue.count - 5) more") }
+    }
     if status.storeIsHidden != true {
         terminal.print("store    \(Human.bytes(status.storeUsed)) taken, \(Human.bytes(status.storeFree)) free")
     }
@@ -48,7 +74,7 @@ func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
 }
 
 extension AgentRecord {
-    fileprivate func isAway(at job: JobRecord) -> Bool {
+    func isAway(at job: JobRecord) -> Bool {
         cluster == job.cluster && node == job.node && !connected
     }
 }

@@ -5,7 +5,7 @@ internal import FleetSystem
 let watchCommand = Command(
     "watch", "The whole fleet on one screen, live",
     discussion: """
-        The screen of 'fleetctl status', drawn again and again until ctrl-c. Where the coordinator can't be reached it says so
+        The screen of 'fleetctl status', whose help says what is on it, drawn again and again until ctrl-c. Where the coordinator can't be reached it says so
         above what was known last, and goes on.
         """,
     options: [.init("interval", value: "DURATION", "how often (default 2s)")],

@@ -18,6 +18,8 @@ public protocol RepositoryFiles: Sendable {
     func writeDurably(_ path: String, _ bytes: [UInt8]) throws(FleetError)
     /// Durable when it returns; what is not there is fine.
     func remove(_ path: String) throws(FleetError)
+    /// Within a directory, durable when it returns; what has the new name is replaced.
+    func rename(_ path: String, to other: String) throws(FleetError)
     func freeSpace(_ path: String) throws(FleetError) -> Int64
 }
 

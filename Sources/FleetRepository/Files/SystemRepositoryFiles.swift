@@ -41,6 +41,8 @@ public struct SystemRepositoryFiles: RepositoryFiles {
         try FileSystem.syncDirectory(FileSystem.parent(of: path))
     }
 
+    public func rename(_ path: String, to other: String) throws(FleetError) { try FileSystem.rename(path, to: other) }
+
     public func freeSpace(_ path: String) throws(FleetError) -> Int64 { try FileSystem.freeSpace(path) }
 }
 

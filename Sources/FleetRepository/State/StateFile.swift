@@ -179,6 +179,17 @@ extension Repository {
         try core.files.remove(statePath(name))
     }
 
+    /// Kept beside the others, and no longer one of them. Durable when it returns.
+    ///
+    /// - Returns: the name under which it lies in `state/`.
+    @discardableResult
+    public func setStateAside(_ name: String) throws(FleetError) -> String {
+        try Self.check(name)
+        let aside = ".other-\(name)"
+        try core.files.rename(statePath(name), to: statePath(aside))
+        return aside
+    }
+
     /// A file that stands for itself, in pieces: with the `config` in front, whoever has a key that opens the repository now
     /// can read it without the repository.
     public func copy(_ name: String) throws(FleetError) -> StateCopy {

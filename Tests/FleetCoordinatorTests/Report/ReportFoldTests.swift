@@ -165,6 +165,36 @@ import Testing
         #expect(failures.map(\.endedBy) == ["it was deleted", "drill d1"])
     }
 
+    /// That an older one restores, or one of another etcd, does not make good what failed, and is no proof of the backups.
+    @Test func whatADrillDoesNotProve() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        let before = try #require(try sample.report().clusters.first)
+        func end(_ job: String, _ detail: [String: String]) {
+            sample.add(
+                "job.end", by: "agent:v/v1", cluster: "cluster-1", subject: job,
+                outcome: detail["state"] == "failed" ? .failed : .ok, ["kind": "drill"].merging(detail) { $1 })
+        }
+        func says(_ detail: [String: String]) {
+            sample.add(
+                "snapshot.drill", by: "coordinator", cluster: "cluster-1", subject: "s",
+                outcome: detail["verdict"] == "failed" ? .failed : .ok, detail)
+        }
+        end("d1", ["state": "failed", "code": "drill-differs", "error": "no"])
+        says(["verdict": "failed"])
+        sample.wait(60)
+        end("d2", ["state": "succeeded", "stands": "d1"])
+        says(["verdict": "proven", "notBackup": "true"])
+        var report = try sample.report()
+        #expect(report.failures.rows.last?.kind == "drill" && report.failures.rows.last?.ended == nil)
+        #expect(report.clusters[0].proven == before.proven && report.clusters[0].unproven == before.unproven + 1)
+        sample.wait(60)
+        end("d3", ["state": "succeeded"])
+        says(["verdict": "proven"])
+        report = try sample.report()
+        #expect(report.failures.rows.last?.endedBy == "drill d3")
+        #expect(report.clusters[0].proven == before.proven + 1)
+    }
+
     /// What is done once stands only where somebody has to look: neither is a failed restore made good by another one.
     @Test func whatIsDoneOnceDoesNotStand() throws {
         var sample = try SampleEvents(clusters: 1, days: 1)

@@ -77,8 +77,52 @@ struct RecoveryDrillTests {
         }
         let catalogue = try Catalogue(.file(other + "/catalogue.db"), log: .silent)
         #expect(try await catalogue.findSnapshot("latest", cluster: "a").record == samples[2].record)
+        #expect(try await catalogue.retentionWaits() != nil, "what was pinned has to be pinned again first")
         await catalogue.close()
         #expect(try DataDirectory(path: other).openStore().bytes(samples[1].record.id) == samples[1].bytes)
+    }
+
+    /// As where the new machine has an older package than the lost one had: nothing is in force that does not know what it is.
+    @Test func aRestoreThatFailsIsRunAgain() async throws {
+        let place = try TemporaryDirectory()
+        let (lost, other, paper) = (place.path + "/lost", place.path + "/other", place.path + "/recovery.txt")
+        try write(try coordinator("init", "--advertise", "fleet.example.org:7400", "--data", lost), to: paper)
+        let directory = DataDirectory(path: lost)
+        let repository = try directory.openStore().repository
+        let copies = CoordinatorCopies(directory: directory, repository: repository)
+        let catalogue = try Catalogue(.file(directory.catalogue))
+        _ = try await catalogue.addCluster("a", by: "root")
+        let good = try copies.make()
+        _ = try await catalogue.addCluster("b", by: "root")
+        await catalogue.close()
+        let db = try SQLiteConnection(.file(directory.catalogue))
+        try db.run("INSERT INTO migrations (position, name, checksum, applied) VALUES (999, 'later', '00', 1)")
+        db.close()
+        let newer = try copies.make()
+        let file = place.path + "/good.copy"
+        let source = try repository.copy(good.name)
+        var bytes: [UInt8] = []
+        while let piece = try source.next() { bytes += piece }
+        try FileSystem.writeDurably(file, bytes)
+        try copyTree("\(lost)/store", "\(other)/store")
+
+        let words = ["restore", "--recovery-key", paper, "--data", other, "--advertise", "new.example.org:7400"]
+        let failed = try Subprocess.run(try #require(Self.program), words)
+        #expect(!failed.succeeded && failed.complaint.contains("migration later"), "\(failed.complaint)")
+        for name in ["settings.json", "catalogue.db", "keys/authority.key", "restore.new"] {
+            #expect(!FileSystem.exists("\(other)/\(name)"), "\(name)")
+        }
+        // Now from the file, and that the store has another is said.
+        let done = try Subprocess.run(try #require(Self.program), words + ["--file", file])
+        let said = String(decoding: done.errors, as: UTF8.self)
+        #expect(done.succeeded && said.contains(newer.name), "\(said)")
+        let made = DataDirectory(path: other)
+        #expect(try made.settings().advertise == "new.example.org:7400")
+        #expect(!FileSystem.exists(made.catalogue + "-wal"))
+        let again = try Catalogue(.file(made.catalogue))
+        #expect(try await again.retentionWaits() != nil)
+        #expect(try await again.alertsAreHeld())
+        await again.close()
     }
 
     /// The configuration of nodes from the store alone, by the program and by the document, behind a rotation as well.

@@ -21,8 +21,11 @@ struct SampleSnapshot: Sendable {
     }
 
     /// What an etcd might have saved, and what its tools would say of it.
-    init(etcd id: String, _ sample: SampleEtcd = .rich(), job: String = "j", cluster: String = "a") throws {
-        let body = sample.build()
+    init(
+        etcd id: String, _ sample: SampleEtcd = .rich(), compacted: UInt64? = nil, job: String = "j",
+        cluster: String = "a"
+    ) throws {
+        let body = sample.build(compacted: compacted)
         try self.init(etcd: id, bytes: body + SHA256.hash(body), job: job, cluster: cluster)
     }
 
