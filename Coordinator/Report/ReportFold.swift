@@ -26,6 +26,7 @@ struct ReportFold {
     private var deletions = BoundedRows<AuditReport.Deletion>()
     private var changes = BoundedRows<AuditReport.Act>()
     private var refusals = BoundedRows<AuditReport.Act>()
+    private var storeSizes: [AuditReport.StoreSize] = []
 
     private struct OpenJob {
         var kind: String
@@ -67,6 +68,7 @@ struct ReportFold {
         }
         switch event.action {
         case "cluster.add": if event.outcome == .ok { know(event.cluster, at: event.time) }
+        case AuditReport.StoreSize.action: size(event)
         case "cluster.remove": if event.outcome == .ok { remove(event) }
         case "job.end": end(event, job)
         case "restore.end", "undo.end", "cleanup.end", "replace.end": endWhole(event)
@@ -236,6 +238,16 @@ struct ReportFold {
                 etcd: event.detail["etcd"] ?? "", error: event.detail["error"]))
     }
 
+    /// The store is the whole fleet's: whoever asks of some clusters is told nothing by it.
+    private mutating func size(_ event: AuditEvent) {
+        guard only.isEmpty, event.time >= since, let bytes = event.detail["bytes"].flatMap({ Int64($0) }) else {
+            return
+        }
+        let date = String(event.time.description.prefix(10))
+        if let last = storeSizes.last, last.date >= date { return }
+        storeSizes.append(.init(date: date, bytes: bytes))
+    }
+
     // MARK: the report
 
     /// - Parameters:
@@ -278,6 +290,7 @@ struct ReportFold {
         report.changes = changes.list
         if agents.changes > 0 { report.nodeChanges = agents.changes }
         report.refusals = refusals.list
+        if !storeSizes.isEmpty { report.storeSizes = storeSizes }
         report.certificates = certificates.ending(
             before: until.adding(.seconds(AuditReport.certificateDays * 86_400)), since: since, until: until)
         return report
@@ -290,7 +303,7 @@ enum ReportAreas {
     private static let routine: Set<String> = [
         "snapshot.store", "snapshot.unsound", "snapshot.foreign", "snapshot.refuse", "snapshot.drill",
         "snapshot.condition", "snapshot.retire", "snapshot.delete", "snapshot.makeway", "member.replace",
-        AgentHistory.changed,
+        AgentHistory.changed, AuditReport.StoreSize.action,
     ]
     /// Each end and step of what is told as a whole.
     private static let wholes = ["job", "restore", "undo", "cleanup", "replace"]

@@ -106,6 +106,7 @@ final class CoordinatorServer: Sendable {
             Task { await self.followPolicies() }, Task { await self.keepCopies() },
             Task { await self.keepAlerts() }, Task { await self.keepSightings() },
             Task { await self.sendAlerts() }, Task { await self.walkChainDaily() },
+            Task { await self.keepStoreSizes() },
         ]
         if metrics != nil { ticking.append(Task { await self.keepFigures() }) }
         return Running(

@@ -42,6 +42,23 @@ extension CoordinatorServer {
         return true
     }
 
+    /// Not at once: a coordinator that ends again after a moment has nothing to tell.
+    private static let sizePause = Duration.seconds(300)
+
+    func keepStoreSizes() async {
+        while true {
+            do { try await Task.sleep(for: Self.sizePause) } catch { return }
+            await keepStoreSizeNow()
+        }
+    }
+
+    func keepStoreSizeNow() async {
+        let store = vault.store
+        do throws(FleetError) {
+            try await catalogue.noteStoreSize(try await blocking { () throws(FleetError) in try store.usedSpace() })
+        } catch { log.error("how large the store is could not be recorded", error) }
+    }
+
     /// A snapshot that can't be read any more must not be chosen for a restore. But reading takes an hour, and what others
     /// found meanwhile, or put right, is newer.
     ///

@@ -32,7 +32,23 @@ public struct AuditReport: Codable, Sendable, Equatable {
     /// Certificates that have ended, or end within `certificateDays`; soonest first.
     public var certificates: ReportList<Certificate>
 
+    /// How large the store was, as it was seen first on each day; nil where no event tells, or not all clusters are told of.
+    public var storeSizes: [StoreSize]?
+
     public static let certificateDays = 90
+
+    public struct StoreSize: Codable, Sendable, Equatable {
+        /// Of the event that tells it.
+        public static let action = "store.size"
+        /// "2026-11-24"
+        public var date: String
+        /// On the disk.
+        public var bytes: Int64
+        public init(date: String, bytes: Int64) {
+            self.date = date
+            self.bytes = bytes
+        }
+    }
 
     /// The audit chain when the report was made.
     public struct Chain: Codable, Sendable, Equatable {

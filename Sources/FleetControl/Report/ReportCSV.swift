@@ -86,6 +86,7 @@ enum ReportCSV {
                         seconds: day.worst, bytes: day.keptBytes, count: day.backups, detail: detail))
             }
         }
+        lines += (report.storeSizes ?? []).map { Line("store", time: $0.date, what: "on the disk", bytes: $0.bytes) }
         lines += report.backups.rows.map { one in
             Line(
                 "backup", time: ReportText.time(one.stored), cluster: one.cluster, subject: one.snapshot,

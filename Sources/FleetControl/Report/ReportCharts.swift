@@ -142,17 +142,40 @@ enum ReportCharts {
         let points = totals.enumerated().map { index, bytes in
             (place(index, totals.count), scaled(top, bytes, highest))
         }
+        return frame(
+            "growth-chart", "Bytes of the kept snapshots at the end of each day (UTC)",
+            "From \(Human.bytes(totals.first ?? 0)) on \(dates[0]) to \(Human.bytes(totals.last ?? 0)) in \(kept) snapshots on "
+                + "\(dates[dates.count - 1]); at most \(Human.bytes(totals.max() ?? 0)).", dates, top: highest,
+            label: { Human.bytes($0) }, line(points))
+            + "<p>\(ReportText.html("From \(Human.bytes(totals.first ?? 0)) on \(dates[0]) to \(Human.bytes(totals.last ?? 0)) in \(ReportText.count(kept, "snapshot")) on \(dates[dates.count - 1])."))</p>\n"
+    }
+
+    private static func line(_ points: [(Int, Int)]) -> String {
         let line = points.enumerated().map { "\($0 == 0 ? "M" : "L")\($1.0) \($1.1)" }.joined()
         // A single day has no line.
         let dots =
             points.count > 40
             ? "" : points.map { "<circle cx=\"\($0.0)\" cy=\"\($0.1)\" r=\"2.5\" class=\"dot\"/>" }.joined()
+        return "<path class=\"line\" d=\"\(line)\"/>\(dots)"
+    }
+
+    /// "" where nothing is known of it.
+    static func store(_ report: AuditReport) -> String {
+        let dates = days(report)
+        let known = (report.storeSizes ?? []).compactMap { one in
+            dates.firstIndex(of: one.date).map { (index: $0, bytes: one.bytes, date: one.date) }
+        }
+        guard let first = known.first, let last = known.last else { return "" }
+        let most = known.map(\.bytes).max() ?? 0
+        let highest = scale(most)
+        let words =
+            "From \(Human.bytes(first.bytes)) on \(first.date) to \(Human.bytes(last.bytes)) on \(last.date); at most "
+            + "\(Human.bytes(most))."
         return frame(
-            "growth-chart", "Bytes of the kept snapshots at the end of each day (UTC)",
-            "From \(Human.bytes(totals.first ?? 0)) on \(dates[0]) to \(Human.bytes(totals.last ?? 0)) in \(kept) snapshots on "
-                + "\(dates[dates.count - 1]); at most \(Human.bytes(totals.max() ?? 0)).", dates, top: highest,
-            label: { Human.bytes($0) }, "<path class=\"line\" d=\"\(line)\"/>\(dots)")
-            + "<p>\(ReportText.html("From \(Human.bytes(totals.first ?? 0)) on \(dates[0]) to \(Human.bytes(totals.last ?? 0)) in \(ReportText.count(kept, "snapshot")) on \(dates[dates.count - 1])."))</p>\n"
+            "store-chart", "Bytes that the store took on the disk, as seen first on each day (UTC)", words, dates,
+            top: highest, label: { Human.bytes($0) },
+            line(known.map { (place($0.index, dates.count), scaled(top, $0.bytes, highest)) }))
+            + "<p>\(ReportText.html(words))</p>\n"
     }
 
     /// In whole numbers, and without an overflow for what no repository holds.

@@ -29,11 +29,14 @@ enum ReportHTML {
         page.section("clusters", "Clusters and their objectives")
         page.table(ReportTables.clusters(report))
         days(report, &page)
-        page.section("growth", "Growth of what is kept")
+        page.section("growth", "Growth of the repository")
         page.paragraph(
             "Bytes of all snapshots that were kept at the end of each day, as files. What they take on the disk is less: pages that "
-                + "snapshots share are stored once, and compressed.")
+                + "snapshots share are stored once, and compressed."
+                + (report.storeSizes == nil
+                    ? "" : " That is the second figure, which has the nodes' configuration in it too."))
         page.raw(ReportCharts.growth(report))
+        page.raw(ReportCharts.store(report))
         page.section("failures", "Failures")
         page.table(ReportTables.failures(report))
         page.section("drills", "Drills")

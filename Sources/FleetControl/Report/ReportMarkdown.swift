@@ -19,7 +19,7 @@ enum ReportMarkdown {
         text += "## State of the audit chain\n\n" + facts(ReportTables.chain(signed))
         text += "## Clusters and their objectives\n\n" + table(ReportTables.clusters(report))
         text += "## Objectives day by day\n\n" + days(report) + table(ReportTables.missedDays(report))
-        text += "## Growth of what is kept\n\n" + growth(report)
+        text += "## Growth of the repository\n\n" + growth(report)
         text += "## Failures\n\n" + table(ReportTables.failures(report))
         text += "## Drills\n\n" + table(ReportTables.drills(report))
         text += "## Restores\n\n" + restores(report)
@@ -73,17 +73,20 @@ enum ReportMarkdown {
         // About ten of the days.
         let step = max(1, (dates.count + 9) / 10)
         let picked = Array(stride(from: dates.count - 1, through: 0, by: -step)).reversed()
+        let sizes = report.storeSizes ?? []
         let rows = picked.map { index in
             let all = report.clusters.compactMap { $0.days.dropFirst(index).first }
             return [
                 dates[index], "\(ReportText.sum(all.map(\.kept)))", Human.bytes(ReportText.sum(all.map(\.keptBytes))),
+                sizes.last { $0.date <= dates[index] }.map { Human.bytes($0.bytes) } ?? "-",
             ]
         }
         return table(
             ReportTable(
-                "Snapshots that were kept at the end of the day, and their bytes as files",
-                ["Day (UTC)", "Snapshots", "Bytes"],
-                numbers: [1, 2], empty: "", rows: rows))
+                "Snapshots that were kept at the end of the day, their bytes as files, and what the store took on the disk when it was "
+                    + "seen last",
+                ["Day (UTC)", "Snapshots", "Bytes", "On the disk"],
+                numbers: [1, 2, 3], empty: "", rows: rows))
     }
 
     private static func restores(_ report: AuditReport) -> String {

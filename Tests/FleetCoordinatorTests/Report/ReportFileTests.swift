@@ -92,7 +92,7 @@ import Testing
         let md = String(decoding: try ReportFormat.md.render(signed), as: UTF8.self)
         let csv = String(decoding: try ReportFormat.csv.render(signed), as: UTF8.self)
         for words in [
-            "Clusters and their objectives", "Objectives day by day", "Growth of what is kept", "Failures", "Drills",
+            "Clusters and their objectives", "Objectives day by day", "Growth of the repository", "Failures", "Drills",
             "Restores", "Refused and failed acts", "Certificates near their end", "Retention", "Backups one by one",
             "State of the audit chain", signed.report.chain.head,
         ] {
@@ -100,7 +100,7 @@ import Testing
         }
         for section in [
             "report", "summary", "chain", "concern", "objective", "day", "backup", "drill", "failure", "restore",
-            "restore-step", "deletion", "change", "refusal", "certificate", "signature",
+            "restore-step", "store", "deletion", "change", "refusal", "certificate", "signature",
         ] {
             #expect(csv.contains("\r\n\(section),"), "\(section)")
         }

@@ -73,6 +73,33 @@ import Testing
         #expect(own.failures.rows == whole.failures.rows.filter { $0.cluster == "cluster-2" })
     }
 
+    /// One figure a day, the whole fleet's; a chain without such events makes the report that it always made.
+    @Test func howLargeTheStoreWas() throws {
+        var sample = try SampleEvents(clusters: 2, days: 30)
+        sample.add("store.size", by: "coordinator", ["bytes": "7"])
+        let report = try sample.report()
+        let sizes = try #require(report.storeSizes)
+        #expect(sizes.map(\.date) == report.clusters[0].days.map(\.date))
+        #expect(sizes.first?.bytes == 90_000_000 && sizes.last?.bytes == 101_600_000, "the first of a day counts")
+        #expect(report.changes.rows.allSatisfy { $0.action != "store.size" })
+        #expect(try sample.report(only: ["cluster-1"]).storeSizes == nil)
+        let since = sample.begin.adding(.seconds(20 * 86_400))
+        #expect(try sample.report(since: since).storeSizes?.count == 10)
+    }
+
+    @Test func theSizeIsRecordedOnceADay() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        func sizes() async throws -> [String?] {
+            try await catalogue.auditLog().map(\.event).filter { $0.action == "store.size" }.map { $0.detail["bytes"] }
+        }
+        for bytes: Int64 in [5, 6] { try await catalogue.noteStoreSize(bytes) }
+        #expect(try await sizes() == ["5"])
+        clock.advance(.seconds(86_400))
+        try await catalogue.noteStoreSize(8)
+        #expect(try await sizes().sorted { $0! < $1! } == ["5", "8"])
+    }
+
     /// A cluster that is there to drill is not one that nobody backs up.
     @Test func aClusterOfVerifiersHoldsNoEtcd() throws {
         var sample = try SampleEvents(clusters: 1, days: 3)

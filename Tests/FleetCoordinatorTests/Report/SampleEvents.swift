@@ -33,6 +33,8 @@ struct SampleEvents {
             "policy.added", by: "operator:alice", subject: "production", ["policy": try JSON.text(policy), "after": ""])
         var kept: [String: [(String, Timestamp)]] = [:]
         for day in 0..<days {
+            now = begin.adding(.seconds(day * 86_400 + 30))
+            add("store.size", by: "coordinator", ["bytes": String(90_000_000 + Int64(day) * 400_000)])
             for hour in [0, 6, 12, 18] {
                 for (index, name) in names.enumerated() {
                     now = begin.adding(.seconds(day * 86_400 + hour * 3600 + 60 + index))
