@@ -137,11 +137,17 @@ extension Catalogue {
 
     /// The newest of its backups that has ended, whatever was learned: one that could not be made proves nothing either.
     func lastDrillJob(of cluster: String) throws(FleetError) -> JobEnd? {
-        try db.first(
-            """
-            SELECT j.id, j.state, j.error FROM drills d JOIN jobs j ON j.id = d.job
+        let newest = """
+            SELECT j.id, j.state, j.error, d.created FROM drills d JOIN jobs j ON j.id = d.job
             WHERE d.cluster = ?1 AND d.of_backup AND d.created > \(Self.ownHistory) AND j.finished IS NOT NULL
-            ORDER BY d.created > ?2, d.created DESC, d.job DESC LIMIT 1
+            """
+        // Two looks into an index, of which the second is for what a wrong clock has dated ahead.
+        return try db.first(
+            """
+            SELECT id, state, error FROM (
+                SELECT * FROM (\(newest) AND d.created <= ?2 ORDER BY d.created DESC, d.job DESC LIMIT 1)
+                UNION ALL SELECT * FROM (\(newest) ORDER BY d.created DESC, d.job DESC LIMIT 1)
+            ) ORDER BY created > ?2, created DESC LIMIT 1
             """, cluster, soon
         ) { row throws(FleetError) -> JobEnd? in
             let (job, state): (String, JobState?) = (try row["id"], try row.state("state"))
@@ -151,11 +157,17 @@ extension Catalogue {
     }
 
     func lastProven(cluster: String) throws(FleetError) -> Timestamp? {
-        try db.first(
-            """
+        let newest = """
             SELECT finished FROM drills WHERE cluster = ?1 AND verdict = 'proven' AND of_backup
-                AND finished > \(Self.ownHistory) ORDER BY finished DESC LIMIT 1
-            """, cluster
+                AND finished > \(Self.ownHistory)
+            """
+        return try db.first(
+            """
+            SELECT finished FROM (
+                SELECT * FROM (\(newest) AND finished <= ?2 ORDER BY finished DESC LIMIT 1)
+                UNION ALL SELECT * FROM (\(newest) ORDER BY finished DESC LIMIT 1)
+            ) ORDER BY finished > ?2, finished DESC LIMIT 1
+            """, cluster, soon
         ) { row throws(FleetError) in try row["finished"] }
     }
 

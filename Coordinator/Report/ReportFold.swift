@@ -26,7 +26,8 @@ struct ReportFold {
     private var deletions = BoundedRows<AuditReport.Deletion>()
     private var changes = BoundedRows<AuditReport.Act>()
     private var refusals = BoundedRows<AuditReport.Act>()
-    private var storeSizes: [AuditReport.StoreSize] = []
+    /// By day; the first of each.
+    private var storeSizes: [String: Int64] = [:]
 
     private struct OpenJob {
         var kind: String
@@ -244,8 +245,7 @@ struct ReportFold {
             return
         }
         let date = String(event.time.description.prefix(10))
-        if let last = storeSizes.last, last.date >= date { return }
-        storeSizes.append(.init(date: date, bytes: bytes))
+        storeSizes[date] = storeSizes[date] ?? bytes
     }
 
     // MARK: the report
@@ -290,7 +290,9 @@ struct ReportFold {
         report.changes = changes.list
         if agents.changes > 0 { report.nodeChanges = agents.changes }
         report.refusals = refusals.list
-        if !storeSizes.isEmpty { report.storeSizes = storeSizes }
+        // What a wrong clock has dated ahead is of no day that is told.
+        let sizes = storeSizes.filter { $0.key <= until.description.prefix(10) }.sorted { $0.key < $1.key }
+        if !sizes.isEmpty { report.storeSizes = sizes.map { .init(date: $0.key, bytes: $0.value) } }
         report.certificates = certificates.ending(
             before: until.adding(.seconds(AuditReport.certificateDays * 86_400)), since: since, until: until)
         return report

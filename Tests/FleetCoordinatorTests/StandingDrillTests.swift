@@ -148,6 +148,19 @@ import Testing
         #expect(try await concern() == nil)
     }
 
+    /// The clock was a year ahead when it could not be made, and when another was proven.
+    @Test func whatAWrongClockHasDatedIsNotTheNewest() async throws {
+        let year = Duration.seconds(366 * 86_400)
+        clock.advance(year)
+        try await drill("s2", isProven: true)
+        try await drill("s2", JobOutcome(result: .refused, error: FleetError(.noSpace, "full"), summary: "not begun"))
+        clock.advance(year * -1)
+        #expect(try await concern() != nil, "it is all that there is")
+        try await drill("s3", isProven: true)
+        #expect(try await concern() == nil)
+        #expect(try #require(try await catalogue.cluster("a").lastProven) <= clock.now)
+    }
+
     /// An earlier release wrote down neither.
     @Test func drillsOfAnEarlierReleaseAreTakenOver() async throws {
         let directory = try TemporaryDirectory()

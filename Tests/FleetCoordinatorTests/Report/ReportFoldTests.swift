@@ -87,6 +87,28 @@ import Testing
         #expect(try sample.report(since: since).storeSizes?.count == 10)
     }
 
+    /// What it has dated comes first, and keeps none of the days behind it from being told.
+    @Test func aClockThatWasAheadHidesNoSize() throws {
+        var fold = ReportFold(since: Timestamp("2026-11-01T00:00:00Z")!, until: nil, only: [])
+        let sizes = [
+            ("2027-11-30T00:00:10Z", 1), ("2026-11-28T00:00:10Z", 5), ("2026-11-28T12:00:00Z", 6),
+            ("2026-11-29T00:00:10Z", 7),
+        ]
+        for (index, (time, bytes)) in sizes.enumerated() {
+            fold.feed(
+                AuditEvent(
+                    sequence: Int64(index + 1), time: Timestamp(time)!, actor: "coordinator", action: "store.size",
+                    cluster: nil, subject: nil, outcome: .ok, detail: ["bytes": "\(bytes)"]))
+        }
+        let report = fold.report(
+            version: "1", made: Timestamp("2026-11-30T00:00:00Z")!,
+            chain: .init(height: 4, head: "00", firstBreak: nil, findings: []))
+        #expect(
+            report.storeSizes == [
+                .init(date: "2026-11-28", bytes: 5), .init(date: "2026-11-29", bytes: 7),
+            ])
+    }
+
     @Test func theSizeIsRecordedOnceADay() async throws {
         let clock = TestClock()
         let catalogue = try await Fixture.fleet(clock)
