@@ -139,6 +139,8 @@ extension Catalogue {
             for key in turn.forgotten + turn.raised.map(\.concern.key) {
                 try db.run("DELETE FROM alerts_noticed WHERE key = ?", key)
             }
+            // What is said now says more.
+            for alert in over + turn.raised { try db.run("DELETE FROM alert_messages WHERE missed = ?", alert.key) }
             let messages = over.map { message($0, .over, fleet) } + turn.raised.map { message($0, .firing, fleet) }
             for message in messages { for target in targets { try queue(message, to: target) } }
             return over
@@ -176,13 +178,16 @@ extension Catalogue {
 
     // MARK: the way there
 
-    /// Of each target the oldest message, where it is time to send it. They go one after the other, as they came to be.
+    /// Of each target the oldest message, where it is time to send it. They go one after the other, as they came to be; one that
+    /// was given up keeps none waiting.
+    ///
     /// - Parameter target: this one's alone.
     func dueAlerts(to target: String? = nil) throws(FleetError) -> [AlertDelivery] {
         try db.all(
             """
             SELECT m.*, t.route FROM alert_targets t JOIN alert_messages m
-                ON m.number = (SELECT min(number) FROM alert_messages o WHERE o.target = t.name)
+                ON m.number = (SELECT min(number) FROM alert_messages o
+                    WHERE o.target = t.name AND (o.missed IS NULL OR o.next <= ?1 OR o.next > ?2))
             WHERE (m.next <= ?1 OR m.next > ?2) AND (?3 IS NULL OR t.name = ?3) ORDER BY t.name
             """, now, now.adding(Self.longestPause * 2), target
         ) { row throws(FleetError) -> AlertDelivery? in
@@ -204,44 +209,81 @@ extension Catalogue {
         }
     }
 
-    func reached(_ target: String) throws(FleetError) {
+    /// Its problem stands while it has not heard of all that it should.
+    private func reached(_ target: String) throws(FleetError) {
+        try db.run("UPDATE alert_targets SET delivered = ? WHERE name = ?", now, target)
         try db.run(
-            "UPDATE alert_targets SET delivered = ?, problem = NULL, problem_since = NULL WHERE name = ?", now, target)
+            """
+            UPDATE alert_targets SET problem = NULL, problem_since = NULL WHERE name = ?1
+                AND NOT EXISTS (SELECT 1 FROM alert_messages WHERE target = ?1 AND missed IS NOT NULL)
+            """, target)
+    }
+
+    /// It took a test: what it did not take before may go there at once.
+    func tested(_ target: String) throws(FleetError) {
+        try db.transaction { () throws(FleetError) in
+            try db.run("UPDATE alert_messages SET next = min(next, ?) WHERE target = ?", now, target)
+            try reached(target)
+        }
+    }
+
+    enum Outlook: Sendable {
+        case triedAgain
+        /// It is given up, and what it tells of still stands: tried now and then until that is over.
+        case missed
+        /// It is given up and gone.
+        case dropped
     }
 
     /// Tried again a little later, and then later and later; given up, on record, when it is old. One that its receiver does not
     /// want as it is, is given up soon: those behind it wait.
-    ///
-    /// - Returns: whether it was given up.
     @discardableResult
-    func undelivered(_ delivery: AlertDelivery, _ problem: FleetError) throws(FleetError) -> Bool {
-        let pause = min(Self.longestPause, .seconds(10 << min(delivery.attempts, 8)))
+    func undelivered(_ delivery: AlertDelivery, _ problem: FleetError) throws(FleetError) -> Outlook {
+        // It went with a target that was removed or set anew, or with its matter.
+        guard let matter = try matter(of: delivery) else { return .dropped }
         let isOld = now.since(delivery.created) > Self.alertLifetime
         let isUnwanted = !problem.isRetryable && delivery.attempts >= 2
-        func note() throws(FleetError) {
+        let isGivenUp = matter.isMissed || isOld || isUnwanted
+        let outlook: Outlook = !isGivenUp ? .triedAgain : matter.stands ? .missed : .dropped
+        func settle() throws(FleetError) {
             try db.run(
                 "UPDATE alert_targets SET problem = ?, problem_since = coalesce(problem_since, ?) WHERE name = ?",
                 try JSON.text(problem.shortened(to: 500)), now, delivery.target)
-        }
-        guard isOld || isUnwanted else {
-            try db.transaction { () throws(FleetError) in
-                let moved = try db.run(
-                    "UPDATE alert_messages SET attempts = attempts + 1, next = ? WHERE number = ?", now.adding(pause),
-                    delivery.message)
-                if moved > 0 { try note() }
+            guard outlook != .dropped else {
+                try db.run("DELETE FROM alert_messages WHERE number = ?", delivery.message)
+                return
             }
-            return false
+            let pause =
+                isGivenUp ? Self.longestPause : min(Self.longestPause, .seconds(10 << min(delivery.attempts, 8)))
+            try db.run(
+                "UPDATE alert_messages SET attempts = attempts + 1, next = ?, missed = ? WHERE number = ?",
+                now.adding(pause), isGivenUp ? matter.key : nil, delivery.message)
         }
-        let isThere: Int? = try db.first("SELECT 1 AS found FROM alert_messages WHERE number = ?", delivery.message) {
-            row throws(FleetError) in try row["found"]
+        if isGivenUp, !matter.isMissed {
+            var event = Act("alert.give-up", by: "coordinator", subject: delivery.target)
+            event.detail = [
+                "alert": matter.key, "attempts": "\(delivery.attempts + 1)", "written": delivery.created.description,
+            ]
+            try act(event) { _ throws(FleetError) in try settle() }
+        } else {
+            try db.transaction { () throws(FleetError) in try settle() }
         }
-        guard isThere != nil else { return false }
-        var event = Act("alert.give-up", by: "coordinator", subject: delivery.target)
-        event.detail = ["attempts": "\(delivery.attempts + 1)", "written": delivery.created.description]
-        try act(event) { _ throws(FleetError) in
-            try note()
-            try db.run("DELETE FROM alert_messages WHERE number = ?", delivery.message)
-        }
-        return true
+        return outlook
+    }
+
+    /// What a message that still waits is about; whether that stands, and no later message says more of it.
+    private func matter(of delivery: AlertDelivery) throws(FleetError) -> (key: String, isMissed: Bool, stands: Bool)? {
+        // That it is not reached, a target knows when it is.
+        let itself = Concern(.alertUndelivered, subject: delivery.target, "").key
+        return try db.first(
+            """
+            SELECT told.key AS key, told.missed IS NOT NULL AS is_missed, told.state = 'firing' AND told.key <> ?2
+                AND EXISTS (SELECT 1 FROM alerts WHERE key = told.key)
+                AND NOT EXISTS (SELECT 1 FROM alert_messages later WHERE later.target = told.target
+                    AND later.number > told.number AND json_extract(later.body, '$.key') = told.key) AS stands
+            FROM (SELECT number, target, missed, json_extract(body, '$.key') AS key, json_extract(body, '$.state') AS state
+                FROM alert_messages WHERE number = ?1) AS told
+            """, delivery.message, itself
+        ) { row throws(FleetError) in (try row["key"], try row["is_missed"], try row["stands"]) }
     }
 }

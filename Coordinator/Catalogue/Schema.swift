@@ -26,6 +26,7 @@ enum Schema {
         Migration("standing-drills", standingDrills),
         Migration("newest-drills", newestDrills),
         Migration("alert-levels", alertLevels),
+        Migration("missed-alerts", missedAlerts),
     ]
 
     private static let inventory = """
@@ -577,6 +578,9 @@ enum Schema {
         DELETE FROM alerts_noticed
             WHERE key LIKE 'snapshot-unusable|%' OR key LIKE 'node-certificate|%' OR key LIKE 'policy-unusable|%';
         """
+
+    // The key of its matter, of a message that was given up while that stands: it is tried until that is over, and keeps none waiting.
+    private static let missedAlerts = "ALTER TABLE alert_messages ADD COLUMN missed TEXT;"
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As
     // generated columns they could not differ, but SQLite 3.40 holds json_extract for unsafe in an untrusted schema.)

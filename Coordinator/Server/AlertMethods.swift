@@ -72,7 +72,7 @@ extension CoordinatorServer {
         // It tells somebody something, or has a program run.
         try await catalogue.audit(Act("alert.test", by: actor, subject: name))
         try await Self.messengers { () throws(FleetError) in try route.send(body, id: Identifier.make(at: now)) }
-        try await catalogue.reached(name)
+        try await catalogue.tested(name)
     }
 }
 

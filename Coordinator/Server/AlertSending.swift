@@ -104,8 +104,12 @@ extension CoordinatorServer {
                     try delivery.route.send(Array(delivery.body.utf8), id: delivery.id)
                 }
             } catch {
-                let isGivenUp = try await catalogue.undelivered(delivery, error)
-                let then = isGivenUp ? "and is too old to be tried again" : "and will be tried again"
+                let then =
+                    switch try await catalogue.undelivered(delivery, error) {
+                    case .triedAgain: "and will be tried again"
+                    case .missed: "is given up, and will be tried every 30 minutes while what it tells of stands"
+                    case .dropped: "and is given up"
+                    }
                 log.warning("an alert was not delivered, \(then): \(error.message)")
                 return nil
             }

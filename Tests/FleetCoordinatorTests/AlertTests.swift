@@ -461,17 +461,68 @@ struct AlertTests {
         try await target(catalogue, "pager")
         try await catalogue.turnAlerts(.init(raised: [alert(failed)]), fleet: "f:1")
         var attempts = 0
+        var outlook = Catalogue.Outlook.triedAgain
         while let due = try await catalogue.dueAlerts().first, attempts < 200 {
             attempts += 1
-            try await catalogue.undelivered(due, FleetError(.webhook, "no", retryable: true))
-            clock.advance(.seconds(1801))
+            outlook = try await catalogue.undelivered(due, FleetError(.webhook, "no", retryable: true))
+            if outlook == .triedAgain { clock.advance(.seconds(1801)) }
         }
+        #expect(outlook == .missed)
         #expect(attempts > 40 && attempts < 60, "\(attempts)")
         let target = try #require(try await catalogue.alertTargets().first)
-        #expect(target.waiting == 0 && target.problem != nil, "it is still known not to be reached")
-        let log = try await catalogue.auditLog(AuditFilter())
-        #expect(log.contains { $0.event.action == "alert.give-up" })
+        #expect(target.waiting == 1 && target.problem != nil, "it is still known not to be reached")
+        func givenUp() async throws -> [String?] {
+            try await catalogue.auditLog(AuditFilter()).filter { $0.event.action == "alert.give-up" }
+                .map { $0.event.detail["alert"] }
+        }
+        #expect(try await givenUp() == [failed.key])
+        clock.advance(.seconds(1801))
+        try await catalogue.undelivered(
+            try #require(try await catalogue.dueAlerts().first), FleetError(.webhook, "no", retryable: true))
+        #expect(try await givenUp().count == 1, "once, however often it is tried")
         #expect(try await catalogue.verifyAudit().isIntact)
+
+        // What is new goes first, and what was missed follows within half an hour, as the message that it was.
+        try await catalogue.turnAlerts(.init(raised: [alert(lost)]), fleet: "f:1")
+        let new = try #require(try await catalogue.dueAlerts().first)
+        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
+        try await catalogue.delivered(new)
+        #expect(try await catalogue.alertTargets().first?.problem != nil, "it has not heard of all")
+        #expect(try await catalogue.dueAlerts().isEmpty)
+        clock.advance(.seconds(1801))
+        let missed = try #require(try await catalogue.dueAlerts().first)
+        #expect(try await bodies(catalogue).map(\.key) == [failed.key])
+        try await catalogue.delivered(missed)
+        let reached = try #require(try await catalogue.alertTargets().first)
+        #expect(reached.waiting == 0 && reached.problem == nil)
+        #expect(try await givenUp().count == 1)
+    }
+
+    /// Given up, and then its matter is over, or worse: what is said of that is all that is said.
+    @Test(arguments: [true, false]) func whatWasMissedGoesWithItsMatter(isOver: Bool) async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await target(catalogue, "pager")
+        let itself = Concern(.alertUndelivered, subject: "pager", "alerts don't reach pager")
+        try await catalogue.turnAlerts(.init(raised: [alert(failed), alert(itself)]), fleet: "f:1")
+        for _ in 0..<4 {
+            guard let due = try await catalogue.dueAlerts().first else { break }
+            clock.advance(.seconds(86_401))
+            try await catalogue.undelivered(due, FleetError(.webhook, "no", retryable: true))
+        }
+        #expect(try await catalogue.alertTargets()[0].waiting == 1, "that it is not reached, it knows when it is")
+        clock.advance(.seconds(-60))
+        #expect(try await catalogue.dueAlerts().isEmpty)
+        try await catalogue.tested("pager")
+        #expect(try await bodies(catalogue).map(\.key) == [failed.key], "whoever takes a test may take this")
+        #expect(try await catalogue.alertTargets()[0].problem != nil)
+
+        try await catalogue.turnAlerts(
+            isOver ? .init(over: [failed.key]) : .init(raised: [alert(failed)]), fleet: "f:1")
+        #expect(try await bodies(catalogue).map(\.state) == [isOver ? .over : .firing])
+        try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
+        #expect(try await catalogue.alertTargets()[0].waiting == 0)
+        #expect(try await catalogue.alertTargets()[0].problem == nil)
     }
 
     /// One that its receiver will never want does not keep those behind it waiting.
@@ -490,6 +541,12 @@ struct AlertTests {
             try await catalogue.undelivered(due, unwanted)
             clock.advance(.seconds(300))
         }
+        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
+        // It is offered now and then while its matter stands, and none waits for that.
+        clock.advance(.seconds(1801))
+        let again = try #require(try await catalogue.dueAlerts().first)
+        #expect(try await bodies(catalogue).map(\.alert) == ["backup-failed"])
+        #expect(try await catalogue.undelivered(again, unwanted) == .missed)
         #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
         // What is known of a message that is gone says nothing of the target that took its place.
         let late = try #require(try await catalogue.dueAlerts().first)

@@ -91,6 +91,29 @@ struct AlertDeliveryTests {
                 try await states(fleet, "/var/lib/fleet-coordinator/told/all") == expected + ["over"],
                 "and nothing more")
             #expect(Set(try await states(fleet, "/root/hooked")) == ["test", "firing", "over"])
+
+            // Whoever did not want it is told when a test is taken: it stands still.
+            try await write("/root/answer", "400 Bad Request")
+            try await fleet.exec("one", "systemctl", "stop", "etcd")
+            #expect(try await fleet.tryFleetctl("backup", "one").status == 1)
+            func list() async throws -> [String] {
+                let lines = try await fleet.fleetctl("alert", "list").output.split(separator: "\n")
+                return lines.filter { $0.hasPrefix("pager ") }.map(String.init)
+            }
+            try await fleet.eventually("it is given up", within: .seconds(120)) {
+                let log = try await fleet.exec(hub, "journalctl", "-u", "fleet-coordinator", "-o", "cat")
+                return log.contains("will be tried every 30 minutes")
+            }
+            #expect(try await list().first?.contains("400") == true)
+            #expect(try await fleet.fleetctl("audit", "log").output.contains("alert.give-up"))
+            try await write("/root/answer", "200 OK")
+            try await fleet.fleetctl("alert", "test", "pager")
+            try await fleet.eventually("it comes behind the test", within: .seconds(30)) {
+                try await states(fleet, "/root/hooked").suffix(2) == ["test", "firing"]
+            }
+            try await fleet.eventually("nothing is missed any more", within: .seconds(30)) {
+                try await list().first?.contains("400") == false
+            }
             #expect(try await fleet.attempt("hub", "ls", "/root/forged").status != 0, "every signature was good")
             let log = try await fleet.exec(hub, "journalctl", "-u", "fleet-coordinator", "-o", "cat")
             #expect(log.contains("backup-failed") && !log.contains("cgi-bin") && !log.contains(made.output.trimmed))

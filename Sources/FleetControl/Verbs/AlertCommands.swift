@@ -12,8 +12,9 @@ let alertCommand = Command(
         each time that it is worse than it was told to be (a certificate that ends within 7 days, and then has ended; more
         snapshots that can't be used), and once when it is over. Nothing is sent when it has become better and is not over,
         nor when it is as bad again as it was told to be. A message that is not taken is sent again for a day, with longer
-        and longer pauses; one that is answered with a status from 400 to 499, but 408, 425 and 429, three times. What is given up
-        so is not told again while it stands: the audit log says that it was, and to set the target anew sends it all that stands.
+        and longer pauses; one that is answered with a status from 400 to 499, but 408, 425 and 429, three times. Then the audit log
+        says that it was given up, and it keeps none behind it waiting: while what it tells of stands, it is tried every half hour,
+        and once when a test is taken. One that says that something is over is given up for good.
         The coordinator can't tell that it is down itself: have Prometheus watch it, or another host.
         """,
     subcommands: [webhookCommand, commandCommand, listCommand, testCommand, removeCommand, resumeCommand])
