@@ -13,14 +13,14 @@ struct AlertDelivery: Sendable, Equatable {
     var body: String
     var created: Timestamp
     var attempts: Int
+    /// How often the target has failed since it took the last one.
+    var failures: Int
 }
 
 /// Who is told, what they were told, and what they are still to be told.
 extension Catalogue {
-    /// A target that is away for a week gets no flood when it is back.
-    static let waitingLimit = 1000
-    /// Older than this, a message is news no more.
-    static let alertLifetime = Duration.seconds(86_400)
+    /// That something is over is news for a week. What stands is news.
+    static let overLifetime = Duration.seconds(7 * 86_400)
 
     // MARK: targets
 
@@ -54,7 +54,7 @@ extension Catalogue {
                 """
                 INSERT INTO alert_targets (name, kind, place, route, created) VALUES (?, ?, ?, ?, ?)
                 ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, place = excluded.place, route = excluded.route,
-                    problem = NULL, problem_since = NULL
+                    problem = NULL, problem_since = NULL, failures = 0, next = 0
                 """, name, route.kind.rawValue, route.place, try JSON.text(route), now)
             try db.run("DELETE FROM alert_messages WHERE target = ?", name)
             for alert in try standingAlerts() { try queue(message(alert, .firing, fleet), to: name) }
@@ -139,8 +139,6 @@ extension Catalogue {
             for key in turn.forgotten + turn.raised.map(\.concern.key) {
                 try db.run("DELETE FROM alerts_noticed WHERE key = ?", key)
             }
-            // What is said now says more.
-            for alert in over + turn.raised { try db.run("DELETE FROM alert_messages WHERE missed = ?", alert.key) }
             let messages = over.map { message($0, .over, fleet) } + turn.raised.map { message($0, .firing, fleet) }
             for message in messages { for target in targets { try queue(message, to: target) } }
             return over
@@ -164,42 +162,60 @@ extension Catalogue {
             action: state == .over ? nil : concern.action.map(line))
     }
 
-    /// Inside a transaction.
+    /// Inside a transaction. Of a matter the newest message alone waits: whoever was away hears how things are.
     private func queue(_ message: AlertMessage, to target: String) throws(FleetError) {
+        // That it is not reached, it knows when it is.
+        guard message.key != Concern(.alertUndelivered, subject: target, "").key else { return }
+        try db.run("DELETE FROM alert_messages WHERE target = ? AND key = ?", target, message.key)
         try db.run(
-            "INSERT INTO alert_messages (id, target, body, created, next) VALUES (?, ?, ?, ?, ?)",
-            Identifier.make(at: now), target, try JSON.text(message), now, now)
-        try db.run(
-            """
-            DELETE FROM alert_messages WHERE target = ?1 AND number <= (SELECT number FROM alert_messages WHERE target = ?1
-                ORDER BY number DESC LIMIT 1 OFFSET ?2)
-            """, target, Self.waitingLimit)
+            "INSERT INTO alert_messages (id, target, key, body, created, next) VALUES (?, ?, ?, ?, ?, ?)",
+            Identifier.make(at: now), target, message.key, try JSON.text(message), now, now)
+    }
+
+    /// Every target is told of all that stands: what of it they have heard, nobody knows.
+    func tellAllThatStands(fleet: String) throws(FleetError) {
+        let standing = try standingAlerts()
+        for target in try alertTargets() {
+            try db.run(
+                "UPDATE alert_targets SET problem = NULL, problem_since = NULL, failures = 0, next = 0 WHERE name = ?",
+                target.name)
+            for alert in standing { try queue(message(alert, .firing, fleet), to: target.name) }
+        }
     }
 
     // MARK: the way there
 
-    /// Of each target the oldest message, where it is time to send it. They go one after the other, as they came to be; one that
-    /// was given up keeps none waiting.
+    /// Of each target one message, where it is time to send one: of those that were tried least the oldest, so that one which is
+    /// never taken keeps none waiting.
     ///
     /// - Parameter target: this one's alone.
     func dueAlerts(to target: String? = nil) throws(FleetError) -> [AlertDelivery] {
+        // A time that is farther away than any pause was written by a clock that was wrong.
         try db.all(
             """
-            SELECT m.*, t.route FROM alert_targets t JOIN alert_messages m
-                ON m.number = (SELECT min(number) FROM alert_messages o
-                    WHERE o.target = t.name AND (o.missed IS NULL OR o.next <= ?1 OR o.next > ?2))
-            WHERE (m.next <= ?1 OR m.next > ?2) AND (?3 IS NULL OR t.name = ?3) ORDER BY t.name
+            SELECT m.*, t.route, t.failures FROM alert_targets t JOIN alert_messages m
+                ON m.number = (SELECT number FROM alert_messages o WHERE o.target = t.name AND (o.next <= ?1 OR o.next > ?2)
+                    ORDER BY o.attempts, o.number LIMIT 1)
+            WHERE (t.next <= ?1 OR t.next > ?2) AND (?3 IS NULL OR t.name = ?3) ORDER BY t.name
             """, now, now.adding(Self.longestPause * 2), target
         ) { row throws(FleetError) -> AlertDelivery? in
             // 'fleetctl alert test' says what is wrong with such a one.
             guard let route = try? row.json(AlertRoute.self, "route") else { return nil }
             return AlertDelivery(
                 message: try row["number"], id: try row["id"], target: try row["target"], route: route,
-                body: try row["body"], created: try row["created"], attempts: try row["attempts"])
+                body: try row["body"], created: try row["created"], attempts: try row["attempts"],
+                failures: try row["failures"])
         }.compactMap(\.self)
     }
 
+    /// Of a message, which may be what its receiver does not want.
     static let longestPause = Duration.seconds(1800)
+    /// Of a target, whatever is sent to it.
+    static let longestPauseOfTarget = Duration.seconds(60)
+
+    private static func pause(after failures: Int, most: Duration) -> Duration {
+        min(most, .seconds(10 << min(failures, 8)))
+    }
 
     /// Nothing is said of a target that was set anew meanwhile, or is gone.
     func delivered(_ delivery: AlertDelivery) throws(FleetError) {
@@ -209,17 +225,26 @@ extension Catalogue {
         }
     }
 
-    /// Its problem stands while it has not heard of all that it should.
+    /// Its problem stands while one waits that it did not take. Whoever was away may be sent all of it now.
     private func reached(_ target: String) throws(FleetError) {
-        try db.run("UPDATE alert_targets SET delivered = ? WHERE name = ?", now, target)
+        try db.run(
+            """
+            UPDATE alert_messages SET next = ?1 WHERE target = ?2 AND next > ?1
+                AND (SELECT failures FROM alert_targets WHERE name = ?2) > 0
+            """, now, target)
+        try db.run("UPDATE alert_targets SET delivered = ?, failures = 0, next = 0 WHERE name = ?", now, target)
+        try settle(target)
+    }
+
+    private func settle(_ target: String) throws(FleetError) {
         try db.run(
             """
             UPDATE alert_targets SET problem = NULL, problem_since = NULL WHERE name = ?1
-                AND NOT EXISTS (SELECT 1 FROM alert_messages WHERE target = ?1 AND missed IS NOT NULL)
+                AND NOT EXISTS (SELECT 1 FROM alert_messages WHERE target = ?1 AND attempts > 0)
             """, target)
     }
 
-    /// It took a test: what it did not take before may go there at once.
+    /// It took a test: what waits for it may go there at once.
     func tested(_ target: String) throws(FleetError) {
         try db.transaction { () throws(FleetError) in
             try db.run("UPDATE alert_messages SET next = min(next, ?) WHERE target = ?", now, target)
@@ -227,63 +252,45 @@ extension Catalogue {
         }
     }
 
-    enum Outlook: Sendable {
-        case triedAgain
-        /// It is given up, and what it tells of still stands: tried now and then until that is over.
-        case missed
-        /// It is given up and gone.
-        case dropped
-    }
-
-    /// Tried again a little later, and then later and later; given up, on record, when it is old. One that its receiver does not
-    /// want as it is, is given up soon: those behind it wait.
+    /// Tried again a little later, and then later and later; given up, on record, where it is only that something is over, and
+    /// that is long ago.
+    ///
+    /// - Returns: whether it was given up.
     @discardableResult
-    func undelivered(_ delivery: AlertDelivery, _ problem: FleetError) throws(FleetError) -> Outlook {
-        // It went with a target that was removed or set anew, or with its matter.
-        guard let matter = try matter(of: delivery) else { return .dropped }
-        let isOld = now.since(delivery.created) > Self.alertLifetime
-        let isUnwanted = !problem.isRetryable && delivery.attempts >= 2
-        let isGivenUp = matter.isMissed || isOld || isUnwanted
-        let outlook: Outlook = !isGivenUp ? .triedAgain : matter.stands ? .missed : .dropped
-        func settle() throws(FleetError) {
-            try db.run(
-                "UPDATE alert_targets SET problem = ?, problem_since = coalesce(problem_since, ?) WHERE name = ?",
-                try JSON.text(problem.shortened(to: 500)), now, delivery.target)
-            guard outlook != .dropped else {
-                try db.run("DELETE FROM alert_messages WHERE number = ?", delivery.message)
-                return
-            }
-            let pause =
-                isGivenUp ? Self.longestPause : min(Self.longestPause, .seconds(10 << min(delivery.attempts, 8)))
-            try db.run(
-                "UPDATE alert_messages SET attempts = attempts + 1, next = ?, missed = ? WHERE number = ?",
-                now.adding(pause), isGivenUp ? matter.key : nil, delivery.message)
+    func undelivered(_ delivery: AlertDelivery, _ problem: FleetError) throws(FleetError) -> Bool {
+        let told = try db.first(
+            "SELECT key, json_extract(body, '$.state') AS state FROM alert_messages WHERE number = ?", delivery.message
+        ) { row throws(FleetError) in
+            let (key, state): (String, String?) = (try row["key"], try row["state"])
+            return (key: key, isOver: state == AlertMessage.State.over.rawValue)
         }
-        if isGivenUp, !matter.isMissed {
+        // It went with a target that was removed or set anew, or something newer is to be said of its matter.
+        guard let told else { return false }
+        let isGivenUp = told.isOver && now.since(delivery.created) > Self.overLifetime
+        func note() throws(FleetError) {
+            if isGivenUp {
+                try db.run("DELETE FROM alert_messages WHERE number = ?", delivery.message)
+            } else {
+                try db.run(
+                    "UPDATE alert_messages SET attempts = attempts + 1, next = ? WHERE number = ?",
+                    now.adding(Self.pause(after: delivery.attempts, most: Self.longestPause)), delivery.message)
+            }
+            try db.run(
+                """
+                UPDATE alert_targets SET failures = failures + 1, next = ?, problem = ?,
+                    problem_since = coalesce(problem_since, ?) WHERE name = ?
+                """, now.adding(Self.pause(after: delivery.failures, most: Self.longestPauseOfTarget)),
+                try JSON.text(problem.shortened(to: 500)), now, delivery.target)
+        }
+        if isGivenUp {
             var event = Act("alert.give-up", by: "coordinator", subject: delivery.target)
             event.detail = [
-                "alert": matter.key, "attempts": "\(delivery.attempts + 1)", "written": delivery.created.description,
+                "alert": told.key, "attempts": "\(delivery.attempts + 1)", "written": delivery.created.description,
             ]
-            try act(event) { _ throws(FleetError) in try settle() }
+            try act(event) { _ throws(FleetError) in try note() }
         } else {
-            try db.transaction { () throws(FleetError) in try settle() }
+            try db.transaction { () throws(FleetError) in try note() }
         }
-        return outlook
-    }
-
-    /// What a message that still waits is about; whether that stands, and no later message says more of it.
-    private func matter(of delivery: AlertDelivery) throws(FleetError) -> (key: String, isMissed: Bool, stands: Bool)? {
-        // That it is not reached, a target knows when it is.
-        let itself = Concern(.alertUndelivered, subject: delivery.target, "").key
-        return try db.first(
-            """
-            SELECT told.key AS key, told.missed IS NOT NULL AS is_missed, told.state = 'firing' AND told.key <> ?2
-                AND EXISTS (SELECT 1 FROM alerts WHERE key = told.key)
-                AND NOT EXISTS (SELECT 1 FROM alert_messages later WHERE later.target = told.target
-                    AND later.number > told.number AND json_extract(later.body, '$.key') = told.key) AS stands
-            FROM (SELECT number, target, missed, json_extract(body, '$.key') AS key, json_extract(body, '$.state') AS state
-                FROM alert_messages WHERE number = ?1) AS told
-            """, delivery.message, itself
-        ) { row throws(FleetError) in (try row["key"], try row["is_missed"], try row["stands"]) }
+        return isGivenUp
     }
 }

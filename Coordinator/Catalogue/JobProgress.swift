@@ -144,9 +144,13 @@ extension Catalogue {
         return owner
     }
 
+    /// A node that reaches for what is another's is on record.
     func checkOwner(_ id: String, _ node: NodeName) throws(FleetError) {
         guard try owner(id) == node else {
-            throw FleetError(.notFound, "there is no job \(Names.quote(id)) of \(node)")
+            let error = FleetError(.notFound, "there is no job \(Names.quote(id)) of \(node)")
+            let actor = "agent:\(node)"
+            turnedAway(Act("job.access", by: actor, cluster: node.cluster, subject: id), error, budget: actor)
+            throw error
         }
     }
 

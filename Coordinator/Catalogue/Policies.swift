@@ -322,4 +322,19 @@ extension Catalogue {
             """, start.task.cluster, start.task.kind.rawValue, start.due
         ) { row throws(FleetError) in try row["node"] }
     }
+
+    /// So long a node on which a backup has failed is asked last.
+    static let failureMemory = Duration.seconds(7 * 86_400)
+
+    /// The nodes whose newest backup of those that have ended has failed: what is wrong with one member is not to be the first
+    /// thing that every run finds.
+    func failingNodes(of cluster: String) throws(FleetError) -> [String] {
+        try db.all(
+            """
+            SELECT node FROM (SELECT node, state, max(created) FROM jobs
+                WHERE cluster = ?1 AND kind = 'backup' AND created >= ?2 AND finished IS NOT NULL GROUP BY node)
+            WHERE state <> 'succeeded' ORDER BY node
+            """, cluster, now.adding(.zero - Self.failureMemory)
+        ) { row throws(FleetError) in try row["node"] }
+    }
 }

@@ -70,12 +70,13 @@ extension Catalogue {
     func alertsAreHeld() throws(FleetError) -> Bool { try setting(Self.alertSetting) == "held" }
 
     /// - Throws: `not-found` where they are not held.
-    func resumeAlerts(by actor: String) throws(FleetError) {
+    func resumeAlerts(fleet: String, by actor: String) throws(FleetError) {
         try act(Act("alert.resume", by: actor)) { _ throws(FleetError) in
             guard try alertsAreHeld() else {
                 throw FleetError(.notFound, "alerts are not held back", hint: "see: fleetctl alert list")
             }
             try set(Self.alertSetting, "sent")
+            try tellAllThatStands(fleet: fleet)
         }
     }
 }

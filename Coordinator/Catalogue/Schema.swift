@@ -26,7 +26,7 @@ enum Schema {
         Migration("standing-drills", standingDrills),
         Migration("newest-drills", newestDrills),
         Migration("alert-levels", alertLevels),
-        Migration("missed-alerts", missedAlerts),
+        Migration("alerts-by-matter", alertsByMatter),
     ]
 
     private static let inventory = """
@@ -579,8 +579,18 @@ enum Schema {
             WHERE key LIKE 'snapshot-unusable|%' OR key LIKE 'node-certificate|%' OR key LIKE 'policy-unusable|%';
         """
 
-    // The key of its matter, of a message that was given up while that stands: it is tried until that is over, and keeps none waiting.
-    private static let missedAlerts = "ALTER TABLE alert_messages ADD COLUMN missed TEXT;"
+    // Of a matter one message waits for a target, the newest. next and failures of a target: when it may be sent something again,
+    // and how often it has failed since it took the last.
+    private static let alertsByMatter = """
+        ALTER TABLE alert_targets ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE alert_targets ADD COLUMN next INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE alert_messages ADD COLUMN key TEXT NOT NULL DEFAULT '';
+        UPDATE alert_messages SET key = coalesce(CASE WHEN json_valid(body) THEN json_extract(body, '$.key') END, id);
+        DELETE FROM alert_messages WHERE number NOT IN (SELECT max(number) FROM alert_messages GROUP BY target, key);
+        DROP INDEX alert_messages_target;
+        CREATE INDEX alert_messages_turn ON alert_messages (target, attempts, number);
+        CREATE UNIQUE INDEX alert_messages_matter ON alert_messages (target, key);
+        """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As
     // generated columns they could not differ, but SQLite 3.40 holds json_extract for unsafe in an untrusted schema.)

@@ -96,6 +96,16 @@ enum RestoreGuard {
 
 /// Which agent of a cluster does a job. Pure.
 enum AgentChoice {
+    /// - Parameter avoided: sets of nodes; the first counts that leaves an agent which can do it.
+    static func choose(
+        _ agents: [AgentRecord], cluster: String, avoidingAnyOf avoided: [[String]]
+    ) throws(FleetError) -> AgentRecord {
+        for nodes in avoided {
+            if let agent = try? choose(agents, cluster: cluster, avoiding: nodes) { return agent }
+        }
+        return try choose(agents, cluster: cluster)
+    }
+
     /// A connected one that knows its etcd. Of several members each has the data: one whose etcd runs goes first, a follower
     /// before the leader, which has enough to do, and both before one that is behind or knows no leader; then one that
     /// was heard of lately, and by name where all were. A learner never.

@@ -168,7 +168,7 @@ enum FleetMetrics {
             "1 where the policy can't be read or followed, and whatever it selects is not backed up by itself.",
             facts.policies.map { ([("policy", $0.name)], $0.isUnusable ? 1 : 0) })
         page.family(
-            "fleet_alert_target_failing", .gauge, "1 while alerts don't reach the target.",
+            "fleet_alert_target_failing", .gauge, "1 while an alert waits that the target did not take.",
             (status.alertTargets ?? []).map { ([("target", $0.name)], $0.problem == nil ? 0 : 1) })
         if let authority = status.authority {
             page.gauge(

@@ -322,7 +322,7 @@ enum ReportAreas {
     static func area(of event: AuditEvent) -> String {
         switch prefix(event.action) {
         case "operator", "role": "people"
-        case "token", "enrol", "certificate", "identify": event.cluster == nil ? "people" : "agents"
+        case "token", "enrol", "certificate", "identify", "request": event.cluster == nil ? "people" : "agents"
         case "agent", "node": "agents"
         case "key", "keys", "authority", "rekey": "keys"
         case "policy", "retention": "policies"

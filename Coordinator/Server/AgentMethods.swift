@@ -26,7 +26,7 @@ extension CoordinatorServer {
 
     /// From here on it ends with the node's certificate. That may have been revoked while this was on its way here: so it is
     /// looked up once more.
-    private func enter(_ connection: Connection, of node: NodeName) async throws(FleetError) {
+    func enter(_ connection: Connection, of node: NodeName) async throws(FleetError) {
         guard await sessions.entered(node, connection) else { return }
         Task {
             _ = await connection.closed()

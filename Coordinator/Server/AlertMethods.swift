@@ -25,7 +25,7 @@ extension CoordinatorServer {
             try await catalogue.removeAlertTarget(try request(NameRequest.self).name, by: actor)
             try await stream.finish(Acknowledgement())
         case ControlMethod.resumeAlerts:
-            try await catalogue.resumeAlerts(by: actor)
+            try await catalogue.resumeAlerts(fleet: configuration.advertise.description, by: actor)
             try await stream.finish(Acknowledgement())
         case ControlMethod.testAlertTarget:
             try await test(try request(NameRequest.self).name, actor)

@@ -95,28 +95,33 @@ extension CoordinatorServer {
         }
     }
 
+    /// So long nothing is sent to a target of which the catalogue can't record what it took: it would be sent the same again and
+    /// again.
+    private static let unrecordedPause = Duration.seconds(60)
+
     /// - Returns: what the same target is to be sent next.
-    private func send(_ delivery: AlertDelivery) async -> AlertDelivery? {
+    func send(_ delivery: AlertDelivery, pause: Duration = unrecordedPause) async -> AlertDelivery? {
         let log = log.with("target", delivery.target)
         do throws(FleetError) {
-            do throws(FleetError) {
-                try await Self.messengers { () throws(FleetError) in
-                    try delivery.route.send(Array(delivery.body.utf8), id: delivery.id)
-                }
-            } catch {
-                let then =
-                    switch try await catalogue.undelivered(delivery, error) {
-                    case .triedAgain: "and will be tried again"
-                    case .missed: "is given up, and will be tried every 30 minutes while what it tells of stands"
-                    case .dropped: "and is given up"
+            if !taken.withLock({ $0.contains(delivery.id) }) {
+                do throws(FleetError) {
+                    try await Self.messengers { () throws(FleetError) in
+                        try delivery.route.send(Array(delivery.body.utf8), id: delivery.id)
                     }
-                log.warning("an alert was not delivered, \(then): \(error.message)")
-                return nil
+                } catch {
+                    let isGivenUp = try await catalogue.undelivered(delivery, error)
+                    let then = isGivenUp ? "and is too old to be tried again" : "and will be tried again"
+                    log.warning("an alert was not delivered, \(then): \(error.message)")
+                    return nil
+                }
+                taken.withLock { _ = $0.insert(delivery.id) }
             }
             try await catalogue.delivered(delivery)
+            taken.withLock { _ = $0.remove(delivery.id) }
             return try await catalogue.dueAlerts(to: delivery.target).first
         } catch {
-            log.error("the catalogue does not know what became of an alert", error)
+            log.error("what became of an alert could not be recorded, and will be", error)
+            try? await Task.sleep(for: pause)
             return nil
         }
     }

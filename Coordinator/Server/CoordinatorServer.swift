@@ -67,6 +67,8 @@ final class CoordinatorServer: Sendable {
     let shares = BandwidthShares()
     /// Those whose alert is on its way.
     let sending = Monitor<Set<String>>([])
+    /// Messages that were taken, which the catalogue does not know yet.
+    let taken = Monitor<Set<String>>([])
     /// By a member's job: on which connection its agent has answered to a decision.
     let heard = Monitor<[String: Connection]>([:])
 
@@ -127,19 +129,36 @@ final class CoordinatorServer: Sendable {
             try Socket.listen(address), tls: tls,
             options: Connection.Options(software: "fleet-coordinator \(FleetVersion.current)"), log: log,
             handler: { stream in await self.serve(stream) },
-            accepted: { connection in await self.limitStranger(connection) })
+            accepted: { connection in await self.admit(connection) })
     }
 
-    /// Who comes without a certificate may enroll and go: only so many at once, and none for long.
+    /// Whoever is known stays; a node's connection ends with its certificate from here on, whether anything is asked on it or not.
+    private func admit(_ connection: Connection) async {
+        guard case .certificate(let certificate) = await connection.peer else {
+            if case .anonymous = await connection.peer { await limitStranger(connection) }
+            return
+        }
+        do throws(FleetError) {
+            let grant = try await catalogue.identify(fingerprint: certificate.fingerprint)
+            guard case .agent(let cluster, let node) = grant else { return }
+            try await enter(connection, of: NodeName(cluster: cluster, node: node))
+        } catch {
+            // It may ask one thing, and is told then why it is turned away.
+            if error.isTurnedAway { await limitStranger(connection) }
+        }
+    }
+
+    /// Who comes without a certificate may enroll and go, who comes with one that is good no more may be told so: only so many at
+    /// once, and none for long.
     private func limitStranger(_ connection: Connection) async {
-        guard case .anonymous = await connection.peer else { return }
         guard await strangers.enter() else {
             return await connection.close(
                 FleetError(.busy, "too many are enrolling at once", hint: "try again in a minute", retryable: true))
         }
         let leaving = Task {
             try? await Task.sleep(for: Strangers.stay)
-            await connection.close(FleetError(.timedOut, "a connection without a certificate is only for enrolment"))
+            await connection.close(
+                FleetError(.timedOut, "a connection without a certificate that is good is only for enrolment"))
         }
         _ = await connection.closed()
         leaving.cancel()

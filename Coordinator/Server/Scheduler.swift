@@ -136,9 +136,8 @@ extension CoordinatorServer {
     private func beginBackup(_ start: Planner.Start, agents: [AgentRecord], _ actor: String) async throws(FleetError) {
         let cluster = start.task.cluster
         let tried = try await catalogue.triedNodes(start)
-        let other = try? AgentChoice.choose(agents, cluster: cluster, avoiding: tried)
-        let agent: AgentRecord
-        if let other { agent = other } else { agent = try AgentChoice.choose(agents, cluster: cluster) }
+        let failing = try await catalogue.failingNodes(of: cluster)
+        let agent = try AgentChoice.choose(agents, cluster: cluster, avoidingAnyOf: [tried + failing, tried, []])
         // Whoever does not take it soon is not there: then another does.
         let job = try await catalogue.createBackup(
             cluster: cluster, node: agent.node, lifetime: .seconds(300), by: actor, run: start)

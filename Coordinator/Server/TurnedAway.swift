@@ -3,7 +3,7 @@ import FleetProtocol
 import FleetSystem
 
 extension CoordinatorServer {
-    /// Whom `identify` did not let in, and what was wanted.
+    /// Whom `identify` did not let in, and who asked for what is not for the likes of them, and what was wanted.
     func recordTurnedAway(_ stream: FleetProtocol.Stream, _ error: FleetError) async {
         var act: Act
         switch (await stream.connection.peer, error.code) {
@@ -11,19 +11,21 @@ extension CoordinatorServer {
         case (.user(let user), .permissionDenied): act = Act("identify", by: "user:\(user)")
         case (.certificate(let certificate), .certificateUnknown),
             (.certificate(let certificate), .certificateRevoked), (.certificate(let certificate), .certificateExpired):
-            act = await holder(certificate)
+            act = await holder(certificate, "identify")
             act.detail["certificate"] = certificate.fingerprint
+        case (.certificate(let certificate), .unknownMethod):
+            act = await holder(certificate, "request")
+            // What a newer operator's program asks for is no overreach.
+            guard act.actor.hasPrefix("agent:") else { return }
         default: return
         }
         act.detail["method"] = Act.clip(stream.method, 64)
-        await catalogue.turnedAway(act, error)
+        await catalogue.turnedAway(act, error, budget: act.action == "request" ? act.actor : nil)
     }
 
     /// Behind the answer: who has a certificate that is good no more is not connected, whatever was said on it before.
     func endIfTurnedAway(_ connection: Connection, _ error: FleetError) async {
-        guard case .certificate = await connection.peer,
-            [.certificateUnknown, .certificateRevoked, .certificateExpired].contains(error.code)
-        else { return }
+        guard case .certificate = await connection.peer, error.isTurnedAway else { return }
         await connection.close(error)
     }
 
@@ -37,14 +39,19 @@ extension CoordinatorServer {
     }
 
     /// Who was revoked is known by name; a certificate that was never given out, only by what it is.
-    private func holder(_ certificate: X509Certificate) async -> Act {
+    private func holder(_ certificate: X509Certificate, _ action: String) async -> Act {
         if let grant = try? await catalogue.holder(fingerprint: certificate.fingerprint), certificate.names(grant) {
             switch grant {
             case .agent(let cluster, let node):
-                return Act("identify", by: "agent:\(cluster)/\(node)", cluster: cluster, subject: node)
-            case .operator(let name): return Act("identify", by: "operator:\(name)")
+                return Act(action, by: "agent:\(cluster)/\(node)", cluster: cluster, subject: node)
+            case .operator(let name): return Act(action, by: "operator:\(name)")
             }
         }
-        return Act("identify", by: "certificate:\(certificate.fingerprint)")
+        return Act(action, by: "certificate:\(certificate.fingerprint)")
     }
+}
+
+extension FleetError {
+    /// What `identify` says of a certificate that is good no more.
+    var isTurnedAway: Bool { [.certificateUnknown, .certificateRevoked, .certificateExpired].contains(code) }
 }

@@ -24,7 +24,7 @@ public struct AlertTarget: Codable, Sendable, Equatable {
     public var delivered: Timestamp?
     /// Messages that wait.
     public var waiting: Int
-    /// Why the oldest of them could not be delivered, and since when it waits.
+    /// What came of the last that it did not take, and since when there are such; nil where none of those that wait was tried.
     public var problem: FleetError?
     public var since: Timestamp?
 

@@ -70,10 +70,14 @@ extension Concern {
         }
         for target in status.alertTargets ?? [] {
             guard let problem = target.problem else { continue }
+            let isReached = target.delivered.map { taken in target.since.map { taken > $0 } ?? false } ?? false
+            let what =
+                isReached
+                ? "\(target.name) does not take every alert (\(target.waiting) waiting)"
+                : "alerts don't reach \(target.name) since \(target.since?.short ?? "a while")"
             all.append(
                 Concern(
-                    .alertUndelivered, subject: target.name,
-                    "alerts don't reach \(target.name) since \(target.since?.short ?? "a while"): \(problem.message)",
+                    .alertUndelivered, subject: target.name, "\(what): \(problem.message)",
                     action: problem.hint ?? "try it with 'fleetctl alert test \(target.name)'"))
         }
         if let authority = status.authority {

@@ -176,6 +176,7 @@ import Testing
         let fleet = try await Running()
         let identity = try await fleet.enrolled(.agent, "node-1")
         let (agent, other) = (try await fleet.connect(identity), try await fleet.connect(identity))
+        let silent = try await fleet.connect(identity)
         let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
         let job = try await fleet.server.catalogue.createBackup(
             cluster: "a", node: "node-1", lifetime: .seconds(600), by: "test")
@@ -188,6 +189,7 @@ import Testing
             ControlMethod.revokeAgent, RevokeRequest(cluster: "a", name: "node-1"))
         #expect(try await isClosedSoon(agent))
         #expect(try await isClosedSoon(other))
+        #expect(try await isClosedSoon(silent), "whatever it was made for")
         await fleet.stop()
     }
 
@@ -210,6 +212,27 @@ import Testing
         #expect(
             await refusal(agent, Method.fetch, FetchRequest(job: "../../keys", snapshot: "../authority", offset: 0))
                 == .notFound)
+        await fleet.stop()
+    }
+
+    /// What an agent should not have is refused, and that is on record.
+    @Test func anAgentThatReachesForMoreIsOnRecord() async throws {
+        let fleet = try await Running()
+        let one = try await fleet.connect(try await fleet.enrolled(.agent, "node-1"))
+        let two = try await fleet.connect(try await fleet.enrolled(.agent, "node-2"))
+        for agent in [one, two] {
+            let _: RegisterReply = try await agent.call(Method.register, Fixture.registration())
+        }
+        let catalogue = fleet.server.catalogue
+        let job = try await catalogue.createBackup(
+            cluster: "a", node: "node-1", lifetime: .seconds(600), by: "test")
+        #expect(
+            await refusal(two, Method.fetch, FetchRequest(job: job.id, snapshot: job.snapshot, offset: 0)) == .notFound)
+        #expect(await refusal(two, ControlMethod.status, ListRequest()) == .unknownMethod)
+        let refused = try await catalogue.auditLog(AuditFilter()).map(\.event).filter { $0.outcome == .refused }
+        #expect(refused.map(\.action) == ["job.access", "request"])
+        #expect(refused.allSatisfy { $0.actor == "agent:a/node-2" && $0.cluster == "a" }, "\(refused)")
+        #expect(refused.first?.subject == job.id && refused.last?.detail["method"] == ControlMethod.status)
         await fleet.stop()
     }
 

@@ -1,3 +1,4 @@
+import FleetConcerns
 import FleetCrypto
 import FleetProtocol
 import FleetSystem
@@ -45,6 +46,36 @@ struct AlertRouteTests {
             try AlertRoute.command(program: program).send(Array("{}".utf8), id: "1")
         }
         #expect(error?.message.contains("status 3: no way") == true && error?.isRetryable == true)
+    }
+
+    /// A catalogue that can't be written must not have one alert sent again and again.
+    @Test func whatWasTakenIsNotSentAgain() async throws {
+        let server = try await TestServer()
+        let directory = try TemporaryDirectory()
+        let program = directory.path + "/told"
+        try FileSystem.writeDurably(
+            program, Array("#!/bin/sh\ncat >>\(directory.path)/got; echo >>\(directory.path)/got\n".utf8), mode: 0o700)
+        // It sends nothing by itself meanwhile.
+        server.server.sending.withLock { _ = $0.insert("hook") }
+        let catalogue = server.catalogue
+        _ = try await catalogue.setAlertTarget("hook", .command(program: program), fleet: "f:1", by: "root")
+        let concern = Concern(.backupFailed, cluster: "a", "the last backup of a has failed")
+        try await catalogue.turnAlerts(
+            .init(raised: [StandingAlert(concern: concern, since: .now())]), fleet: "f:1")
+        try await catalogue.script(
+            "CREATE TRIGGER full BEFORE DELETE ON alert_messages BEGIN SELECT RAISE(ABORT, 'full'); END")
+        for _ in 0..<3 {
+            let due = try #require(try await catalogue.dueAlerts().first)
+            #expect(await server.server.send(due, pause: .zero) == nil)
+        }
+        #expect(try FileSystem.readText(directory.path + "/got").split(separator: "\n").count == 1)
+        #expect(try await catalogue.alertTargets()[0].waiting == 1)
+        try await catalogue.script("DROP TRIGGER full")
+        let due = try #require(try await catalogue.dueAlerts().first)
+        #expect(await server.server.send(due, pause: .zero) == nil)
+        #expect(try await catalogue.alertTargets()[0].waiting == 0)
+        #expect(try FileSystem.readText(directory.path + "/got").split(separator: "\n").count == 1)
+        await server.stop()
     }
 
     /// A receiver of another make, over a real connection.

@@ -129,12 +129,12 @@ struct AlertTests {
         let three = Concern(.snapshotUnusable, cluster: "a", level: 3, "3 of them")
         try await catalogue.turnAlerts(.init(raised: [alert(three)]), fleet: "f:1")
         let first = try #require(try await bodies(catalogue).first)
+        try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
         var worse = try #require(try await catalogue.standingAlerts().first)
         worse.concern.level = 5
         worse.concern.text = "5 of them"
         clock.advance(.seconds(3600))
         try await catalogue.turnAlerts(.init(raised: [worse]), fleet: "f:1")
-        try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
         let second = try #require(try await bodies(catalogue).first)
         #expect(second.key == first.key && second.state == .firing && second.text == "5 of them")
         #expect(second.since == first.since && second.time != first.time)
@@ -203,15 +203,19 @@ struct AlertTests {
         let turn = book.look(
             at: seen, AlertBook.Known(told: Self.told(standing)), now: start.now, tick: start.tick + .seconds(5000))
         #expect(turn.raised.map(\.key) == ["snapshot-unusable|a||4"] && turn.over.isEmpty)
+        var keys: [String] = []
+        func drain() async throws {
+            while let due = try await catalogue.dueAlerts().first {
+                keys.append(try JSON.decode(AlertMessage.self, from: Array(due.body.utf8)).key)
+                try await catalogue.delivered(due)
+            }
+        }
         try await catalogue.turnAlerts(turn, fleet: "f:1")
         #expect(try await catalogue.standingAlerts().count == rows.count)
+        try await drain()
         try await catalogue.turnAlerts(.init(over: ["snapshot-unusable|a||"]), fleet: "f:1")
         #expect(try await catalogue.standingAlerts().count == rows.count - 1)
-        var keys: [String] = []
-        while let due = try await catalogue.dueAlerts().first {
-            keys.append(try JSON.decode(AlertMessage.self, from: Array(due.body.utf8)).key)
-            try await catalogue.delivered(due)
-        }
+        try await drain()
         #expect(keys.suffix(2) == ["snapshot-unusable|a||4", "snapshot-unusable|a||4"])
     }
 
@@ -438,10 +442,15 @@ struct AlertTests {
         #expect(try await catalogue.dueAlerts().isEmpty)
         #expect(try await catalogue.alertTargets().first?.problem?.message == "no")
         clock.advance(.seconds(11))
+        let other = try #require(try await catalogue.dueAlerts().first)
+        #expect(other.id != first.id && other.attempts == 0, "what was not tried yet goes first")
+        try await catalogue.undelivered(other, FleetError(.webhook, "no", retryable: true))
+        clock.advance(.seconds(11))
+        #expect(try await catalogue.dueAlerts().isEmpty)
+        clock.advance(.seconds(11))
         let second = try #require(try await catalogue.dueAlerts().first)
-        #expect(second.id == first.id && second.attempts == 1)
+        #expect(second.id == first.id && second.attempts == 1 && second.failures == 2)
         try await catalogue.delivered(second)
-        #expect(try await catalogue.alertTargets().first?.problem == nil)
         #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
 
         // Whoever comes later is told of what stands.
@@ -449,72 +458,90 @@ struct AlertTests {
         #expect(try await catalogue.alertTargets().map(\.waiting) == [2, 1])
         try await catalogue.turnAlerts(.init(over: [lost.key, "unknown"]), fleet: "f:1")
         #expect(try await catalogue.standingAlerts().map(\.concern.kind) == [.backupFailed])
-        #expect(try await catalogue.alertTargets().map(\.waiting) == [3, 2])
+        #expect(try await catalogue.alertTargets().map(\.waiting) == [2, 1], "of each matter the newest")
         try await catalogue.removeAlertTarget("chat", by: "root")
         #expect(try await catalogue.alertTargets().map(\.name) == ["pager"])
         await #expect(throws: FleetError.self) { try await catalogue.removeAlertTarget("chat", by: "root") }
     }
 
-    @Test func givenUpAfterADayOnRecord() async throws {
+    private let no = FleetError(.webhook, "no", retryable: true)
+
+    /// Its receiver is away, for hours or for weeks: what stands then is told when it is back.
+    @Test func whatStandsWaitsForWhoeverIsAway() async throws {
         let clock = TestClock()
         let catalogue = try await Fixture.fleet(clock)
         try await target(catalogue, "pager")
-        try await catalogue.turnAlerts(.init(raised: [alert(failed)]), fleet: "f:1")
-        var attempts = 0
-        var outlook = Catalogue.Outlook.triedAgain
-        while let due = try await catalogue.dueAlerts().first, attempts < 200 {
-            attempts += 1
-            outlook = try await catalogue.undelivered(due, FleetError(.webhook, "no", retryable: true))
-            if outlook == .triedAgain { clock.advance(.seconds(1801)) }
+        try await catalogue.turnAlerts(.init(raised: [alert(failed), alert(lost)]), fleet: "f:1")
+        var (attempts, givenUp) = (0, 0)
+        let end = clock.now.adding(.seconds(20 * 86_400))
+        while clock.now < end {
+            if let due = try await catalogue.dueAlerts().first {
+                attempts += 1
+                givenUp += try await catalogue.undelivered(due, no) ? 1 : 0
+            }
+            clock.advance(.seconds(601))
+            if attempts == 200 { try await catalogue.turnAlerts(.init(over: [lost.key]), fleet: "f:1") }
         }
-        #expect(outlook == .missed)
-        #expect(attempts > 40 && attempts < 60, "\(attempts)")
-        let target = try #require(try await catalogue.alertTargets().first)
-        #expect(target.waiting == 1 && target.problem != nil, "it is still known not to be reached")
-        func givenUp() async throws -> [String?] {
-            try await catalogue.auditLog(AuditFilter()).filter { $0.event.action == "alert.give-up" }
-                .map { $0.event.detail["alert"] }
-        }
-        #expect(try await givenUp() == [failed.key])
-        clock.advance(.seconds(1801))
-        try await catalogue.undelivered(
-            try #require(try await catalogue.dueAlerts().first), FleetError(.webhook, "no", retryable: true))
-        #expect(try await givenUp().count == 1, "once, however often it is tried")
+        #expect(attempts > 1000 && attempts < 3000 && givenUp == 1, "\(attempts), \(givenUp)")
+        let away = try #require(try await catalogue.alertTargets().first)
+        #expect(away.waiting == 1 && away.problem != nil && away.delivered == nil)
+        let given = try await catalogue.auditLog(AuditFilter()).filter { $0.event.action == "alert.give-up" }
+        #expect(given.map { $0.event.detail["alert"] } == [lost.key], "that it was over was news for a week")
         #expect(try await catalogue.verifyAudit().isIntact)
 
-        // What is new goes first, and what was missed follows within half an hour, as the message that it was.
-        try await catalogue.turnAlerts(.init(raised: [alert(lost)]), fleet: "f:1")
-        let new = try #require(try await catalogue.dueAlerts().first)
-        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
-        try await catalogue.delivered(new)
-        #expect(try await catalogue.alertTargets().first?.problem != nil, "it has not heard of all")
-        #expect(try await catalogue.dueAlerts().isEmpty)
         clock.advance(.seconds(1801))
-        let missed = try #require(try await catalogue.dueAlerts().first)
+        try await catalogue.turnAlerts(.init(raised: [alert(lost)]), fleet: "f:1")
+        #expect(try await bodies(catalogue).map(\.key) == [lost.key], "what is new goes first")
+        try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
+        #expect(try await catalogue.alertTargets().first?.problem != nil, "it has not heard of all")
         #expect(try await bodies(catalogue).map(\.key) == [failed.key])
-        try await catalogue.delivered(missed)
-        let reached = try #require(try await catalogue.alertTargets().first)
-        #expect(reached.waiting == 0 && reached.problem == nil)
-        #expect(try await givenUp().count == 1)
+        try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
+        let back = try #require(try await catalogue.alertTargets().first)
+        #expect(back.waiting == 0 && back.problem == nil && back.since == nil)
     }
 
-    /// Given up, and then its matter is over, or worse: what is said of that is all that is said.
-    @Test(arguments: [true, false]) func whatWasMissedGoesWithItsMatter(isOver: Bool) async throws {
+    /// A receiver that is away is tried once a minute at most, whatever waits for it.
+    @Test func whoeverIsAwayIsNotStormed() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await target(catalogue, "pager")
+        let all = (0..<1500).map { alert(Concern(.jobFailed, subject: "\($0)", "it failed")) }
+        try await catalogue.turnAlerts(.init(raised: all), fleet: "f:1")
+        #expect(try await catalogue.alertTargets()[0].waiting == 1500, "all of it stands")
+        var attempts = 0
+        for _ in 0..<720 {
+            if let due = try await catalogue.dueAlerts().first {
+                attempts += 1
+                try await catalogue.undelivered(due, no)
+            }
+            clock.advance(.seconds(5))
+        }
+        #expect(attempts > 50 && attempts < 70, "\(attempts) in an hour")
+        // One is taken: all the others may go, one behind the other.
+        clock.advance(.seconds(60))
+        for _ in 0..<1500 {
+            try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
+        }
+        #expect(try await catalogue.alertTargets()[0].waiting == 0)
+        #expect(try await catalogue.alertTargets()[0].problem == nil)
+    }
+
+    /// Of a matter the newest message waits, also behind one that was tried; whoever takes a test may take it at once.
+    @Test(arguments: [true, false]) func whatWaitsGoesWithItsMatter(isOver: Bool) async throws {
         let clock = TestClock()
         let catalogue = try await Fixture.fleet(clock)
         try await target(catalogue, "pager")
         let itself = Concern(.alertUndelivered, subject: "pager", "alerts don't reach pager")
         try await catalogue.turnAlerts(.init(raised: [alert(failed), alert(itself)]), fleet: "f:1")
-        for _ in 0..<4 {
-            guard let due = try await catalogue.dueAlerts().first else { break }
-            clock.advance(.seconds(86_401))
-            try await catalogue.undelivered(due, FleetError(.webhook, "no", retryable: true))
-        }
         #expect(try await catalogue.alertTargets()[0].waiting == 1, "that it is not reached, it knows when it is")
-        clock.advance(.seconds(-60))
+        for _ in 0..<10 {
+            try await catalogue.undelivered(try #require(try await catalogue.dueAlerts().first), no)
+            clock.advance(.seconds(1801))
+        }
+        try await catalogue.undelivered(try #require(try await catalogue.dueAlerts().first), no)
         #expect(try await catalogue.dueAlerts().isEmpty)
         try await catalogue.tested("pager")
-        #expect(try await bodies(catalogue).map(\.key) == [failed.key], "whoever takes a test may take this")
+        #expect(try await bodies(catalogue).map(\.key) == [failed.key])
         #expect(try await catalogue.alertTargets()[0].problem != nil)
 
         try await catalogue.turnAlerts(
@@ -525,8 +552,8 @@ struct AlertTests {
         #expect(try await catalogue.alertTargets()[0].problem == nil)
     }
 
-    /// One that its receiver will never want does not keep those behind it waiting.
-    @Test func whatIsNotWantedIsPassed() async throws {
+    /// One that its receiver will never take, whatever it says, does not keep those behind it waiting, nor is it lost.
+    @Test(arguments: [true, false]) func whatIsNeverTakenIsPassed(retryable: Bool) async throws {
         let clock = TestClock()
         let catalogue = try await Fixture.fleet(clock)
         try await target(catalogue, "pager")
@@ -535,26 +562,68 @@ struct AlertTests {
         try await catalogue.turnAlerts(.init(raised: [alert(long), alert(lost)]), fleet: "f:1")
         let body = try #require(try await bodies(catalogue).first)
         #expect(body.text.utf8.count < 2100 && body.action == "look", "agents may say anything")
-        let unwanted = FleetError(.webhook, "it answered with HTTP status 400")
-        for _ in 0..<3 {
-            let due = try #require(try await catalogue.dueAlerts().first)
-            try await catalogue.undelivered(due, unwanted)
-            clock.advance(.seconds(300))
+        let unwanted = FleetError(.webhook, "it answered with HTTP status 400", retryable: retryable)
+        try await catalogue.undelivered(try #require(try await catalogue.dueAlerts().first), unwanted)
+        clock.advance(.seconds(10))
+        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
+        try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
+        for round in 0..<100 {
+            while let due = try await catalogue.dueAlerts().first {
+                #expect(try await bodies(catalogue).map(\.alert) == ["backup-failed"])
+                try await catalogue.undelivered(due, unwanted)
+            }
+            try await catalogue.turnAlerts(
+                .init(raised: [alert(Concern(.jobFailed, subject: "\(round)", "it failed"))]), fleet: "f:1")
+            clock.advance(.seconds(60))
+            #expect(try await bodies(catalogue).map(\.alert) == ["job-failed"], "within a minute")
+            try await catalogue.delivered(try #require(try await catalogue.dueAlerts().first))
         }
-        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
-        // It is offered now and then while its matter stands, and none waits for that.
-        clock.advance(.seconds(1801))
-        let again = try #require(try await catalogue.dueAlerts().first)
-        #expect(try await bodies(catalogue).map(\.alert) == ["backup-failed"])
-        #expect(try await catalogue.undelivered(again, unwanted) == .missed)
-        #expect(try await bodies(catalogue).map(\.alert) == ["agent-lost"])
+        let reached = try #require(try await catalogue.alertTargets().first)
+        #expect(reached.problem?.message == unwanted.message && reached.waiting == 1)
+        var status = FleetStatus(
+            version: "1", time: clock.now, clusters: [], agents: [], openJobs: [], storeFree: 1 << 40, storeUsed: 0,
+            audit: try await catalogue.verifyAudit())
+        status.alertTargets = [reached]
+        let told = try #require(Concern.all(status).first { $0.kind == .alertUndelivered })
+        #expect(told.text.hasPrefix("pager does not take every alert (1 waiting): "), "\(told.text)")
+
         // What is known of a message that is gone says nothing of the target that took its place.
         let late = try #require(try await catalogue.dueAlerts().first)
         try await target(catalogue, "pager", "https://b.example/")
-        try await catalogue.undelivered(late, FleetError(.webhook, "no", retryable: true))
+        try await catalogue.undelivered(late, no)
         try await catalogue.delivered(late)
         let fresh = try #require(try await catalogue.alertTargets().first)
-        #expect(fresh.problem == nil && fresh.delivered == nil && fresh.waiting == 2)
+        #expect(fresh.problem == nil && fresh.delivered == reached.delivered && fresh.waiting == 102)
+    }
+
+    /// From a catalogue in which several messages of a matter waited.
+    @Test func ofWhatWaitedBeforeTheNewestStays() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/c"
+        do {
+            let former = try SQLiteConnection(.file(path))
+            try former.migrate(Array(Schema.migrations.prefix { $0.name != "alerts-by-matter" }))
+            try former.run(
+                "INSERT INTO alert_targets (name, kind, place, route, created) VALUES ('pager', 'command', '/x', ?, 1)",
+                try JSON.text(AlertRoute.command(program: "/x")))
+            for (number, (key, text)) in [("a", "1"), ("b", "2"), ("a", "3"), ("", "not JSON"), ("", "{}")].enumerated()
+            {
+                let message = AlertMessage(
+                    fleet: "f:1", state: .firing, alert: "blind", key: key, cluster: nil, node: nil, since: start.now,
+                    time: start.now, text: text, action: nil)
+                try former.run(
+                    "INSERT INTO alert_messages (id, target, body, created, next) VALUES (?, 'pager', ?, 1, 1)",
+                    "id\(number)", key.isEmpty ? text : try JSON.text(message))
+            }
+        }
+        let clock = TestClock()
+        let catalogue = try Catalogue(.file(path), clock: { clock.now })
+        var ids: [String] = []
+        while let due = try await catalogue.dueAlerts().first {
+            ids.append(due.id)
+            try await catalogue.delivered(due)
+        }
+        #expect(ids == ["id1", "id2", "id3", "id4"])
     }
 
     /// etcd stopped, and then its node went away: nobody knows that it is over.
@@ -620,15 +689,16 @@ struct AlertTests {
         let catalogue = try await Fixture.fleet()
         try await target(catalogue, "pager")
         try await catalogue.turnAlerts(.init(raised: [alert(failed)]), fleet: "f:1")
-        await #expect(throws: FleetError.self) { try await catalogue.resumeAlerts(by: "root") }
+        await #expect(throws: FleetError.self) { try await catalogue.resumeAlerts(fleet: "f:1", by: "root") }
         #expect(try await !catalogue.alertsAreHeld())
         _ = try await catalogue.putBack(from: "copy")
         #expect(try await catalogue.alertsAreHeld())
         #expect(try await catalogue.dueAlerts().isEmpty)
         #expect(try await catalogue.standingAlerts().count == 1)
-        try await catalogue.resumeAlerts(by: "root")
+        try await catalogue.resumeAlerts(fleet: "f:1", by: "root")
         #expect(try await !catalogue.alertsAreHeld())
         #expect(try await catalogue.auditLog().map(\.event.action).suffix(1) == ["alert.resume"])
+        #expect(try await bodies(catalogue).map(\.key) == [failed.key], "nobody knows what they have heard")
     }
 
     @Test func neitherAddressNorSecretIsOnRecord() async throws {
@@ -637,15 +707,5 @@ struct AlertTests {
         #expect(try await catalogue.alertTargets()[0].place == "https://hooks.example:8443")
         let log = try JSON.text(try await catalogue.auditLog(AuditFilter()))
         #expect(log.contains("alert.set") && !log.contains("T0K3N") && !log.contains("s3cret"))
-    }
-
-    /// A target that is away for long is not flooded.
-    @Test func whatWaitsIsBounded() async throws {
-        let catalogue = try await Fixture.fleet()
-        try await target(catalogue, "pager")
-        let all = (0..<(Catalogue.waitingLimit + 5)).map { alert(Concern(.jobFailed, subject: "\($0)", "it failed")) }
-        try await catalogue.turnAlerts(.init(raised: all), fleet: "f:1")
-        #expect(try await catalogue.alertTargets()[0].waiting == Catalogue.waitingLimit)
-        #expect(try await bodies(catalogue)[0].key.hasSuffix("|5"), "the oldest have gone")
     }
 }

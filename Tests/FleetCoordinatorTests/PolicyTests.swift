@@ -163,6 +163,52 @@ struct PolicyTests {
         #expect(created.first?.detail["due"] == Timestamp("2026-11-24T12:00")!.description)
     }
 
+    /// What is wrong with one member is not found by every run anew.
+    @Test func aMemberWhoseBackupFailedIsAskedLast() async throws {
+        func backup(_ node: String, _ result: JobOutcome.Result) async throws {
+            clock.advance(.seconds(60))
+            try await ended(
+                try await catalogue.createBackup(cluster: "a", node: node, lifetime: .seconds(600), by: "root"), result)
+        }
+        func ended(_ job: JobRecord, _ result: JobOutcome.Result) async throws {
+            try await end(job, .failed)
+            guard result == .succeeded else { return }
+            try await catalogue.script("UPDATE jobs SET state = 'succeeded' WHERE id = '\(job.id)'")
+        }
+        try await backup("n1", .succeeded)
+        try await backup("n1", .failed)
+        #expect(try await catalogue.failingNodes(of: "a") == ["n1"])
+        clock.advance(.seconds(60))
+        let open = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        #expect(try await catalogue.failingNodes(of: "a") == ["n1"], "nothing is known of it yet")
+        #expect(try await catalogue.failingNodes(of: "b").isEmpty)
+        try await ended(open, .succeeded)
+        #expect(try await catalogue.failingNodes(of: "a").isEmpty)
+        try await backup("n1", .failed)
+        clock.advance(Catalogue.failureMemory + .seconds(1))
+        #expect(try await catalogue.failingNodes(of: "a").isEmpty, "somebody may have seen to it")
+    }
+
+    @Test func anAgentThatShouldBeAvoidedIsBetterThanNone() async throws {
+        let agents = ["n1", "n2"].map { node in
+            var agent = AgentRecord(
+                cluster: "a", node: node, enrolled: clock.now, lastSeen: clock.now, connected: true, version: nil,
+                instance: Fixture.registration().instance, discoveryError: nil, certificate: nil)
+            agent.instance?.pid = 7
+            return agent
+        }
+        func chosen(_ avoided: [[String]]) throws -> String {
+            try AgentChoice.choose(agents, cluster: "a", avoidingAnyOf: avoided).node
+        }
+        #expect(try chosen([[], []]) == "n1")
+        #expect(try chosen([["n1"], []]) == "n2")
+        #expect(try chosen([["n1", "n2"], ["n1"], []]) == "n2", "what was tried just now counts more")
+        #expect(try chosen([["n1", "n2"], ["n1", "n2"], []]) == "n1")
+        #expect(throws: FleetError.self) {
+            try AgentChoice.choose([], cluster: "a", avoidingAnyOf: [["n1"], []])
+        }
+    }
+
     @Test func aChangeCountsFromWhenItWasMade() async throws {
         _ = try await catalogue.setPolicy(policy("p") { $0.schedule = nil }, by: "root")
         clock.advance(.seconds(86_400))

@@ -11,10 +11,10 @@ let alertCommand = Command(
         or drill, a broken objective and a broken audit chain at once, an agent that is away after five minutes), once more
         each time that it is worse than it was told to be (a certificate that ends within 7 days, and then has ended; more
         snapshots that can't be used), and once when it is over. Nothing is sent when it has become better and is not over,
-        nor when it is as bad again as it was told to be. A message that is not taken is sent again for a day, with longer
-        and longer pauses; one that is answered with a status from 400 to 499, but 408, 425 and 429, three times. Then the audit log
-        says that it was given up, and it keeps none behind it waiting: while what it tells of stands, it is tried every half hour,
-        and once when a test is taken. One that says that something is over is given up for good.
+        nor when it is as bad again as it was told to be. A message that is not taken is sent again, with pauses that grow to half an
+        hour, while what it tells of stands, and for a week where that is over; it keeps no other waiting for more than a minute. Of
+        one matter only the newest message waits, so that whoever was away hears how things are; and what waits comes at once when a
+        test is taken.
         The coordinator can't tell that it is down itself: have Prometheus watch it, or another host.
         """,
     subcommands: [webhookCommand, commandCommand, listCommand, testCommand, removeCommand, resumeCommand])
