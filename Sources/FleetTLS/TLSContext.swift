@@ -19,7 +19,8 @@ public final class TLSContext: @unchecked Sendable {
     }
 
     /// For the coordinator. A client may come without a certificate (it can then only enroll); one that comes with a
-    /// certificate of another authority fails in the handshake.
+    /// certificate of another authority fails in the handshake. One whose own has ended does not: in the handshake nobody could
+    /// tell them so, nor whose it was. The caller must look at the end of each certificate.
     ///
     /// - Parameter former: the authority before this one, whose clients are still let in, and what it says of this one.
     public static func server(
@@ -32,7 +33,7 @@ public final class TLSContext: @unchecked Sendable {
         for sent in [former?.vouches, authority].compactMap(\.self) {
             guard fleet_ctx_add_chain(context.context, sent.certificate) == 1 else { throw openSSLError("prepare TLS") }
         }
-        SSL_CTX_set_verify(context.context, SSL_VERIFY_PEER, nil)
+        fleet_ctx_verify_but_end(context.context)
         for trusted in [authority, former?.authority].compactMap(\.self) {
             try context.trust(trusted)
             guard SSL_CTX_add_client_CA(context.context, trusted.certificate) == 1 else {

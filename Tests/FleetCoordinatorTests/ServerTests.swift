@@ -50,14 +50,18 @@ final class TestServer: Sendable {
     }
 
     /// With a certificate of the fleet's authority, whether the catalogue knows of it or not.
+    ///
+    /// - Parameter lifetime: it has ended when this returns.
     func dial(
         _ grant: Grant, isKnown: Bool = true, as access: OperatorAccess = OperatorAccess(role: .admin),
-        heartbeat: Duration = .seconds(15), handler: @escaping Connection.Handler = Dialler.refuse
+        lifetime: Duration? = nil, heartbeat: Duration = .seconds(15),
+        handler: @escaping Connection.Handler = Dialler.refuse
     ) async throws -> Connection {
         let key = try PrivateKey.generateP256()
         let keys = server.keys
         let request = try CertificateRequest(key: key, commonName: "test").pem
-        var certificate = try keys.issue(grant, request: request)
+        let validity = lifetime ?? KeyRing.clientValidity
+        var certificate = try keys.issue(grant, request: request, validity: validity)
         if isKnown {
             let secret = Randomness.token(20)
             switch grant {
@@ -69,13 +73,16 @@ final class TestServer: Sendable {
             }
             let name = if case .agent(_, let node) = grant { node } else { "" }
             let pem = try await catalogue.enrol(secret: secret, name: name, from: "test") { grant throws(FleetError) in
-                let certificate = try keys.issue(grant, request: request)
+                let certificate = try keys.issue(grant, request: request, validity: validity)
                 let record = CertificateRecord(
                     fingerprint: certificate.fingerprint, serial: certificate.serial, issued: .now(),
                     notAfter: certificate.notAfter)
                 return (record, try certificate.pem())
             }.issued
             certificate = try X509Certificate(pem: pem)
+        }
+        while lifetime != nil, certificate.notAfter.adding(.seconds(1)) > .now() {
+            try await Task.sleep(for: .milliseconds(200))
         }
         var options = Connection.Options(software: "test")
         options.heartbeat = heartbeat
@@ -325,6 +332,33 @@ struct ServerTests {
         let turnedAway = try await server.events("identify")
         #expect(turnedAway.last?.actor == "operator:alice", "by name, since it was given out")
         #expect(turnedAway.last?.detail["certificate"]?.count == 64)
+        await server.stop()
+    }
+
+    /// The handshake could not tell them; and that they came is on record.
+    @Test(arguments: [Grant.operator(name: "alice"), .agent(cluster: "a", node: "n1")])
+    func aCertificateThatHasEndedIsRefusedByName(_ grant: Grant) async throws {
+        let server = try await TestServer()
+        _ = try await server.catalogue.addCluster("a", by: "root")
+        let late = try await server.dial(grant, lifetime: .seconds(1))
+        do {
+            switch grant {
+            case .operator: _ = try await late.call(ControlMethod.status, ListRequest(), as: FleetStatus.self)
+            case .agent: _ = try await late.call(Method.register, Fixture.registration(), as: RegisterReply.self)
+            }
+            Issue.record("it was let in")
+        } catch {
+            #expect(error.code == .certificateExpired && error.message.contains("expired at"), "\(error)")
+            #expect(error.hint?.contains("token") == true, "\(error)")
+        }
+        let event = try #require(try await server.events("identify").last)
+        #expect(event.outcome == .refused)
+        #expect(event.actor == (grant == .operator(name: "alice") ? "operator:alice" : "agent:a/n1"))
+        // One that nobody gave out is unknown, ended or not.
+        let mallory = try await server.dial(.operator(name: "mallory"), isKnown: false, lifetime: .seconds(1))
+        #expect(
+            await code { _ = try await mallory.call(ControlMethod.status, ListRequest(), as: FleetStatus.self) }
+                == .certificateUnknown)
         await server.stop()
     }
 

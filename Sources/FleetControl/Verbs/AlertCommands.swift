@@ -70,6 +70,7 @@ private let commandCommand = Command(
         It gets the same JSON object as a webhook on standard input, no arguments, and 30 seconds; it has to end with 0 where it
         has passed the message on. It runs as the coordinator does: as its user, within what its unit allows (no
         setuid programs, as some that send mail are; a /tmp of its own), without this shell's environment. For root on the coordinator's host.
+        What it writes to standard error at its end is shown where it failed, in 'alert list' and the log: no secret belongs there.
         """,
     arguments: [nameArgument, .init("PROGRAM", "its absolute path on the coordinator's host")],
     options: [Output.option],
