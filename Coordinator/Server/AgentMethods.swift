@@ -48,6 +48,7 @@ extension CoordinatorServer {
         await sessions.registered(node, connection)
         // All of it is durable: whoever waits for it is told, also where this connection has just gone.
         await carryOut(effects)
+        if isNew { retryPostponed() }
         try await stream.finish(RegisterReply(authority: keys.authority.certificate.fingerprint))
         guard isNew else { return }
         for job in (try? await catalogue.unknown(request)) ?? [] {

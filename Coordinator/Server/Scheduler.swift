@@ -95,6 +95,13 @@ extension CoordinatorServer {
         return plan.wake
     }
 
+    /// What waited for an agent is tried again: one has come.
+    func retryPostponed(now: Timestamp = .now()) {
+        postponed.withLock { all in
+            for (task, one) in all where one.reason.code == .noAgent { all[task]?.until = min(one.until, now) }
+        }
+    }
+
     private static let longestPostponement = Duration.seconds(1800)
 
     /// No agent is there, or there is nothing to drill yet: it stays due, and is tried again in a minute, then in two, and so on.

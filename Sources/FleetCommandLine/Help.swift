@@ -4,7 +4,7 @@ enum Help {
         let name = path.joined(separator: " ")
         var lines = [command.summary, ""]
         lines += [terminal.bold("Usage"), "  \(([name] + command.operands).joined(separator: " ")) [OPTIONS]", ""]
-        if !command.discussion.isEmpty { lines += [command.discussion, ""] }
+        if !command.discussion.isEmpty { lines += paragraphs(command.discussion, min(terminal.columns, 100)) + [""] }
         section("Commands", command.subcommands.map { ($0.name, $0.summary) }, terminal, &lines)
         section("Arguments", command.arguments.map { ($0.name, $0.summary + choices($0.choices)) }, terminal, &lines)
         section("Options", command.options.map(row), terminal, &lines)
@@ -55,6 +55,26 @@ enum Help {
             lines += text.map { indent + $0 }
         }
         lines.append("")
+    }
+
+    /// Flowed anew; what is indented stays as it is.
+    private static func paragraphs(_ text: String, _ width: Int) -> [String] {
+        var lines: [String] = []
+        var open: [Substring] = []
+        func close() {
+            if !open.isEmpty { lines += wrap(open.joined(separator: " "), width) }
+            open = []
+        }
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            if line.isEmpty || line.hasPrefix(" ") {
+                close()
+                lines.append(String(line))
+            } else {
+                open.append(line)
+            }
+        }
+        close()
+        return lines
     }
 
     private static func wrap(_ text: String, _ width: Int) -> [String] {

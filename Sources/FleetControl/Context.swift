@@ -16,6 +16,12 @@ struct Context: Codable, Sendable, Equatable {
     var key: String?
     var authority: String?
 
+    /// Whose certificate it is; nil where that can't be read.
+    var person: String? {
+        guard let path = certificate, let text = try? FileSystem.readText(path) else { return nil }
+        return (try? X509Certificate(pem: text))?.commonName
+    }
+
     /// What proves who asks; nil for a Unix socket.
     func identity() throws(FleetError) -> TLSContext.Identity? {
         guard let certificate, let key else { return nil }
@@ -64,6 +70,13 @@ struct ContextFile: Codable, Sendable, Equatable {
         return context
     }
 
+    /// What to call the context of somebody who logs in and gives it no name: by the coordinator's address, unless that is the
+    /// context of another person, whose key is kept.
+    func name(for address: String, _ person: String) -> String {
+        let other = contexts.first { $0.name == address }?.person
+        return other == nil || other == person ? address : "\(address)-\(person)"
+    }
+
     mutating func put(_ context: Context) {
         contexts.removeAll { $0.name == context.name }
         contexts.append(context)
@@ -78,6 +91,7 @@ func environment(_ name: String) -> String? {
 /// Which coordinator a command line means. In this order: `--server` with its files, `--context`, FLEETCTL_CONTEXT,
 /// the file's current context, and on the coordinator's own host its socket.
 enum Coordinator {
+    private static let data = "/var/lib/fleet-coordinator"
     static let socket = "/run/fleet-coordinator/control.sock"
 
     static let options: [Command.Option] = [
@@ -99,7 +113,14 @@ enum Coordinator {
             return try file.context(name)
         }
         guard FileSystem.exists(socket) else {
-            if FileSystem.exists("/var/lib/fleet-coordinator") {
+            if geteuid() == 0, FileSystem.exists(data), !FileSystem.exists(data + "/settings.json") {
+                throw FleetError(
+                    .notFound, "the coordinator of this host is not set up yet",
+                    hint:
+                        "runuser -u fleet-coordinator -- fleet-coordinator init --advertise HOST:7400; it says what is next"
+                )
+            }
+            if FileSystem.exists(data) {
                 throw FleetError(
                     .notFound, "the coordinator of this host is not running",
                     hint: "systemctl start fleet-coordinator; if it does not stay up: journalctl -u fleet-coordinator")

@@ -23,7 +23,9 @@ actor Control {
     }
 
     /// The connection as it is, or a new one.
-    func connected() async throws(FleetError) -> Connection {
+    ///
+    /// - Parameter attempts: to make one, a second apart.
+    func connected(attempts: Int = 30) async throws(FleetError) -> Connection {
         if let connection, await !connection.isClosed { return connection }
         var failures = 0
         while true {
@@ -33,7 +35,7 @@ actor Control {
                 return new
             } catch {
                 failures += 1
-                guard error.isRetryable || error.code == .notFound, failures < 30 else { throw error }
+                guard error.isRetryable || error.code == .notFound, failures < attempts else { throw error }
             }
             do { try await Task.sleep(for: .seconds(1)) } catch { throw FleetError(error) }
         }
@@ -48,11 +50,11 @@ actor Control {
 
     /// One question that may be asked again: after a lost connection it is.
     nonisolated func ask<Reply: Decodable & Sendable>(
-        _ method: String, _ request: some Encodable & Sendable, as type: Reply.Type = Reply.self
+        _ method: String, _ request: some Encodable & Sendable, as type: Reply.Type = Reply.self, attempts: Int = 30
     ) async throws(FleetError) -> Reply {
         var tries = 0
         while true {
-            let connection = try await connected()
+            let connection = try await connected(attempts: attempts)
             do throws(FleetError) { return try await connection.call(method, request, as: type) } catch {
                 tries += 1
                 guard await connection.isClosed, tries < 3 else { throw error }

@@ -104,6 +104,11 @@ enum PolicyWords {
         return labels.map { ($0, values($0, old), values($0, new)) }.filter { $0.1 != $0.2 }
     }
 
+    /// `@every` counts in UTC, whatever the zone.
+    private static func timed(_ schedule: String, _ zone: String) -> String {
+        "\(schedule) (\(schedule.hasPrefix("@every") ? "UTC" : zone))"
+    }
+
     private static func column(_ label: String) -> String {
         label + String(repeating: " ", count: max(1, 11 - label.count))
     }
@@ -135,7 +140,7 @@ enum PolicyWords {
     private static func fields(_ policy: FleetPolicy, all: Bool = false) -> [(label: String, value: String)] {
         let zone = policy.timezone
         var fields = [(label: "selects", value: selector(policy))]
-        fields.append(("backups", policy.schedule.map { "\($0) (\(zone))" } ?? "by hand only"))
+        fields.append(("backups", policy.schedule.map { timed($0, zone) } ?? "by hand only"))
         if policy.schedule != nil || all {
             if policy.jitter > 0 { fields.append(("jitter", "up to \(Human.duration(.seconds(policy.jitter)))")) }
             for window in policy.windows { fields.append(("window", "\(window) (\(zone))")) }
@@ -148,7 +153,7 @@ enum PolicyWords {
             fields.append(("objective", "the newest backup is no older than \(Human.duration(.seconds(objective)))"))
         }
         if let retention = policy.retention { fields.append(("keeps", retention.text)) }
-        if let drill = policy.drill { fields.append(("drills", "\(drill) (\(zone))")) }
+        if let drill = policy.drill { fields.append(("drills", timed(drill, zone))) }
         return fields
     }
 }

@@ -183,7 +183,7 @@ public final class SQLiteConnection {
     private func use<Value>(
         _ sql: String, _ values: [(any SQLiteBindable)?], _ body: (Statement) throws(FleetError) -> Value
     ) throws(FleetError) -> Value {
-        guard !isClosed else { throw FleetError(.internalError, "the database is closed") }
+        guard !isClosed else { throw FleetError("stopping", "the program is stopping", retryable: true) }
         let statement: Statement
         if let idle = statements.removeValue(forKey: sql) { statement = idle } else { statement = try prepare(sql) }
         defer {

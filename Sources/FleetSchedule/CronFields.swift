@@ -81,7 +81,9 @@ struct CronFields: Sendable, Hashable {
                 whole = range
             } else if let low = number(bounds[0]) {
                 // "5/15" goes on to the end, as in most crons.
-                let high = bounds.count == 2 ? number(bounds[1]) : halves.count == 2 ? range.upperBound : low
+                var high = bounds.count == 2 ? number(bounds[1]) : halves.count == 2 ? range.upperBound : low
+                // Of days: Sunday is the last as well, "mon-sun".
+                if high == 0, low > 0, range == 0...7 { high = 7 }
                 whole = high.flatMap { low <= $0 ? low...$0 : nil }
             } else {
                 whole = nil

@@ -47,6 +47,21 @@ final class Recorder: Sendable {
         return (status.code, recorder.output, recorder.errors)
     }
 
+    /// However it was written: no line is longer than the terminal, and what is indented stays.
+    @Test func whatIsSaidOfACommandFlows() async {
+        let words = (1...40).map { "word\($0)" }.joined(separator: " ")
+        let recorder = Recorder()
+        _ = await Program.run(
+            ["--help"],
+            Command(
+                "tool", "does things", discussion: "\(words)\nand\nmore.\n\n    a  list\n    of it\nThe end.",
+                subcommands: [Command("fail", "fails") { _ in .success }]),
+            version: "1", commit: nil, terminal: recorder.terminal())
+        let lines = recorder.output.split(separator: "\n", omittingEmptySubsequences: false)
+        #expect(lines.allSatisfy { $0.count <= 80 })
+        #expect(recorder.output.contains(" word40 and more.\n\n    a  list\n    of it\nThe end.\n"))
+    }
+
     /// As with `restore CLUSTER` and `restore undo JOB`.
     @Test func aCommandWithCommandsBelowIt() async {
         let both = Command(

@@ -320,6 +320,8 @@ extension ServerTests {
         let later = Timestamp.now().adding(.seconds(3600))
         try await server.server.beginWhatIsDue(now: later)
         #expect(try await server.catalogue.jobs().isEmpty, "nobody is there who could do it")
+        try await server.server.beginWhatIsDue(now: later.adding(.seconds(59)))
+        #expect(server.server.waitingTasks(now: later).long.map(\.reason.code) == [.noAgent])
 
         let delivered = Monitor(0)
         let agent = try await server.dial(.agent(cluster: "a", node: "n1")) { stream in
@@ -327,10 +329,9 @@ extension ServerTests {
             try? await stream.finish(Acknowledgement())
         }
         let _: Acknowledgement = try await agent.call(Method.register, Fixture.registration())
-        try await server.server.beginWhatIsDue(now: later)
-        #expect(try await server.catalogue.jobs().isEmpty, "not at once: nobody was there just now")
-        let next = later.adding(.seconds(61))
-        for _ in 0..<2 { try await server.server.beginWhatIsDue(now: next) }
+        // One has come: at once, and once.
+        for _ in 0..<2 { try await server.server.beginWhatIsDue(now: later.adding(.seconds(1))) }
+        #expect(server.server.waitingTasks(now: later).long.isEmpty)
         let jobs = try await server.catalogue.jobs()
         #expect(jobs.map(\.kind) == ["backup"] && jobs.map(\.requestedBy) == ["schedule:p"])
         for _ in 0..<200 where delivered.withLock(\.self) == 0 { try await Task.sleep(for: .milliseconds(20)) }

@@ -127,7 +127,7 @@ struct ConnectionTests {
             #expect(found == value, "\(pragma)")
         }
         db.close()
-        #expect(code { try db.run("SELECT 1") } == .internalError)
+        #expect(code { try db.run("SELECT 1") } == "stopping")
     }
 
     @Test func aSecondWriterIsToldSo() throws {

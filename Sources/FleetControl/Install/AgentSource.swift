@@ -28,6 +28,23 @@ struct AgentSource: Sendable {
         return AgentSource(.package(head: head), path, bytes)
     }
 
+    /// The package of the agent that lies in a directory, where it is one alone.
+    ///
+    /// - Throws: `usage` where there is none, or several.
+    static func onlyPackage(in directory: String) throws(FleetError) -> String {
+        let found = try FileSystem.list(directory).filter { $0.hasPrefix("fleet-agent_") && $0.hasSuffix(".deb") }
+        guard let name = found.first, found.count == 1 else {
+            throw FleetError(
+                .usage,
+                found.isEmpty
+                    ? "neither --package nor --program was given, and there is no fleet-agent_*.deb in this directory"
+                    : "neither --package nor --program was given, and several packages are in this directory: "
+                        + found.sorted().joined(separator: ", "),
+                hint: "give one: the Debian package of fleet-agent, or with --program the program alone")
+        }
+        return name
+    }
+
     /// - Throws: as `package`.
     static func program(_ path: String) throws(FleetError) -> AgentSource {
         let bytes = try FileSystem.read(path, limit: limit)

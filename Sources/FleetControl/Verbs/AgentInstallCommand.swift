@@ -31,7 +31,8 @@ let agentInstallCommand = Command(
 
         \(SSHOptions.discussion)
 
-        One of --package and --program is needed, and says what is installed. Nodes without packages (RHEL 9) get the program with
+        What is installed is the package or the program that is given; without either it is the fleet-agent_*.deb in the
+        current directory, where there is one alone. Nodes without packages (RHEL 9) get the program with
         --program, and the unit with it, as /usr/local/bin/fleet-agent and /etc/systemd/system/fleet-agent.service. Without ssh:
         'fleetctl agent token'.
 
@@ -105,8 +106,9 @@ let agentInstallCommand = Command(
     let failed = results.filter { $0.outcome == .failed }
     if failed.isEmpty { return .success }
     if results.count > 1 {
+        let what = call.has("dry-run") ? "could be looked at" : "are as they should be"
         terminal.note(
-            "\(results.count - failed.count) of \(results.count) nodes are as they should be; failed: \(failed.map(\.host).joined(separator: ", "))"
+            "\(results.count - failed.count) of \(results.count) nodes \(what); failed: \(failed.map(\.host).joined(separator: ", "))"
         )
     }
     return failed.count == results.count ? .failure : .partialFailure
@@ -132,15 +134,21 @@ private func checkHosts(_ hosts: [String], named name: String?) throws(FleetErro
 }
 
 private func givenSource(_ call: Invocation) async throws(FleetError) -> AgentSource {
-    let (package, program) = (call.value("package"), call.value("program"))
+    var package = call.value("package")
+    let program = call.value("program")
+    if package == nil, program == nil {
+        let name = try await onDisk { () throws(FleetError) in try AgentSource.onlyPackage(in: ".") }
+        call.terminal.note("the package is \(name), which is in this directory")
+        package = name
+    }
+    let chosen = (package, program)
     return try await onDisk { () throws(FleetError) in
-        switch (package, program) {
+        switch chosen {
         case (let path?, nil): try AgentSource.package(path)
         case (nil, let path?): try AgentSource.program(path)
         default:
             throw FleetError(
-                .usage,
-                package == nil ? "neither --package nor --program was given" : "--package and --program were given",
+                .usage, "--package and --program were given",
                 hint: "give one: the Debian package of fleet-agent, or the program alone")
         }
     }

@@ -32,7 +32,7 @@ let agentUninstallCommand = Command(
     let (cluster, node, terminal) = (call.argument("CLUSTER")!, call.argument("NODE")!, call.terminal)
     guard let host = call.value("ssh") else {
         throw FleetError(
-            .usage, "the node was not named",
+            .usage, "it is not known how ssh comes to the node",
             hint: "give --ssh root@HOST; for a node that is gone: fleetctl agent revoke \(cluster) \(node)")
     }
     let shell = try SecureShell(host: host, options: call.values("ssh-option"))

@@ -25,10 +25,11 @@ private let webhookCommand = Command(
         Each is posted as JSON with a field 'text' that says what is wrong and what to do, which chat servers show as it is;
         'alert' is what kind it is, 'state' is firing, over or test, and 'key' is the same in all messages about one matter: a
         second one that is firing with the same key says that it is worse by now, and one that is over, that it is over. Let a
-        pager make its incident by the key, and it updates that one. Any answer from 200 to 299 means that it was taken.
+        pager make its incident by the key, and it updates that one. Beside these there are 'fleet' (the coordinator), 'since' (when
+        it was seen first), 'time', 'version' (1), and where they say something 'cluster', 'node' and 'action' (what to do). Any answer from 200 to 299 means that it was taken.
 
         The header X-Fleet-Signature is t=SECONDS,v1=HEX, where HEX is the HMAC-SHA256 of SECONDS, a full stop and the body,
-        by the secret that is shown here once. X-Fleet-Delivery is the same each time that one message is sent: it may arrive
+        by the secret that is shown here once, as the text that it is. X-Fleet-Delivery is the same each time that one message is sent: it may arrive
         twice.
 
         A webhook that is there already under this name is replaced, also its secret.

@@ -12,7 +12,8 @@ let loginCommand = Command(
 
         Makes a key on this machine, which never leaves it, has it certified, and remembers the coordinator as a context, the
         current one from then on, beside ~/.config/fleetctl/config.json (or where FLEETCTL_CONFIG says). The certificate
-        is good for a year; then log in again.
+        is good for a year; then log in again. Where the context is another person's, that stays, and the new one is called by
+        the address and the new name; with --name what is there under it is replaced.
         """,
     arguments: [.init("TOKEN", "the token, or '-'")],
     options: [.init("name", value: "NAME", "what to call the context (default: the coordinator's address)")],
@@ -25,7 +26,7 @@ let loginCommand = Command(
     var file = try ContextFile.load(path)
     let result = try await Enrollment.redeem(
         token, name: "operator", role: .operator, software: "fleetctl \(FleetVersion.current)")
-    let name = call.value("name") ?? "\(token.address)"
+    let name = call.value("name") ?? file.name(for: "\(token.address)", result.reply.name)
     let directory =
         FileSystem.parent(of: path) + "/"
         + String(name.map { $0.isLetter || $0.isNumber || $0 == "." || $0 == "-" ? $0 : "_" })
@@ -42,6 +43,10 @@ let loginCommand = Command(
     try file.save(path)
     call.terminal.print("logged in to \(token.address) as \(result.reply.name); the context is called \(name)")
     call.terminal.note("what you may: fleetctl whoami")
+    if call.value("name") == nil, name != "\(token.address)" {
+        call.terminal.note(
+            "the context \(token.address) is another's and stays: fleetctl context use \(token.address)")
+    }
     return .success
 }
 
@@ -57,9 +62,12 @@ let contextCommand = Command(
                 try Output.json(file, call)
                 return .success
             }
-            var table = Table(["CURRENT", "NAME", "SERVER"])
+            var table = Table(["CURRENT", "NAME", "SERVER", "OPERATOR"])
             for context in file.contexts {
-                table.add([context.name == file.current ? "*" : "", context.name, context.server])
+                table.add([
+                    context.name == file.current ? "*" : "", context.name, context.server,
+                    Terminal.clean(context.person ?? "-"),
+                ])
             }
             if table.isEmpty {
                 call.terminal.note("there are none; log in with 'fleetctl login -'")

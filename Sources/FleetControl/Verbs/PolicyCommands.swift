@@ -21,7 +21,8 @@ private let timing = """
     closing.
 
     What fails is tried again a minute later, then 5, then 25, then 60 each time, on another member where there is one, until its
-    attempts are used up or the next run is due.
+    attempts are used up or the next run is due. A member whose last backup failed is asked last for a week, or until one of it
+    succeeds.
     """
 
 let policyCommand = Command(

@@ -17,7 +17,8 @@ let watchCommand = Command(
     while !Task.isCancelled {
         var failure: FleetError?
         do throws(FleetError) {
-            last = try await control.ask(ControlMethod.status, ListRequest())
+            // It is asked again soon; what is on the screen must not look like now for longer.
+            last = try await control.ask(ControlMethod.status, ListRequest(), attempts: 1)
         } catch {
             // What waiting does not mend is said at once: a revoked certificate, a coordinator that is another.
             guard error.isRetryable || error.code == .notFound else { throw error }
