@@ -6,7 +6,7 @@ extension Concern.Kind {
     /// coordinator that has just begun and has heard of nobody yet, mend themselves.
     var patience: Duration? {
         switch self {
-        case .retentionWaits, .authorityRotation, .alertsHeld, .agentsAwaited: nil
+        case .retentionWaits, .authorityRotation, .alertsHeld, .agentsAwaited, .unscheduled: nil
         case .backupFailed, .jobFailed, .halfRestored, .drillFailed, .objectiveBroken, .auditBroken, .foreignBackup:
             .zero
         case .storeFull, .snapshotUnusable, .clockWrong, .coordinatorCopy, .policyUnusable, .agentCertificate, .blind,
@@ -14,8 +14,8 @@ extension Concern.Kind {
             .seconds(60)
         case .agentLost, .memberMissed, .etcdStopped, .etcdNotFound, .notRestorable, .alertUndelivered: .seconds(300)
         case .taskWaiting: .seconds(900)
-        // As a cluster is that is being set up.
-        case .noAgent, .noBackup, .membersWithoutAgent, .decryptionNotKept: .seconds(3600)
+        // As a cluster is that is being set up; and behind a restore the next backup is often due anyway.
+        case .noAgent, .noBackup, .membersWithoutAgent, .decryptionNotKept, .noBackupSince: .seconds(3600)
         }
     }
 }

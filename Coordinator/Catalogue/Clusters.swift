@@ -72,7 +72,8 @@ extension Catalogue {
                     AND s.condition IN ('damaged', 'missing')) AS unusable,
                 (SELECT s.id FROM snapshots s WHERE s.cluster = c.name AND s.condition = 'verified' AND s.saved > ?2
                     AND json_extract(s.record, '$.beforeRestore') IS NULL ORDER BY s.saved DESC LIMIT 1) AS dated_ahead,
-                l.id AS latest, l.saved AS latest_saved, json_extract(l.record, '$.facts.members') AS members,
+                l.id AS latest, l.saved AS latest_saved,
+                coalesce((SELECT b.created FROM jobs b WHERE b.id = l.job), l.saved) AS latest_begun, json_extract(l.record, '$.facts.members') AS members,
                 json_extract(l.record, '$.verification.encryptedAtRest') AS encrypted,
                 (SELECT s.id FROM snapshots s
                     JOIN agents k ON k.cluster = s.cluster AND k.node = s.node AND k.enrolled < s.stored
@@ -108,9 +109,13 @@ extension Catalogue {
             if let change = try self.lastAct(of: name, .changes), [.stuck, .lost].contains(change.state) {
                 record.halfRestored = change.id
             }
+            record.identityAgain = try self.identityAgain(record)
             record.datedAhead = try row["dated_ahead"]
             record.lastBackup = try self.lastBackup(of: name)
             record.lastChange = try self.lastChange(of: name)
+            if let latest = record.latestSnapshot, let begun: Timestamp = try row["latest_begun"] {
+                record.latestLeftBy = try self.departure(from: latest, begun: begun, cluster: name)
+            }
             record.lastDrillJob = try self.lastDrillJob(of: name)
             record.lastProven = try self.lastProven(cluster: name)
             record.encryptedAtRest = (try? row.json([String].self, "encrypted")) ?? nil

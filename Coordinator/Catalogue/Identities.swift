@@ -268,6 +268,26 @@ extension Catalogue {
         try append(event, .ok)
     }
 
+    /// The id that an undo has put in force again, where it is the last that is known of the cluster's etcd.
+    func identityAgain(_ cluster: ClusterRecord) throws(FleetError) -> String? {
+        guard cluster.identities.count > 1, let last = cluster.identities.last else { return nil }
+        let undone = try db.first(
+            """
+            SELECT json_extract(r.plan, '$.clusterID') AS id, j.undoes, j.finished FROM jobs j
+                LEFT JOIN restores r ON r.job = j.id
+                WHERE j.cluster = ?1 AND j.kind = 'restore' AND j.state = 'succeeded' AND NOT j.dry_run
+                    AND j.cleans IS NULL AND j.created > \(Self.ownHistory)
+                ORDER BY j.created DESC, j.id DESC LIMIT 1
+            """, cluster.name
+        ) { row throws(FleetError) -> String? in
+            let (undoes, id): (String?, String?) = (try row["undoes"], try row["id"])
+            let finished: Timestamp = try row["finished"]
+            return undoes != nil && finished >= last.firstSeen ? id : nil
+        }
+        guard let id = undone ?? nil, id != last.id else { return nil }
+        return cluster.identities.contains { $0.id == id } ? id : nil
+    }
+
     func identities(_ cluster: String) throws(FleetError) -> [EtcdIdentity] {
         try db.all(
             "SELECT id, first_seen, snapshot FROM etcd_identities WHERE cluster = ? ORDER BY first_seen, rowid", cluster

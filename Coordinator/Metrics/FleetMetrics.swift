@@ -74,6 +74,10 @@ enum FleetMetrics {
             "fleet_cluster_half_restored", .gauge, "1 while a restore or replacement stands half-way on a member.",
             clusters { $0.halfRestored == nil ? 0 : 1 })
         page.family(
+            "fleet_cluster_no_backup_since_restore", .gauge,
+            "1 while the newest backup is not of the data that a restore or undo has put in force since.",
+            clusters { $0.latestLeftBy == nil ? 0 : 1 })
+        page.family(
             "fleet_cluster_foreign_backup", .gauge,
             "1 while the newest backup of a member is of an etcd cluster that is not known to be this one.",
             clusters { $0.newerForeign == nil ? 0 : 1 })

@@ -25,7 +25,7 @@ extension CoordinatorServer {
                 let members =
                     (try? RestoreMembers.find(all, entry.record, cluster: cluster.name))
                     ?? all.filter { planned.contains($0.node) }
-                preview.restore = RestorePreview(snapshot: entry, cluster: cluster, agents: members)
+                preview.restore = try await self.preview(entry, cluster, members: members, of: all)
             }
             try await stream.finish(preview)
         case ControlMethod.approveRestore:

@@ -222,9 +222,19 @@ extension CoordinatorServer {
             let order = RestoreOrder(request, snapshot: entry.record.id, safetyNode: "")
             try await catalogue.approval(of: order.need(request.cluster), by: who.actor)
         }
-        return RestorePreview(
-            snapshot: entry, cluster: cluster,
-            agents: try RestoreMembers.find(agents, entry.record, cluster: request.cluster))
+        return try await preview(
+            entry, cluster, members: try RestoreMembers.find(agents, entry.record, cluster: request.cluster), of: agents
+        )
+    }
+
+    /// With all that whoever says yes to it has to know.
+    func preview(
+        _ entry: SnapshotEntry, _ cluster: ClusterRecord, members: [AgentRecord], of agents: [AgentRecord]
+    ) async throws(FleetError) -> RestorePreview {
+        var preview = RestorePreview(snapshot: entry, cluster: cluster, agents: members)
+        if entry.record.cluster == cluster.name { preview.leftBy = try await catalogue.departure(from: entry) }
+        preview.controlPlanes = agents.filter { $0.isControlPlane && $0.certificate?.revoked == nil }.map(\.node)
+        return preview
     }
 
     private func startRestore(_ stream: FleetProtocol.Stream, _ request: RestoreRequest, _ who: Principal)

@@ -22,8 +22,10 @@ public struct EtcdIdentity: Codable, Sendable, Equatable {
 public struct ClusterRecord: Codable, Sendable, Equatable {
     public var name: String
     public var created: Timestamp
-    /// Oldest first; the last one is the present one.
+    /// Oldest first; the last one is the present one, unless `identityAgain` names another.
     public var identities: [EtcdIdentity]
+    /// The one that an undo has put in force again, behind which there was no newer; nil otherwise, and from older coordinators.
+    public var identityAgain: String?
     /// Agents that are enrolled, connected or not.
     public var agents: Int
     /// Snapshots that can be restored: verified, and their file is there.
@@ -33,6 +35,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var latestSnapshot: String?
     /// When the save of `latestSnapshot` began: all that was written before is in it.
     public var latestSavedAt: Timestamp?
+    /// How what the cluster has came not to go on from `latestSnapshot`; nil where it does, or an older coordinator answers.
+    public var latestLeftBy: Departure?
     /// Members of the etcd cluster when `latestSnapshot` was saved.
     public var members: Int?
     /// A backup that can be restored and is dated later than it is now: a clock was ahead. It is passed over for others.

@@ -145,6 +145,10 @@ public struct RestorePreview: Codable, Sendable {
     public var cluster: ClusterRecord
     /// Of all members.
     public var agents: [AgentRecord]
+    /// How what would be replaced came not to go on from the snapshot; nil where it does, or an older coordinator answers.
+    public var leftBy: Departure?
+    /// Nodes of the cluster's control planes whose agents have no etcd beside them; nil from older coordinators.
+    public var controlPlanes: [String]?
     public init(snapshot: SnapshotEntry, cluster: ClusterRecord, agents: [AgentRecord]) {
         self.snapshot = snapshot
         self.cluster = cluster

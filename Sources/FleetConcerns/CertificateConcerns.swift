@@ -7,7 +7,7 @@ internal import FleetSystem
 extension Concern {
     private static let urgent = Duration.seconds(7 * 86_400)
     /// So many are named.
-    private static let handful = 5
+    static let handful = 5
 
     /// The soonest first. Louder where the first of its day ends within seven days, and where it has ended.
     static func ofCertificates(_ agent: AgentRecord, now: Timestamp) -> [Concern] {

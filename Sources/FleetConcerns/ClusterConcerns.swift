@@ -20,11 +20,23 @@ extension Concern {
         if cluster.latestSnapshot == nil, !Verifiers.areAll(of: name, status.agents) {
             add(.noBackup, "\(name) has no backup that can be restored", "run 'fleetctl backup \(name)'")
         }
+        if let latest = cluster.latestSnapshot, let left = cluster.latestLeftBy {
+            let (what, data) =
+                left.undoes.map {
+                    ("was taken back to before restore \($0) (undo \(left.job))", "what that restore had made")
+                }
+                ?? ("was restored to \(left.snapshot) (restore \(left.job))", "the data before that")
+            add(
+                .noBackupSince,
+                "\(name) \(what) at \(left.time.short), and no backup has been made since: the latest, \(latest), is of "
+                    + data,
+                "run 'fleetctl backup \(name)'")
+        }
         if let since = cluster.unscheduledSince, cluster.isUnscheduled(status.agents) {
             add(
                 .noPolicy, "\(name) follows no policy since \(since.short), and is not backed up by itself any more",
-                "see 'fleetctl cluster label \(name)', and 'fleetctl policy list' for what policies select; where that is meant, give it "
-                    + "a policy without a schedule: 'fleetctl policy set'")
+                "'fleetctl cluster show \(name)' has its labels, 'fleetctl policy list' what policies select; where that is meant, "
+                    + "give it a policy without a schedule: 'fleetctl policy set --help'")
         }
         if let objective = cluster.objective, cluster.latestSavedAt == nil, cluster.lastBackup != nil {
             add(

@@ -21,13 +21,15 @@ extension Concern.Kind {
         switch self {
         case .noBackup, .noAgent, .halfRestored, .memberMissed, .notRestorable, .membersWithoutAgent, .drillFailed:
             .unrestorable
-        case .objectiveBroken, .clockWrong, .backupFailed, .foreignBackup, .jobFailed, .noPolicy: .behind
+        case .objectiveBroken, .clockWrong, .backupFailed, .foreignBackup, .jobFailed, .noPolicy,
+            .noBackupSince:
+            .behind
         case .agentLost, .etcdNotFound, .etcdStopped, .taskWaiting, .snapshotUnusable, .configurationNotKept,
             .agentCertificate, .nodeCertificate, .decryptionNotKept:
             .endangered
         // Most of these are the fleet's, and no cluster's.
         case .policyUnusable, .agentsAwaited, .upgradeFellBack, .authorityEnds, .authorityRotation, .coordinatorCopy,
-            .retentionWaits, .auditBroken, .storeFull, .alertsHeld, .alertUndelivered, .blind:
+            .retentionWaits, .auditBroken, .storeFull, .alertsHeld, .alertUndelivered, .blind, .unscheduled:
             .other
         }
     }
@@ -37,6 +39,13 @@ extension FleetStatus {
     /// What a cluster without an objective is measured by.
     private static let usualObjective = Duration.seconds(86_400)
 
+    /// Nobody is there who would restore it: no agent beside an etcd of it is connected, and none is still to come back to a
+    /// coordinator that has just begun.
+    private func isOutOfReach(_ cluster: String) -> Bool {
+        let own = agents.filter { $0.cluster == cluster && $0.certificate?.revoked == nil && !$0.holdsNoEtcd }
+        return !own.isEmpty && own.allSatisfy { !$0.connected && !awaits($0) }
+    }
+
     /// The clusters, by the gravest concern of each, then by the age of the newest backup against the objective (a day where
     /// there is none); those that hold verifiers only last. Pure.
     public var worstFirst: [ClusterRecord] {
@@ -44,7 +53,7 @@ extension FleetStatus {
         func rank(_ cluster: ClusterRecord) -> (Int, Gravity, Double, String) {
             var gravity = (concerns[cluster.name] ?? []).map(\.kind.gravity).min() ?? .well
             // Told of as a failed job, where that is the last one.
-            if cluster.halfRestored != nil { gravity = .unrestorable }
+            if cluster.halfRestored != nil || isOutOfReach(cluster.name) { gravity = .unrestorable }
             let allowed = cluster.objective.map { Duration.seconds($0) } ?? Self.usualObjective
             let age = cluster.latestSavedAt.map { time.since($0).seconds / allowed.seconds } ?? .infinity
             return (Verifiers.areAll(of: cluster.name, agents) ? 1 : 0, gravity, -age, cluster.name)

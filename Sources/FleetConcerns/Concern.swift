@@ -16,11 +16,15 @@ public struct Concern: Codable, Sendable, Equatable {
         case drillFailed = "drill-failed"
         case snapshotUnusable = "snapshot-unusable"
         case foreignBackup = "foreign-backup"
+        /// A restore or undo since has put other data in force than the latest backup is of.
+        case noBackupSince = "no-backup-since-restore"
         case membersWithoutAgent = "members-without-agent"
         case taskWaiting = "task-waiting"
         case policyUnusable = "policy-unusable"
         /// A cluster that was backed up by itself is not any more.
         case noPolicy = "no-policy"
+        /// Nothing is wrong where it is meant: no policy has it backed up, and none ever had.
+        case unscheduled
         case memberMissed = "member-missed"
         case agentLost = "agent-lost"
         /// Nothing is wrong; the coordinator has just begun.
@@ -107,6 +111,9 @@ extension Concern {
             }
         }
     }
+
+    /// What is as it may be meant, and people should know: nobody is called for it. Pure.
+    public static func notices(_ status: FleetStatus) -> [Concern] { ofPolicies(status) }
 
     /// All that needs attention in the fleet as it is told here. Pure.
     public static func all(_ status: FleetStatus) -> [Concern] {

@@ -30,6 +30,30 @@ extension Concern {
         return all
     }
 
+    /// Clusters that nothing backs up by itself, and never did, in one line. A coordinator that tells of no queue may tell of no
+    /// policies either.
+    static func ofPolicies(_ status: FleetStatus) -> [Concern] {
+        guard status.queue != nil else { return [] }
+        let names = status.clusters.filter { cluster in
+            cluster.policy == nil && !cluster.isUnscheduled(status.agents)
+                && status.agents.contains {
+                    $0.cluster == cluster.name && $0.certificate?.revoked == nil && !$0.holdsNoEtcd
+                }
+        }.map(\.name).sorted()
+        guard let first = names.first else { return [] }
+        let some = names.prefix(handful).joined(separator: ", ") + (names.count > handful ? ", ..." : "")
+        return [
+            Concern(
+                .unscheduled,
+                names.count == 1
+                    ? "\(first) follows no policy: nothing backs it up by itself"
+                    : "\(names.count) clusters follow no policy, and nothing backs them up by itself: \(some)",
+                action:
+                    "'fleetctl policy list' has what policies select, 'fleetctl cluster show \(first)' its labels; label it, or "
+                    + "name it in a policy")
+        ]
+    }
+
     /// Of one policy and kind: what holds up one holds up all of them, and that is one matter.
     private static func ofTurns(_ tasks: [WaitingTask]) -> Concern {
         let first = tasks.min { $0.due < $1.due }!

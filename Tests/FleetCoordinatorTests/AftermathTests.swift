@@ -117,16 +117,18 @@ struct AftermathTests {
             try await catalogue.add(Fixture.record("s1"), by: "agent")
         }
 
-        func restore(cluster: String = "cc") async throws -> JobRecord {
+        func restore(cluster: String = "cc", becomes id: String? = nil) async throws -> JobRecord {
             let restore = try await catalogue.createRestore(
                 RestoreOrder(snapshot: "s1"), cluster: "a", members: [1, 2, 3].map { RestoreMembersTests.agent($0) },
                 lifetime: .seconds(3600), by: "root")
-            try await carry(restore, revision: 42, cluster: cluster)
+            try await carry(restore, revision: 42, cluster: cluster, becomes: id)
             return try await catalogue.job(restore.id)
         }
 
         /// To its committed end.
-        func carry(_ restore: JobRecord, revision: Int64?, cluster: String = "cc") async throws {
+        func carry(
+            _ restore: JobRecord, revision: Int64?, cluster: String = "cc", becomes id: String? = nil
+        ) async throws {
             let plan = try await catalogue.restorePlan(restore.id)
             let proofs = RestoreMembersTests.proofs(ProofCheck(group: plan.group!, revision: revision))
             for member in restore.members! {
@@ -145,7 +147,7 @@ struct AftermathTests {
                     oldDataDir: "/var/lib/etcd", newDataDir: "/var/lib/etcd-restore-x", oldWalDir: nil,
                     newWalDir: nil, clusterToken: "t", changes: [], steps: [])
                 (plan.oldMemberID, plan.oldClusterID) = ("\(index + 1)a", cluster)
-                plan.oldDirectories = ["/var/lib/etcd"]
+                (plan.oldDirectories, plan.clusterID) = (["/var/lib/etcd"], id)
                 try await end(member, JobOutcome(result: .succeeded, summary: "done", plan: plan))
             }
             clock.advance(.seconds(1))
@@ -206,6 +208,57 @@ struct AftermathTests {
         #expect(try await fleet.catalogue.jobs().map(\.kind) == ["undo", "restore"])
         #expect(try await fleet.catalogue.cluster("a").lastJobKind == "undo")
         #expect(try await fleet.catalogue.verifyAudit().firstBreak == nil)
+    }
+
+    /// A backup of what a restore had made is the newest behind its undo too, and not of what is in force then.
+    @Test func theNewestBackupMayBeOfWhatIsInForceNoMore() async throws {
+        let fleet = try await Fleet()
+        let catalogue = fleet.catalogue
+        func expectLatest(_ id: String, leftBy departure: Departure? = nil, _ why: Comment? = nil) async throws {
+            let cluster = try await catalogue.cluster("a")
+            #expect(cluster.latestSnapshot == id && cluster.latestLeftBy == departure, why)
+        }
+        let restore = try await fleet.restore()
+        try await expectLatest("s1", "it is the one that was restored")
+        try await catalogue.add(Fixture.record("s2", saved: "2026-11-24T06:55:11Z", sha256: "02"), by: "agent")
+        fleet.clock.advance(.seconds(60))
+        let dry = try await fleet.undo(restore.id, dryRun: true)
+        for member in dry.members! { try await fleet.end(member, JobOutcome(result: .succeeded, summary: "planned")) }
+        fleet.clock.advance(.seconds(60))
+        try await expectLatest("s2")
+        let undo = try await fleet.undo(restore.id)
+        try await expectLatest("s2", "it is under way")
+        try await fleet.carry(undo, revision: nil)
+        let ended = try #require(try await catalogue.job(undo.id).finished)
+        let departure = Departure(job: undo.id, undoes: restore.id, snapshot: "s1", time: ended)
+        try await expectLatest("s2", leftBy: departure)
+        #expect(try await catalogue.departure(from: catalogue.snapshot("s2")) == departure)
+        #expect(try await catalogue.departure(from: catalogue.snapshot("s1")) == nil, "of the time before the restore")
+        let cleanup = try await fleet.cleanup(undo.id)
+        for member in cleanup.members! {
+            try await fleet.end(member, JobOutcome(result: .succeeded, summary: "removed"))
+        }
+        try await expectLatest("s2", leftBy: departure)
+        // The job of a backup tells when it was begun, whatever the clock of its node said.
+        let backup = try await catalogue.createBackup(
+            cluster: "a", node: "n1", lifetime: .seconds(60), by: "schedule:x")
+        try await catalogue.add(
+            Fixture.record("s3", job: backup.id, saved: "2026-11-24T06:55:12Z", sha256: "03"), by: "agent")
+        try await expectLatest("s3")
+    }
+
+    @Test func anUndoPutsTheFormerIdInForceAgain() async throws {
+        let fleet = try await Fleet()
+        let restore = try await fleet.restore(becomes: "dd")
+        var cluster = try await fleet.catalogue.cluster("a")
+        #expect(cluster.identities.map(\.id) == ["cafe", "dd"] && cluster.identityAgain == nil)
+        let undo = try await fleet.undo(restore.id)
+        try await fleet.carry(undo, revision: nil, becomes: "cafe")
+        cluster = try await fleet.catalogue.cluster("a")
+        #expect(cluster.identities.map(\.id) == ["cafe", "dd"] && cluster.identityAgain == "cafe")
+        _ = try await fleet.restore(becomes: "ee")
+        cluster = try await fleet.catalogue.cluster("a")
+        #expect(cluster.identities.last?.id == "ee" && cluster.identityAgain == nil)
     }
 
     @Test func whatIsNoWholeRestoreIsNotUndone() async throws {

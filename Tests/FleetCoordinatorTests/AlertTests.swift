@@ -245,7 +245,7 @@ struct AlertTests {
             #expect(look(&book, [waits], &told, at: seconds).raised.isEmpty)
         }
         let others = Concern.Kind.allCases.filter {
-            ![.retentionWaits, .authorityRotation, .alertsHeld, .agentsAwaited].contains($0)
+            ![.retentionWaits, .authorityRotation, .alertsHeld, .agentsAwaited, .unscheduled].contains($0)
         }
         #expect(others.allSatisfy { ($0.patience ?? .seconds(1 << 30)) <= .seconds(3600) })
     }

@@ -56,13 +56,14 @@ import Testing
                 "not laid out for a restore", cluster("z4"),
                 agent("z4") { $0.instance?.restoreProblem = FleetError("split", "two files") }
             ),
+            ("nobody of it is there", cluster("z5", hours: 0.5), agent("z5") { $0.connected = false }),
             ("far above its objective", cluster("y1", hours: 4, objective(1)), agent("y1")),
             ("older, but nearer to its objective", cluster("y2", hours: 30, objective(24)), agent("y2")),
             (
                 "its last backup failed",
                 cluster("y3") { $0.lastBackup = JobEnd(job: "b", kind: "backup", state: .failed) }, agent("y3")
             ),
-            ("its agent is away", cluster("x1"), agent("x1") { $0.connected = false }),
+            ("one of its agents is away", cluster("x1"), agent("x1") { $0.connected = false }),
             (
                 "went back from an upgrade", cluster("w1", hours: 0.5),
                 agent("w1") {
@@ -77,7 +78,8 @@ import Testing
             ("well, of this hour, by name", cluster("u1"), agent("u1")),
             ("well, of this hour", cluster("u2"), agent("u2")),
         ]
-        let fleet = status(table.reversed().map(\.cluster), table.map(\.agent))
+        let second = agent("x1") { $0.node = "n2" }
+        let fleet = status(table.reversed().map(\.cluster), table.map(\.agent) + [second])
         let order = fleet.worstFirst.map(\.name)
         #expect(order == table.map(\.cluster.name))
         for (expected, name) in zip(table, order) where expected.cluster.name != name {
@@ -94,6 +96,48 @@ import Testing
         }
         let fleet = status([cluster("a", hours: nil), cluster("b")], [verifier, agent("b")])
         #expect(fleet.worstFirst.map(\.name) == ["b", "a"])
+    }
+
+    /// A coordinator that has just begun has heard of nobody; and a control plane would restore nothing.
+    @Test func whoIsAwaitedIsNotOutOfReach() {
+        let failed = cluster("a") { $0.lastBackup = JobEnd(job: "b", kind: "backup", state: .failed) }
+        let away = agent("b") { $0.connected = false }
+        let plane = agent("b") {
+            ($0.node, $0.instance, $0.discoveryError) = ("k1", nil, FleetError("etcd-elsewhere", "it is elsewhere"))
+        }
+        var fleet = status([failed, cluster("b")], [agent("a"), away, plane])
+        fleet.uptime = 5
+        #expect(fleet.worstFirst.map(\.name) == ["a", "b"])
+        fleet.uptime = 600
+        #expect(fleet.worstFirst.map(\.name) == ["b", "a"])
+    }
+
+    /// Who follows none by mistake looks like who is meant to: people are told, and nobody is called.
+    @Test func whatNoPolicyBacksUp() {
+        let followed = cluster("c") { $0.policy = "p" }
+        let lost = cluster("d") { $0.unscheduledSince = now }
+        let verifier = agent("e") {
+            ($0.instance, $0.discoveryError) = (nil, FleetError("no-etcd", "none"))
+            $0.drillVersions = ["3.5"]
+        }
+        var fleet = status(
+            [cluster("b"), followed, lost, cluster("e", hours: nil), cluster("f", hours: nil)],
+            [agent("b"), agent("c"), agent("d"), verifier])
+        #expect(Concern.notices(fleet).isEmpty, "an older coordinator may not tell of policies")
+        fleet.queue = []
+        #expect(
+            Concern.notices(fleet).map(\.line) == [
+                "b follows no policy: nothing backs it up by itself; 'fleetctl policy list' has what policies select, 'fleetctl "
+                    + "cluster show b' its labels; label it, or name it in a policy"
+            ])
+        #expect(!Concern.all(fleet).contains { $0.kind == .unscheduled })
+        #expect(Concern.all(fleet).first { $0.kind == .noPolicy }?.action?.contains("cluster show d") == true)
+        fleet.clusters += ["g", "h", "i", "j", "k"].map { cluster($0) }
+        fleet.agents += ["g", "h", "i", "j", "k"].map { agent($0) }
+        #expect(
+            Concern.notices(fleet).map(\.text) == [
+                "6 clusters follow no policy, and nothing backs them up by itself: b, g, h, i, j, ..."
+            ])
     }
 
     @Test func everyKindOfACluster() {

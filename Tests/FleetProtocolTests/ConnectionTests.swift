@@ -229,10 +229,25 @@ import Testing
         await listener.stop()
     }
 
-    @Test func anExpiredCertificateIsRefused() async throws {
-        let fleet = try Fleet(validity: .seconds(60), now: Timestamp.now().adding(.seconds(-3600)))
-        let (listener, address) = try await Self.listen(fleet.server, Self.echo)
-        await #expect { _ = try await Dialler.connect(address, tls: fleet.client, options: Self.options()) } throws: {
+    /// Whose it is, and when it ended, is for whoever serves them to see and to say.
+    @Test func aCertificateThatHasEndedIsLookedAtByTheHandler() async throws {
+        let ended = Timestamp.now().adding(.seconds(-3600))
+        let fleet = try Fleet(validity: .seconds(60), now: ended)
+        let (listener, address) = try await Self.listen(fleet.server) { stream in
+            guard case .certificate(let certificate) = await stream.connection.peer else { return }
+            try? await stream.finish(certificate.notAfter)
+        }
+        let connection = try await Dialler.connect(address, tls: fleet.client, options: Self.options())
+        #expect(try await connection.call("when", "", as: Timestamp.self) < Timestamp.now())
+        await connection.close(FleetError(.cancelled, "done"))
+
+        // Only its end is let by.
+        let other = try Fleet()
+        let strange = try TLSContext.client(
+            identity: try Fleet.identity(
+                other.authority, .agent(cluster: "cluster-1", node: "node-1"), validity: .seconds(60), now: ended),
+            authority: fleet.authority.certificate)
+        await #expect { _ = try await Dialler.connect(address, tls: strange, options: Self.options()) } throws: {
             ($0 as? FleetError)?.code == .untrusted
         }
         await listener.stop()

@@ -142,12 +142,14 @@ enum ReportCharts {
         let points = totals.enumerated().map { index, bytes in
             (place(index, totals.count), scaled(top, bytes, highest))
         }
+        let words = ReportText.growth(
+            from: Human.bytes(totals.first ?? 0), dates[0],
+            to: "\(Human.bytes(totals.last ?? 0)) in \(ReportText.count(kept, "snapshot"))", dates[dates.count - 1])
         return frame(
             "growth-chart", "Bytes of the kept snapshots at the end of each day (UTC)",
-            "From \(Human.bytes(totals.first ?? 0)) on \(dates[0]) to \(Human.bytes(totals.last ?? 0)) in \(kept) snapshots on "
-                + "\(dates[dates.count - 1]); at most \(Human.bytes(totals.max() ?? 0)).", dates, top: highest,
+            words + (totals.count > 1 ? "; at most \(Human.bytes(totals.max() ?? 0))." : "."), dates, top: highest,
             label: { Human.bytes($0) }, line(points))
-            + "<p>\(ReportText.html("From \(Human.bytes(totals.first ?? 0)) on \(dates[0]) to \(Human.bytes(totals.last ?? 0)) in \(ReportText.count(kept, "snapshot")) on \(dates[dates.count - 1])."))</p>\n"
+            + "<p>\(ReportText.html("\(words)."))</p>\n"
     }
 
     private static func line(_ points: [(Int, Int)]) -> String {
@@ -169,8 +171,9 @@ enum ReportCharts {
         let most = known.map(\.bytes).max() ?? 0
         let highest = scale(most)
         let words =
-            "From \(Human.bytes(first.bytes)) on \(first.date) to \(Human.bytes(last.bytes)) on \(last.date); at most "
-            + "\(Human.bytes(most))."
+            ReportText.growth(
+                from: Human.bytes(first.bytes), first.date, to: Human.bytes(last.bytes), last.date)
+            + (known.count > 1 ? "; at most \(Human.bytes(most))." : ".")
         return frame(
             "store-chart", "Bytes that the store took on the disk, as seen first on each day (UTC)", words, dates,
             top: highest, label: { Human.bytes($0) },

@@ -21,6 +21,12 @@ enum ReportText {
     static func noDays(_ report: AuditReport) -> String {
         report.clusters.isEmpty ? "There was no cluster." : "No day of the range is known."
     }
+    /// A certificate that ends so soon is looked after.
+    static let near = Duration.seconds(30 * 86_400)
+    /// "From 3 MB on 2026-09-01 to 4 MB on 2026-09-30", and of one day only what it was.
+    static func growth(from first: String, _ date: String, to last: String, _ end: String) -> String {
+        date == end ? "\(last) on \(end)" : "From \(first) on \(date) to \(last) on \(end)"
+    }
     /// Of a cluster in which nothing is backed up.
     static let noEtcd = "holds no etcd"
     /// nil where there is nothing to tell.
@@ -182,6 +188,12 @@ extension AuditReport {
         }
         let ended = certificates.rows.filter { $0.ends <= until }.count
         if ended > 0 { all.append("\(ReportText.count(ended, "certificate has", "certificates have")) ended.") }
+        let ending = certificates.rows.filter { $0.ends > until && $0.ends.since(until) <= ReportText.near }.map(\.ends)
+        if let first = ending.min() {
+            all.append(
+                "\(ReportText.count(ending.count, "certificate is", "certificates are")) near the end, the first ends in "
+                    + "\(ReportText.between(until, first)).")
+        }
         return all
     }
 }

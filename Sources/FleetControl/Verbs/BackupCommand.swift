@@ -36,7 +36,7 @@ let backupCommand = Command(
         // Where there are verifiers only, there is no etcd.
         names = clusters.map(\.name).filter { !Verifiers.areAll(of: $0, agents) }
         guard !names.isEmpty else {
-            throw FleetError(.notFound, "there are no clusters", hint: "add one with 'fleetctl cluster add NAME'")
+            throw await NoClusters.error(control, seen: clusters.count, "to back up")
         }
     }
     var unique: [String] = []

@@ -33,7 +33,7 @@ let clusterCommand = Command(
             if Output.isJSON(call) {
                 try Output.json(clusters, call)
             } else if clusters.isEmpty {
-                call.terminal.note("there are no clusters yet; add one with 'fleetctl cluster add NAME'")
+                call.terminal.note(NoClusters.text(isScoped: await NoClusters.isScoped(control)))
             } else {
                 clusterTable(clusters, call.terminal).print(call.terminal)
             }
@@ -111,7 +111,8 @@ private func show(_ detail: ClusterDetail, _ terminal: Terminal) {
     }
     for identity in cluster.identities {
         terminal.print(
-            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))")
+            "etcd cluster id  \(identity.id), since \(identity.firstSeen.short) (\(identity.source))"
+                + (identity.id == cluster.identityAgain ? ", in force again by an undo" : ""))
     }
     for job in detail.openJobs ?? [] {
         terminal.print("under way        \(job.kind) \(job.id), by \(job.requestedBy) since \(job.created.short)")

@@ -42,7 +42,7 @@ let drillCommand = Command(
         let agents: [AgentRecord] = try await control.ask(ControlMethod.listAgents, ListRequest())
         names = clusters.filter { !Verifiers.areAll(of: $0.name, agents) || $0.snapshots > 0 }.map(\.name)
         guard !names.isEmpty else {
-            throw FleetError(.notFound, "there are no clusters", hint: "add one with 'fleetctl cluster add NAME'")
+            throw await NoClusters.error(control, seen: clusters.count, "to drill")
         }
     }
     var waiting: [String] = []

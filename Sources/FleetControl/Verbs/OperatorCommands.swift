@@ -46,6 +46,7 @@ private let addCommand = Command(
     let made: OperatorRecord = try await control.call(ControlMethod.addOperator, change)
     let reply: TokenReply = try await control.call(ControlMethod.operatorToken, token)
     call.terminal.note("\(name) is \(made.access?.text ?? "unknown")")
+    await noteIfNone(made, control, call)
     try printToken(reply, call, next: "on the operator's machine: fleetctl login -")
     return .success
 }
@@ -67,6 +68,7 @@ private let setCommand = Command(
     } else {
         call.terminal.print("\(changed.name) is \(changed.access?.text ?? "unknown") now")
     }
+    if change.clusters != nil { await noteIfNone(changed, control, call) }
     return .success
 }
 
@@ -151,6 +153,24 @@ let whoAmICommand = Command(
         call.terminal.print("clusters now: \(clusters.isEmpty ? "none" : clusters.joined(separator: ", "))")
     }
     return .success
+}
+
+/// A name or a label that was mistyped looks like one that is still to come.
+private func noteIfNone(_ one: OperatorRecord, _ control: Control, _ call: Invocation) async {
+    let clusters: [ClusterRecord]? = try? await control.ask(ControlMethod.listClusters, ListRequest())
+    guard let clusters, let note = OperatorWords.ofNone(one, among: clusters) else { return }
+    call.terminal.note("note: \(Terminal.clean(note))")
+}
+
+enum OperatorWords {
+    /// nil where they may see some cluster, or all that there will be.
+    static func ofNone(_ one: OperatorRecord, among clusters: [ClusterRecord]) -> String? {
+        guard let selector = one.access?.clusters, !selector.isEverything,
+            !clusters.contains(where: { selector.selects($0.name, labels: $0.labels ?? [:]) })
+        else { return nil }
+        return "no cluster is \(selector.text) now, and \(one.name) sees none until one is; 'fleetctl "
+            + "cluster list' has the names, 'fleetctl cluster show' the labels of each"
+    }
 }
 
 private func role(_ call: Invocation) throws(FleetError) -> OperatorRole? {

@@ -32,14 +32,36 @@ enum RestoreReport {
             lines.append("replaces  the data in \(group[0].1)\(place), which is kept")
         }
         lines.append("          all writes since then are lost to etcd")
+        if let left = preview.leftBy { lines += departure(left) }
         // What the agents can't keep away from etcd: its clients on other hosts.
-        if preview.agents.contains(where: { $0.instance?.topology != .stacked }) {
+        let known = preview.controlPlanes ?? []
+        if !known.isEmpty || preview.agents.contains(where: { $0.instance?.topology != .stacked }) {
             lines.append(
                 "CAUTION   stop the clients of this etcd first, its kube-apiservers above all: what they write")
             lines.append("          during the restore is lost, and what they have cached is of the time before;")
             lines.append("          only static pods of a control plane on these nodes are stopped by the plan")
+            if !known.isEmpty {
+                lines.append(
+                    "          stop yourself, and start again behind it, the kube-apiserver on "
+                        + known.joined(separator: ", "))
+            }
         }
         return lines.map(Terminal.clean)
+    }
+
+    /// What is there now does not go on from the snapshot: by their times alone it would seem to.
+    private static func departure(_ left: Departure) -> [String] {
+        if let restore = left.undoes {
+            return [
+                "CAUTION   it was saved between restore \(restore) and its undo \(left.job) (\(left.time.short)):",
+                "          what is there now goes on from before that restore, and what of it the snapshot never had is",
+                "          lost too, whenever it was written",
+            ]
+        }
+        return [
+            "CAUTION   it was saved before restore \(left.job), which put \(left.snapshot) in force (\(left.time.short)):",
+            "          what is there now goes on from \(left.snapshot), and not from this snapshot",
+        ]
     }
 
     static func print(_ job: JobRecord, _ terminal: Terminal, dryRun: Bool) {

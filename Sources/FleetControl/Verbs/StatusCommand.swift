@@ -6,10 +6,11 @@ internal import FleetSystem
 let statusCommand = Command(
     "status", "The whole fleet on one screen",
     discussion: """
-        A row a cluster, the worst on top: first those that could not be restored now (no backup, no agent, not laid out for it, a
-        failed drill, a restore that stands half-way), then those whose last backup failed or is older than its objective, then
-        those whose next backup or restore is in danger, then the rest, each by the age of the newest backup against the
-        objective. Clusters of verifiers only come last. '-o json' has the same order.
+        A row a cluster, the worst on top: first those that could not be restored now (no backup, no agent that is connected, not
+        laid out for it, a failed drill, a restore that stands half-way), then those whose last backup failed, is older than its
+        objective or is not of what a restore or undo has put in force, then those whose next backup or restore is in danger,
+        then the rest, each by the age of the newest backup against the objective. Clusters of verifiers only come last.
+        '-o json' has the same order.
 
         LATEST is the newest snapshot that can be restored; AGE is how far back it goes: all that was written since is lost with
         the cluster. OBJECTIVE is how old it may be by the policy that the cluster follows ('-': nothing is said). LAST JOB and
@@ -17,8 +18,8 @@ let statusCommand = Command(
         that is not the latest.
 
         Below are the agents that are connected, the jobs that are under way and for whom they wait, the store, and the audit
-        chain. Each line that begins with '!' says one thing that needs attention, and what to do about it; the same are sent
-        as alerts ('fleetctl alert').
+        chain. A 'note' says what may be meant so: which clusters no policy backs up. Each line that begins with '!' says one
+        thing that needs attention, and what to do about it; the same are sent as alerts ('fleetctl alert').
         """,
     options: [Output.option],
     examples: [
@@ -37,7 +38,7 @@ let statusCommand = Command(
 
 func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
     if status.clusters.isEmpty {
-        terminal.print("no clusters yet; add one with 'fleetctl cluster add NAME'")
+        terminal.print(NoClusters.text(isScoped: status.storeIsHidden == true))
     } else {
         clusterTable(status.worstFirst, terminal).print(terminal)
     }
@@ -70,6 +71,7 @@ func showStatus(_ status: FleetStatus, _ terminal: Terminal) {
     }
     terminal.print(
         "audit    \(status.audit.events) events, \(status.audit.isIntact ? "the chain holds" : "the chain is BROKEN")")
+    for notice in Concern.notices(status) { terminal.print("note     \(Terminal.clean(notice.line))") }
     for concern in Concern.all(status) { terminal.print("\(terminal.red("!")) \(Terminal.clean(concern.line))") }
 }
 

@@ -69,8 +69,9 @@ private func show(_ reply: StoreCheckReply, _ terminal: Terminal) {
     if let recovered = reply.recovered, !recovered.isEmpty {
         terminal.print("whole again: \(Terminal.clean(recovered.joined(separator: " ")))")
     }
-    let verdict = reply.findings.isEmpty ? terminal.green("sound") : "\(reply.findings.count) findings"
-    terminal.print("\(verdict): \(reply.snapshots) snapshots, \(reply.packs) packs\(read)")
+    let verdict = reply.findings.isEmpty ? terminal.green("sound") : ReportText.count(reply.findings.count, "finding")
+    terminal.print(
+        "\(verdict): \(ReportText.count(reply.snapshots, "snapshot")), \(ReportText.count(reply.packs, "pack"))\(read)")
 }
 
 private func show(_ reply: StoreStatistics, _ terminal: Terminal) {
@@ -87,14 +88,17 @@ private func show(_ reply: StoreStatistics, _ terminal: Terminal) {
     if rest > 0 { table.add(["(none)", "", "", Human.bytes(rest), ""]) }
     add("(all)", reply.snapshots, reply.bytes, reply.storedBytes)
     table.print(terminal)
-    if reply.uploads > 0 { terminal.note("\(reply.uploads) uploads are under way or were interrupted") }
+    if reply.uploads > 0 {
+        terminal.note("\(ReportText.count(reply.uploads, "upload is", "uploads are")) under way or interrupted")
+    }
 }
 
 private func show(_ reply: StoreCollectReply, isRehearsal: Bool, _ terminal: Terminal) {
     for file in reply.files { terminal.print("\(isRehearsal ? "would remove" : "removed") \(Terminal.clean(file))") }
     terminal.print(
-        "\(reply.files.count) files of \(Human.bytes(reply.fileBytes)) and \(reply.blocks) blocks of "
-            + "\(Human.bytes(reply.blockBytes)) \(isRehearsal ? "are not needed" : "were given back")")
+        "\(ReportText.count(reply.files.count, "file")) of \(Human.bytes(reply.fileBytes)) and "
+            + "\(ReportText.count(Int(reply.blocks), "block")) of \(Human.bytes(reply.blockBytes)) "
+            + (isRehearsal ? "are not needed" : "were given back"))
     if reply.cannotRelease {
         terminal.note("this file system can't give back parts of files; the blocks stay until their packs go")
     }

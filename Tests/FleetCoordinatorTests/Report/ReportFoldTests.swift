@@ -295,6 +295,29 @@ import Testing
         #expect(try !sample.report().certificates.rows.contains { $0.path == "/pki/x.crt" })
     }
 
+    /// Whoever reads only what needs attention is told of them too.
+    @Test func certificatesNearTheirEndNeedAttention() throws {
+        var sample = try SampleEvents(clusters: 1, days: 1)
+        func near() throws -> [String] { try sample.report().concerns.filter { $0.contains("near the end") } }
+        #expect(try near().isEmpty)
+        let ending = [10, 20, 40, -1].map { days in
+            CertificateExpiry(path: "/pki/\(days).crt", notAfter: sample.now.adding(.seconds(days * 86_400)))
+        }
+        sample.add(
+            "node.certificates", by: "agent:cluster-1/node-1", cluster: "cluster-1", subject: "node-1",
+            ["certificatesEnding": try JSON.text(ending)])
+        let told = try #require(try near().first)
+        #expect(told.hasPrefix("2 certificates are near the end, the first ends in "), "\(told)")
+        #expect(try sample.report().concerns.contains("1 certificate has ended."))
+    }
+
+    @Test func growthOfOneDayIsNone() {
+        #expect(ReportText.growth(from: "3 MB", "2026-11-30", to: "3 MB", "2026-11-30") == "3 MB on 2026-11-30")
+        #expect(
+            ReportText.growth(from: "3 MB", "2026-11-29", to: "4 MB", "2026-11-30")
+                == "From 3 MB on 2026-11-29 to 4 MB on 2026-11-30")
+    }
+
     /// What is renewed by a program every few days is told of when it was not.
     @Test func certificatesThatLiveShortly() throws {
         let now = Timestamp("2026-11-24T00:00:00Z")!
