@@ -7,13 +7,16 @@ internal import FleetYAML
 struct ConfigurationContent {
     private(set) var certificates: [CertificateExpiry] = []
     private(set) var holdsSecret = false
+    /// Of an encryption-at-rest configuration.
+    let encryptionKeys: [String]?
 
     /// Of one file; a chain has a few.
     private static let limit = 8
 
     init(_ bytes: [UInt8], path: String) {
         let text = String(decoding: bytes, as: UTF8.self)
-        holdsSecret = text.contains("PRIVATE KEY-----")
+        encryptionKeys = EncryptionConfiguration.keys(bytes, path: path)
+        holdsSecret = text.contains("PRIVATE KEY-----") || encryptionKeys != nil
         if text.contains("-----BEGIN CERTIFICATE-----") { add(text, path) }
         guard text.contains("client-key-data") || text.contains("client-certificate-data") || text.contains("token")
         else { return }

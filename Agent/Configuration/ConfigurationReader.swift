@@ -132,7 +132,8 @@ struct ConfigurationReader {
                     path: path, kind: kind.rawValue, size: bytes.count, sha256: SHA256.hash(bytes).hex,
                     mode: status.mode, owner: status.owner, group: status.group, modified: status.modified,
                     holdsSecret: look.holdsSecret || kind == .encryption,
-                    certificates: look.certificates.isEmpty ? nil : look.certificates), bytes
+                    certificates: look.certificates.isEmpty ? nil : look.certificates,
+                    encryptionKeys: look.encryptionKeys), bytes
             ))
     }
 

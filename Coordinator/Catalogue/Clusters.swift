@@ -75,6 +75,9 @@ extension Catalogue {
                 l.id AS latest, l.saved AS latest_saved,
                 coalesce((SELECT b.created FROM jobs b WHERE b.id = l.job), l.saved) AS latest_begun, json_extract(l.record, '$.facts.members') AS members,
                 json_extract(l.record, '$.verification.encryptedAtRest') AS encrypted,
+                json_extract(l.record, '$.verification.encryptionKeys') AS encryption_keys,
+                json_extract(l.record, '$.bundles') AS bundles,
+                json_extract(l.record, '$.imported') IS NOT NULL AS is_imported,
                 (SELECT s.id FROM snapshots s
                     JOIN agents k ON k.cluster = s.cluster AND k.node = s.node AND k.enrolled < s.stored
                         AND EXISTS (SELECT 1 FROM certificates e WHERE e.cluster = k.cluster AND e.node = k.node
@@ -119,6 +122,7 @@ extension Catalogue {
             record.lastDrillJob = try self.lastDrillJob(of: name)
             record.lastProven = try self.lastProven(cluster: name)
             record.encryptedAtRest = (try? row.json([String].self, "encrypted")) ?? nil
+            record.decryption = try row.decryption(of: record.encryptedAtRest)
             record.drillsSince = try row["drills_since"]
             record.isProtected = try row["protected"]
             record.keepsConfiguration = try row["keeps_configuration"]
@@ -205,6 +209,15 @@ extension Catalogue {
 }
 
 extension SQLiteRow {
+    /// Of the latest snapshot; what can't be read of it is not known.
+    fileprivate func decryption(of providers: [String]?) throws(FleetError) -> Decryption? {
+        let (bundles, isImported): (String?, Bool) = (try self["bundles"], try self["is_imported"])
+        let kept = bundles == nil ? [] : try? json([NodeBundle].self, "bundles")
+        guard !isImported, let kept else { return nil }
+        return Decryption(
+            providers: providers, keys: (try? json([String].self, "encryption_keys")) ?? nil, kept: kept)
+    }
+
     /// A JobState, nil for NULL.
     func state(_ column: String) throws(FleetError) -> JobState? {
         let text: String? = try self[column]

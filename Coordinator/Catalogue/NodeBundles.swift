@@ -32,14 +32,15 @@ extension Catalogue {
         guard try keepsConfiguration(cluster) else { return [] }
         return try db.all(
             """
-            SELECT node, bundle, collected, confirmed, files, bytes, left_out, decrypts FROM node_bundles b
+            SELECT node, bundle, collected, confirmed, files, bytes, left_out, decrypts, encryption_keys FROM node_bundles b
             WHERE cluster = ? AND bundle IS NOT NULL AND \(Self.agentStands) ORDER BY node
             """, cluster
         ) { row throws(FleetError) in
             NodeBundle(
                 node: try row["node"], bundle: try row["bundle"], collected: try row["collected"],
                 confirmed: try row["confirmed"], files: try row["files"], bytes: try row["bytes"],
-                leftOut: try row["left_out"], decrypts: try row["decrypts"])
+                leftOut: try row["left_out"], decrypts: try row["decrypts"],
+                encryptionKeys: try row.json([String].self, "encryption_keys"))
         }
     }
 
@@ -71,16 +72,23 @@ extension Catalogue {
             // It may have been turned off since somebody looked.
             let count = try db.run(
                 """
-                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out, decrypts)
-                SELECT name, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8 FROM clusters WHERE name = ?1 AND keeps_configuration
+                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out, decrypts,
+                    encryption_keys)
+                SELECT name, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8, ?9 FROM clusters WHERE name = ?1 AND keeps_configuration
                 ON CONFLICT (cluster, node) DO UPDATE SET bundle = ?3, collected = ?4, confirmed = ?4, files = ?5,
-                    bytes = ?6, left_out = ?7, decrypts = ?8, problem = NULL
+                    bytes = ?6, left_out = ?7, decrypts = ?8, encryption_keys = ?9, problem = NULL
                 """, node.cluster, node.node, bundle, now, manifest.files.count, manifest.bytes,
-                manifest.essentialLeftOut, manifest.decrypts)
+                manifest.essentialLeftOut, manifest.decrypts,
+                try Self.text(manifest.encryptionKeys))
             guard count > 0 else {
                 throw FleetError(.conflict, "the configuration of \(node.cluster) is not kept")
             }
         }
+    }
+
+    private static func text(_ keys: [String]?) throws(FleetError) -> String? {
+        guard let keys else { return nil }
+        return try JSON.text(keys)
     }
 
     /// Why the newest of a node did not come; what came before stays its newest.
@@ -103,12 +111,13 @@ extension Catalogue {
         for one in record.bundles ?? [] {
             try db.run(
                 """
-                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out, decrypts)
-                SELECT name, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM clusters WHERE name = ?1 AND keeps_configuration
+                INSERT INTO node_bundles (cluster, node, bundle, collected, confirmed, files, bytes, left_out, decrypts,
+                    encryption_keys)
+                SELECT name, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM clusters WHERE name = ?1 AND keeps_configuration
                 ON CONFLICT (cluster, node) DO UPDATE SET bundle = ?3, collected = ?4, confirmed = ?5, files = ?6, bytes = ?7,
-                    left_out = ?8, decrypts = ?9 WHERE coalesce(confirmed, 0) < ?5
+                    left_out = ?8, decrypts = ?9, encryption_keys = ?10 WHERE coalesce(confirmed, 0) < ?5
                 """, record.cluster, one.node, one.bundle, one.collected, one.confirmed, one.files, one.bytes,
-                one.leftOut, one.decrypts)
+                one.leftOut, one.decrypts, try Self.text(one.encryptionKeys))
         }
     }
 

@@ -89,8 +89,8 @@ extension Catalogue {
         try db.all(
             """
             SELECT a.cluster, a.node, a.enrolled, a.version, a.last_seen, n.instance, n.discovery_error, n.drill_versions,
-                n.program, n.certificates, b.confirmed, b.problem, b.left_out, b.decrypts, b.node AS offered, c.fingerprint, c.serial,
-                c.issued, c.not_after, c.revoked, c.authority
+                n.program, n.certificates, b.confirmed, b.problem, b.left_out, b.decrypts, b.encryption_keys,
+                b.node AS offered, c.fingerprint, c.serial, c.issued, c.not_after, c.revoked, c.authority
             FROM agents a JOIN nodes n ON n.cluster = a.cluster AND n.name = a.node
             LEFT JOIN node_bundles b ON b.cluster = a.cluster AND b.node = a.node
             LEFT JOIN certificates c ON c.fingerprint = (SELECT fingerprint FROM certificates
@@ -112,7 +112,8 @@ extension Catalogue {
             if offered != nil {
                 agent.configuration = BundleState(
                     confirmed: try row["confirmed"], problem: try row.json(FleetError.self, "problem"),
-                    leftOut: try row["left_out"], decrypts: try row["decrypts"])
+                    leftOut: try row["left_out"], decrypts: try row["decrypts"],
+                    encryptionKeys: try row.json([String].self, "encryption_keys"))
             }
             return agent
         }

@@ -27,6 +27,7 @@ enum Schema {
         Migration("newest-drills", newestDrills),
         Migration("alert-levels", alertLevels),
         Migration("alerts-by-matter", alertsByMatter),
+        Migration("decryption-keys", decryptionKeys),
     ]
 
     private static let inventory = """
@@ -590,6 +591,11 @@ enum Schema {
         DROP INDEX alert_messages_target;
         CREATE INDEX alert_messages_turn ON alert_messages (target, attempts, number);
         CREATE UNIQUE INDEX alert_messages_matter ON alert_messages (target, key);
+        """
+
+    // Names of the keys that its encryption-at-rest configuration has (JSON); NULL: not known.
+    private static let decryptionKeys = """
+        ALTER TABLE node_bundles ADD COLUMN encryption_keys TEXT;
         """
 
     // time and cluster repeat what the body says, to be searched by; the walk along the chain compares them with it. (As

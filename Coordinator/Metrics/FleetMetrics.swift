@@ -82,6 +82,10 @@ enum FleetMetrics {
             "1 while the newest backup of a member is of an etcd cluster that is not known to be this one.",
             clusters { $0.newerForeign == nil ? 0 : 1 })
         page.family(
+            "fleet_cluster_decryption_not_kept", .gauge,
+            "1 while values of the newest backup are encrypted at rest by what is not in the configuration kept with it.",
+            clusters { $0.lacksDecryption(status.agents) ? 1 : 0 })
+        page.family(
             "fleet_cluster_last_drill_timestamp_seconds", .gauge,
             "When the last drill of a backup ended, or the one that failed and stands.",
             clusters { $0.lastDrill.map { seconds($0.finished) } })

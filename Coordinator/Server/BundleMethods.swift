@@ -85,10 +85,12 @@ extension CoordinatorServer {
                 nodes.append(.init(reference: reference, manifest: bundle.forViewers))
             } catch { nodes.append(.init(reference: reference, manifest: nil, problem: error)) }
         }
-        try await stream.finish(
-            BundleReply(
-                snapshot: record.id, cluster: record.cluster, savedAt: record.facts.savedAt, nodes: nodes,
-                isOn: try await catalogue.keepsConfiguration(record.cluster)))
+        var reply = BundleReply(
+            snapshot: record.id, cluster: record.cluster, savedAt: record.facts.savedAt, nodes: nodes,
+            isOn: try await catalogue.keepsConfiguration(record.cluster))
+        reply.decryption = Decryption(of: record)
+        reply.holdsKubernetes = record.verification?.holdsKubernetes
+        try await stream.finish(reply)
     }
 
     private func export(

@@ -62,6 +62,8 @@ enum NativeCheck {
             authEnabled: report.auth.enabled, encryptedAtRest: report.encryptedAtRest,
             findings: Array((first + findings).prefix(findingLimit)),
             totalFindings: report.totalFindings + first.count)
+        summary.encryptionKeys = report.encryptionKeys
+        summary.holdsKubernetes = report.holdsKubernetes
         summary.oldestKeys = report.oldestKeys.map { oldest in
             .init(births: oldest.births.map { .init(revision: $0.revision, key: $0.key) }, through: oldest.through)
         }

@@ -10,6 +10,8 @@ public enum BundleLimits {
     /// Those that are named; how many there are besides is a number.
     public static let leftOut = 200
     public static let links = 1000
+    /// Names of keys, of one file and of all.
+    public static let encryptionKeys = 32
     /// Bytes of a name in a path: a file that is being written has a longer name for a moment.
     static let component = 200
     /// Bytes of the table of contents.
@@ -39,10 +41,14 @@ public struct BundleManifest: Codable, Sendable, Equatable {
         public var holdsSecret: Bool
         /// Of the certificates in it; nil where there are none.
         public var certificates: [CertificateExpiry]?
+        /// Of an encryption-at-rest configuration: what it has keys of, or KMS plugins, see `EncryptionKeyName`. nil where it
+        /// is none, could not be read, or nobody looked.
+        public var encryptionKeys: [String]?
 
         public init(
             path: String, kind: String, size: Int, sha256: String, mode: UInt32, owner: UInt32, group: UInt32,
-            modified: Int64, holdsSecret: Bool, certificates: [CertificateExpiry]? = nil
+            modified: Int64, holdsSecret: Bool, certificates: [CertificateExpiry]? = nil,
+            encryptionKeys: [String]? = nil
         ) {
             self.path = path
             self.kind = kind
@@ -54,7 +60,11 @@ public struct BundleManifest: Codable, Sendable, Equatable {
             self.modified = modified
             self.holdsSecret = holdsSecret
             self.certificates = certificates
+            self.encryptionKeys = encryptionKeys
         }
+
+        /// Wherever it lies: in /etc/kubernetes/pki it is of another kind.
+        public var decrypts: Bool { kind == BundleManifest.encryption || encryptionKeys != nil }
     }
 
     /// A symbolic link where a file or directory was looked for; what it points to is collected under its own name.
@@ -99,7 +109,14 @@ public struct BundleManifest: Codable, Sendable, Equatable {
 
     /// What makes readable again what kube-apiserver encrypts before it gives it to etcd.
     public static let encryption = "encryption"
-    public var decrypts: Bool { files.contains { $0.kind == Self.encryption } }
+    public var decrypts: Bool { files.contains(where: \.decrypts) }
+    /// What is in it to decrypt with; nil where that is not known of all that decrypts.
+    public var encryptionKeys: [String]? {
+        let all = files.filter(\.decrypts)
+        guard !all.isEmpty, all.allSatisfy({ $0.encryptionKeys != nil }) else { return nil }
+        let names = Set(all.flatMap { $0.encryptionKeys ?? [] })
+        return names.count <= BundleLimits.encryptionKeys ? names.sorted() : nil
+    }
 
     public var bytes: Int { files.reduce(0) { $0 + $1.size } }
 
@@ -122,7 +139,10 @@ public struct BundleManifest: Codable, Sendable, Equatable {
                 throw FleetError(.malformed, "\(Names.quote(file.path)) would be larger than a bundle takes")
             }
             total += file.size
-            guard file.kind.utf8.count <= 32, file.sha256.utf8.count == 64 else {
+            let keys = file.encryptionKeys ?? []
+            guard file.kind.utf8.count <= 32, file.sha256.utf8.count == 64,
+                keys.count <= BundleLimits.encryptionKeys, keys.allSatisfy(EncryptionKeyName.isValid)
+            else {
                 throw FleetError(.malformed, "what the bundle says of \(Names.quote(file.path)) is not valid")
             }
         }

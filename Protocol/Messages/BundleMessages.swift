@@ -43,10 +43,12 @@ public struct NodeBundle: Codable, Sendable, Equatable {
     public var leftOut: Int?
     /// An encryption-at-rest configuration is among it; nil where it came before that was looked at.
     public var decrypts: Bool?
+    /// What that offers, see `BundleManifest.encryptionKeys`.
+    public var encryptionKeys: [String]?
 
     public init(
         node: String, bundle: String, collected: Timestamp, confirmed: Timestamp, files: Int, bytes: Int,
-        leftOut: Int? = nil, decrypts: Bool? = nil
+        leftOut: Int? = nil, decrypts: Bool? = nil, encryptionKeys: [String]? = nil
     ) {
         self.node = node
         self.bundle = bundle
@@ -56,6 +58,7 @@ public struct NodeBundle: Codable, Sendable, Equatable {
         self.bytes = bytes
         self.leftOut = leftOut
         self.decrypts = decrypts
+        self.encryptionKeys = encryptionKeys
     }
 }
 
@@ -69,11 +72,17 @@ public struct BundleState: Codable, Sendable, Equatable {
     public var leftOut: Int?
     /// An encryption-at-rest configuration is in it; nil where that is not known.
     public var decrypts: Bool?
-    public init(confirmed: Timestamp?, problem: FleetError?, leftOut: Int? = nil, decrypts: Bool? = nil) {
+    /// What that offers, see `BundleManifest.encryptionKeys`.
+    public var encryptionKeys: [String]?
+    public init(
+        confirmed: Timestamp?, problem: FleetError?, leftOut: Int? = nil, decrypts: Bool? = nil,
+        encryptionKeys: [String]? = nil
+    ) {
         self.confirmed = confirmed
         self.problem = problem
         self.leftOut = leftOut
         self.decrypts = decrypts
+        self.encryptionKeys = encryptionKeys
     }
 }
 
@@ -113,6 +122,10 @@ public struct BundleReply: Codable, Sendable {
     public var nodes: [Node]
     /// Whether the cluster's configuration is kept now.
     public var isOn: Bool
+    /// Of all nodes, whichever was asked for; nil where nothing is encrypted, or that is not known.
+    public var decryption: Decryption?
+    /// kube-apiserver keeps something in the snapshot; nil where that is not known.
+    public var holdsKubernetes: Bool?
 
     public init(snapshot: String, cluster: String, savedAt: Timestamp, nodes: [Node], isOn: Bool) {
         self.snapshot = snapshot

@@ -72,6 +72,8 @@ public struct ClusterRecord: Codable, Sendable, Equatable {
     public var lastProven: Timestamp?
     /// Of the latest snapshot, see `SnapshotVerification`.
     public var encryptedAtRest: [String]?
+    /// Whether what is kept with the latest snapshot decrypts those; nil where that can't be told.
+    public var decryption: Decryption?
     /// The newest drill of its backups that has ended, also where it could not be made.
     public var lastDrillJob: JobEnd?
     /// Since when its policy has it drilled as it does now; nil where none does.

@@ -42,7 +42,7 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
         condition.rawValue + (pinned ? ", pinned" : "") + (record.beforeRestore.map { ", before restore \($0)" } ?? "")
     }
 
-    private enum CodingKeys: String, CodingKey { case condition, problem, pinned, drill }
+    private enum CodingKeys: String, CodingKey { case condition, problem, pinned, drill, decryption }
 
     public init(from decoder: any Decoder) throws {
         record = try SnapshotRecord(from: decoder)
@@ -60,5 +60,7 @@ public struct SnapshotEntry: Codable, Sendable, Equatable {
         try fields.encode(problem, forKey: .problem)
         try fields.encode(pinned, forKey: .pinned)
         try fields.encode(drill, forKey: .drill)
+        // It follows from the record.
+        try fields.encodeIfPresent(Decryption(of: record), forKey: .decryption)
     }
 }

@@ -71,6 +71,11 @@ public struct SnapshotVerification: Codable, Sendable, Equatable {
     public var authEnabled: Bool
     /// Providers with which kube-apiserver has encrypted values ("aescbc", "kms", ...); empty: none. nil: it was not looked at.
     public var encryptedAtRest: [String]?
+    /// By what those of now are encrypted, see `EncryptionKeyName`; "other" for a provider that is not known. nil: that could not be
+    /// told, or was not looked at.
+    public var encryptionKeys: [String]?
+    /// kube-apiserver keeps something in it; nil as `encryptionKeys` is.
+    public var holdsKubernetes: Bool?
     /// The first few, disagreements with etcd's tool before all others.
     public var findings: [Finding]
     public var totalFindings: Int

@@ -17,6 +17,7 @@ struct HashKVPass: EntryVisitor {
     let hasLive: Bool
     private(set) var checksum = CRC32C()
     private(set) var oldest = OldestKeysCollector()
+    private(set) var values = LiveValues()
     private var position: UInt64 = 0
 
     init(compactRevision: Int64, live: Bitmap, hasLive: Bool) {
@@ -29,7 +30,10 @@ struct HashKVPass: EntryVisitor {
     mutating func visit(_ entry: borrowing Entry, _ findings: inout Findings) {
         defer { position += 1 }
         guard let revision = Revision(entry.key) else { return }
-        if hasLive, live.contains(position), let record = try? KeyValue(entry.value) { oldest.add(record) }
+        if hasLive, live.contains(position), let record = try? KeyValue(entry.value) {
+            oldest.add(record)
+            values.note(record)
+        }
         if revision.main <= compactRevision, hasLive, !live.contains(position) { return }
         // Compaction removed the deletion at the very revision it was asked for until 3.5.15 and 3.4.33, later not.
         if revision.main == compactRevision, revision.isTombstone { return }

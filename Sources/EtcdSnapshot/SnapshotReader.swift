@@ -64,25 +64,27 @@ public struct SnapshotReader: Sendable {
         var live: (marks: Bitmap, count: Int)?
         var hashKV: HashKV?
         var oldest: OldestKeys?
+        var values: LiveValues?
         if let keys = collector.buckets.first(where: { $0.name == KeyBucket.name }) {
             live = try content.live(source, layout, keys, &walk.findings)
-            if let live { (hashKV, oldest) = try secondLook(keys, content, live) }
+            if let live { (hashKV, oldest, values) = try secondLook(keys, content, live) }
         }
         return SnapshotReport(
             layout, fileSize: source.length, content: content, live: live?.count, sha256: nil, hashKV: hashKV,
-            oldestKeys: oldest, walk.findings)
+            oldestKeys: oldest, values: values, walk.findings)
     }
 
     private func secondLook(
         _ bucket: BucketRoot, _ content: ContentVisitor, _ live: (marks: Bitmap, count: Int)
-    ) throws(FleetError) -> (HashKV, OldestKeys) {
+    ) throws(FleetError) -> (HashKV, OldestKeys, LiveValues) {
         let compact = content.cluster.facts.compactRevision ?? -1
         var pass = HashKVPass(compactRevision: compact, live: live.marks, hasLive: live.count > 0)
         var walk = TreeWalk(source, layout)
         try walk.walk(bucket, &pass)
         let newest = content.keys.lastRevision
         return (
-            HashKV(hash: pass.checksum.value, revision: max(newest, compact, 1)), pass.oldest.result(newest: newest)
+            HashKV(hash: pass.checksum.value, revision: max(newest, compact, 1)), pass.oldest.result(newest: newest),
+            pass.values
         )
     }
 

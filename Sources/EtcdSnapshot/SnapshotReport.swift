@@ -50,6 +50,11 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
     public var auth: SnapshotAuth
     /// Providers with which kube-apiserver has encrypted values, in alphabetical order; "other" for one that is not known.
     public var encryptedAtRest: [String]
+    /// By what live values are encrypted: "aescbc/key1", "kms/PLUGIN"; the provider alone where its key has no name that is
+    /// repeated, "other" for one that is not known. nil as `hashKV` is.
+    public var encryptionKeys: [String]?
+    /// There are live keys or values of kube-apiserver's; nil as `hashKV` is.
+    public var holdsKubernetes: Bool?
     /// The revision compacted last; nil when there was no compaction.
     public var compactRevision: Int64?
     public var consistentIndex: UInt64?
@@ -65,7 +70,7 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
 
     init(
         _ layout: Layout, fileSize: Int, content: ContentVisitor, live: Int?, sha256: Digest?, hashKV: HashKV?,
-        oldestKeys: OldestKeys?, _ findings: Findings
+        oldestKeys: OldestKeys?, values: LiveValues?, _ findings: Findings
     ) {
         let facts = content.cluster.facts
         hash = content.checksum.value
@@ -88,6 +93,8 @@ public struct SnapshotReport: Codable, Sendable, Equatable {
         leases = facts.leases
         auth = facts.auth
         encryptedAtRest = content.keys.encryption.providers
+        encryptionKeys = values?.encryptionKeys
+        holdsKubernetes = values?.holdsKubernetes
         compactRevision = facts.compactRevision
         consistentIndex = facts.consistentIndex
         term = facts.term

@@ -33,7 +33,7 @@ public struct Concern: Codable, Sendable, Equatable {
         /// Of etcd, the control plane or the kubelet.
         case nodeCertificate = "node-certificate"
         case configurationNotKept = "configuration-not-kept"
-        /// Values are encrypted at rest, and nothing that is kept decrypts them.
+        /// Values are encrypted at rest, and nothing that is kept with the newest snapshot decrypts them.
         case decryptionNotKept = "decryption-not-kept"
         case upgradeFellBack = "upgrade-fell-back"
         case etcdNotFound = "etcd-not-found"

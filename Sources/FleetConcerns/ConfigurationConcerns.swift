@@ -1,23 +1,62 @@
-internal import FleetProtocol
+public import FleetProtocol
 internal import FleetSystem
 
+extension ClusterRecord {
+    /// Values of its newest snapshot are encrypted by what is not in the configuration that is kept with it.
+    public func lacksDecryption(_ agents: [AgentRecord]) -> Bool {
+        guard let encryptedAtRest, !encryptedAtRest.isEmpty, keepsConfiguration != false else { return false }
+        if let decryption { return !decryption.isKept }
+        // Of one that was imported, or told by an older coordinator, it counts that any has come.
+        return !agents.contains { $0.cluster == name && $0.certificate?.revoked == nil && $0.keepsDecryption }
+    }
+}
+
+extension AgentRecord {
+    /// What came before anybody looked is given the benefit of the doubt.
+    fileprivate var keepsDecryption: Bool { configuration.map { $0.confirmed != nil && $0.decrypts != false } ?? false }
+}
+
 extension Concern {
-    /// Of values that a restore brings back and that nobody reads, since the key lies on nodes that no agent is on.
+    /// Of values that a restore brings back and that nobody reads: their key lies on nodes that no agent is on, or is in no
+    /// configuration any more.
     static func ofEncryption(_ cluster: ClusterRecord, _ status: FleetStatus) -> Concern? {
-        guard let providers = cluster.encryptedAtRest, !providers.isEmpty, cluster.keepsConfiguration != false else {
-            return nil
+        guard cluster.lacksDecryption(status.agents) else { return nil }
+        let name = cluster.name
+        let missing = cluster.decryption?.missing ?? cluster.encryptedAtRest ?? []
+        let has: String
+        var action: String
+        if let decryption = cluster.decryption, decryption.offered?.isEmpty == false {
+            has = "by \(EncryptionKeyName.words(missing)), and the kept configuration has \(decryption.offer)"
+            action =
+                "see --encryption-provider-config on each control plane, keep a copy of the file that has what is missing, and put an "
+                + "agent there: 'fleetctl agent install \(name) --ssh root@NODE'"
+        } else {
+            let by = missing.map { EncryptionKeyName.words([$0]) }.joined(separator: ", ")
+            has = "(\(by)), and the configuration that decrypts them is not kept"
+            action =
+                "put an agent on a control plane too, where etcd is on other hosts: 'fleetctl agent install \(name) "
+                + "--ssh root@NODE'"
         }
-        let own = status.agents.filter { $0.cluster == cluster.name && $0.certificate?.revoked == nil }
-        // What came before anybody looked is given the benefit of the doubt.
-        let isKept = own.contains { $0.configuration.map { $0.confirmed != nil && $0.decrypts != false } ?? false }
-        guard !isKept else { return nil }
+        if cluster.decryption != nil, hasCome(missing, to: cluster, status.agents) {
+            action = "'fleetctl backup \(name)' makes a snapshot with what its agents have sent since the newest"
+        }
         return Concern(
-            .decryptionNotKept, cluster: cluster.name,
-            "\(cluster.name) has values that kube-apiserver has encrypted (\(providers.joined(separator: ", "))), and the "
-                + "configuration that decrypts them is not kept: nobody could read them on a control plane made anew",
+            .decryptionNotKept, cluster: name,
+            "\(name) has values that kube-apiserver has encrypted \(has): nobody could read them on a control plane made "
+                + "anew",
             action:
-                "put an agent on a control plane too, where etcd is on other hosts: 'fleetctl agent install \(cluster.name) "
-                + "--ssh root@NODE'; 'fleetctl bundle show SNAPSHOT' says what is kept of each node")
+                "\(action); 'fleetctl bundle show \(cluster.latestSnapshot ?? "SNAPSHOT")' says what is kept of each node"
+        )
+    }
+
+    /// Whether the nodes' configuration has it by now.
+    private static func hasCome(_ missing: [String], to cluster: ClusterRecord, _ agents: [AgentRecord]) -> Bool {
+        let kept = agents.filter { $0.cluster == cluster.name && $0.certificate?.revoked == nil }
+            .compactMap(\.configuration).filter { $0.confirmed != nil && $0.decrypts == true }
+        let offered = Set(kept.flatMap { $0.encryptionKeys ?? [] })
+        return !kept.isEmpty
+            && (kept.contains { $0.encryptionKeys == nil }
+                || missing.allSatisfy { Decryption.offers(offered, $0) })
     }
 
     /// Of what is kept of a node's configuration.

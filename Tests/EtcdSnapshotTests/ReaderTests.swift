@@ -37,6 +37,49 @@ func withTrailer(_ bytes: [UInt8]) -> [UInt8] { bytes + SHA256.hash(bytes) }
         #expect(try report(etcd.build()).encryptedAtRest == ["kms", "secretbox", "other"])
     }
 
+    /// By the live values alone, and nothing that could be anything else is repeated.
+    @Test func theKeysThatValuesAreEncryptedBy() throws {
+        func keys(_ values: [String], kept: [(String, String)] = []) throws -> [String]? {
+            var etcd = SampleEtcd.rich()
+            for (key, value) in kept { etcd.put(key, Array(value.utf8)) }
+            for (index, value) in values.enumerated() { etcd.put("/registry/secrets/a/\(index)", Array(value.utf8)) }
+            return try report(etcd.build()).encryptionKeys
+        }
+        #expect(try keys([]) == [])
+        #expect(
+            try keys([
+                "k8s:enc:aescbc:v1:key9:xxxx", "k8s:enc:kms:v2:mykms:xxxx", "k8s:enc:kms:v1:mykms:x",
+                "k8s:enc:aescbc:v1:key9:yyyy", "k8s:enc:aescbc:v1:key1:yyyy", "k8s:enc:secretbox:v1:a/b:", "plain",
+            ]) == ["aescbc/key1", "aescbc/key9", "kms/mykms", "secretbox/a/b"])
+        // A name that is none, too long, not printable, or not ended; what comes behind it is seen all the same.
+        let long = String(repeating: "n", count: 65)
+        for odd in ["v1::", "v1:\(long):", "v1:a\u{1b}[31m:", "v1:name", "", "v3:name:", "v1:é:"] {
+            #expect(
+                try keys(["k8s:enc:other:v1:x:", "k8s:enc:aescbc:\(odd)", "k8s:enc:aescbc:v1:key1:x"])
+                    == ["aescbc", "aescbc/key1", "other"], "\(odd)")
+        }
+        let many = try keys((0..<40).map { "k8s:enc:aescbc:v1:key\($0):x" } + ["k8s:enc:kms:cut"])
+        #expect(many?.count == LiveValues.limit + 1 && many?.contains("kms") == true)
+        // Encrypted by another since, or not any more.
+        #expect(
+            try keys(["k8s:enc:aescbc:v1:new:x"], kept: [("/registry/secrets/a/0", "k8s:enc:aescbc:v1:old:x")])
+                == ["aescbc/new"])
+        #expect(try keys(["plain"], kept: [("/registry/secrets/a/0", "k8s:enc:aescbc:v1:old:x")]) == [])
+    }
+
+    @Test func whatKubernetesKeeps() throws {
+        func holds(_ key: String, _ value: String) throws -> Bool? {
+            var etcd = SampleEtcd()
+            etcd.put("/other", Array("k8s".utf8))
+            etcd.put(key, Array(value.utf8))
+            return try report(etcd.build()).holdsKubernetes
+        }
+        #expect(try holds("/registry/pods/a/b", "x") == true)
+        #expect(try holds("/another-prefix/pods/a/b", "k8s\0x") == true)
+        #expect(try holds("/another-prefix/secrets/a/b", "k8s:enc:kms:v2:x:") == true)
+        #expect(try holds("/registry", "x") == false)
+    }
+
     @Test func aDigestThatIsKnownIsNotComputedAgain() throws {
         let pages = SampleEtcd.rich().build()
         let reader = try SnapshotReader(MemoryPages(withTrailer(pages)))

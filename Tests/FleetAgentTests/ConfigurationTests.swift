@@ -74,6 +74,59 @@ import Testing
         }
     }
 
+    private static let encryption = """
+        apiVersion: apiserver.config.k8s.io/v1
+        kind: EncryptionConfiguration
+        resources:
+        - resources: [secrets]
+          providers:
+          - aescbc: {keys: [{name: key1, secret: c2VjcmV0LWtleQ==}, {name: "key2:x", secret: c2VjcmV0LWtleQ==}]}
+          - kms: {apiVersion: v2, name: mykms, endpoint: unix:///run/kms.sock}
+          - identity: {}
+        - resources: [configmaps]
+          providers:
+          - secretbox: {keys: [{name: key1, secret: c2VjcmV0LWtleQ==}]}
+          - aescbc: {keys: [{name: key1, secret: c2VjcmV0LWtleQ==}]}
+          - later: {keys: [{name: key1}]}
+
+        """
+
+    /// Of the encryption-at-rest configuration names are told, wherever it lies, and no secret.
+    @Test func whatDecryptsIsTold() throws {
+        let tree = try stacked([
+            "/srv/secrets/enc/config.yaml": Self.encryption, "/etc/kubernetes/pki/enc.yaml": Self.encryption,
+        ])
+        let manifest = try collect(tree).manifest
+        let names = ["aescbc/key1", "aescbc/key2", "kms/mykms", "secretbox/key1"]
+        let found = manifest.files.filter(\.decrypts)
+        #expect(found.map(\.path) == ["/etc/kubernetes/pki/enc.yaml", "/srv/secrets/enc/config.yaml"])
+        #expect(found.allSatisfy { $0.encryptionKeys == names && $0.holdsSecret })
+        #expect(manifest.decrypts && manifest.encryptionKeys == names)
+        #expect(try !JSON.text(manifest).contains("c2VjcmV0"))
+        // One of the files can't be read: what is there is not known.
+        try tree.write("/srv/secrets/enc/config.yaml", "kind: EncryptionConfiguration")
+        let unread = try collect(tree).manifest
+        #expect(unread.decrypts && unread.encryptionKeys == nil)
+    }
+
+    @Test(
+        arguments: [
+            ("", nil), ("kind: EncryptionConfiguration", nil), ("kind: Policy # EncryptionConfig\nresources: []", nil),
+            ("kind: EncryptionConfiguration\nresources: [", nil), ("kind: EncryptionConfig\nresources: []", []),
+            (#"{"kind":"EncryptionConfiguration","resources":[{"providers":[{"identity":{}}]}]}"#, []),
+            (
+                #"{"kind":"EncryptionConfiguration","resources":[{"providers":[{"aesgcm":{"keys":[{"name":"a b"}]}}]}]}"#,
+                ["aesgcm"]
+            ),
+            (
+                "kind: EncryptionConfig\nresources: [{providers: [aescbc, {kms: x}, {aescbc: {keys: [1]}}]}]",
+                ["aescbc", "kms"]
+            ),
+        ] as [(String, [String]?)])
+    func encryptionConfigurations(text: String, keys: [String]?) {
+        #expect(EncryptionConfiguration.keys(Array(text.utf8), path: "/x") == keys)
+    }
+
     @Test func theSameContentIsTheSameBytes() throws {
         let tree = try stacked()
         let first = try collect(tree).encoded()

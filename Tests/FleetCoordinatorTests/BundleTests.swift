@@ -12,12 +12,14 @@ import Testing
 
 /// The configuration of nodes, from what an agent says to what a snapshot refers to.
 @Suite("Bundles") struct BundleTests {
-    static func bundle(_ text: String, leftOut: Int? = nil, kind: String = "pki") throws -> Bundle {
+    static func bundle(
+        _ text: String, leftOut: Int? = nil, kind: String = "pki", keys: [String]? = nil
+    ) throws -> Bundle {
         let bytes = Array("-----BEGIN PRIVATE KEY-----\(text)".utf8)
         let file = BundleManifest.File(
             path: "/etc/kubernetes/pki/ca.key", kind: kind, size: bytes.count, sha256: SHA256.hash(bytes).hex,
             mode: 0o600,
-            owner: 0, group: 0, modified: 7, holdsSecret: true)
+            owner: 0, group: 0, modified: 7, holdsSecret: true, encryptionKeys: keys)
         return try Bundle(BundleManifest(files: [file], essentialLeftOut: leftOut), contents: [bytes])
     }
 
@@ -41,9 +43,10 @@ import Testing
         /// - Returns: whether it was sent.
         @discardableResult
         func tell(
-            _ text: String, from node: NodeName, leftOut: Int? = nil, kind: String = "pki"
+            _ text: String, from node: NodeName, leftOut: Int? = nil, kind: String = "pki",
+            keys: [String]? = nil
         ) async throws -> Bool {
-            let bytes = try BundleTests.bundle(text, leftOut: leftOut, kind: kind).encoded()
+            let bytes = try BundleTests.bundle(text, leftOut: leftOut, kind: kind, keys: keys).encoded()
             let answer = try await vault.offer(BundleOffer(digest: SHA256.hash(bytes).hex), from: node)
             if answer.isWanted { try await vault.takeBundle(bytes, from: node) }
             return answer.isWanted
@@ -145,6 +148,34 @@ import Testing
         try await setup.tell("two", from: setup.n1, kind: "encryption")
         #expect(try await decrypts() == true)
         #expect(try await setup.backUp().bundles?.map(\.decrypts) == [true])
+    }
+
+    /// By the names of keys, and by what is kept with the newest snapshot, not by what has come since.
+    @Test func whichKeysDecrypt() async throws {
+        let setup = try await Setup()
+        func decryption() async throws -> Decryption? { try await setup.catalogue.cluster("a").decryption }
+        try await setup.tell("one", from: setup.n1, kind: "encryption", keys: ["aescbc/key1"])
+        let first = try await setup.backUp(value: "k8s:enc:aescbc:v1:key9:xxxx")
+        #expect(first.verification?.encryptionKeys == ["aescbc/key9"])
+        #expect(first.bundles?.first?.encryptionKeys == ["aescbc/key1"])
+        #expect(try await decryption() == Decryption(of: first))
+        #expect(try await decryption()?.missing == ["aescbc/key9"])
+        #expect(try await decryption()?.offered == ["aescbc/key1"])
+        let text = try JSON.text(SnapshotEntry(record: first))
+        #expect(text.contains(#""decryption":{"missing":["aescbc/key9"],"needed":["aescbc/key9"]"#))
+        #expect(try JSON.decode(SnapshotEntry.self, from: text.utf8).record == first)
+        try await setup.tell("two", from: setup.n2, kind: "encryption", keys: ["aescbc/key9"])
+        #expect(
+            try await setup.catalogue.agents(cluster: "a", node: "n2").first?.configuration?.encryptionKeys
+                == ["aescbc/key9"])
+        #expect(try await decryption()?.isKept == false, "it came behind the newest snapshot")
+        _ = try await setup.backUp(value: "k8s:enc:aescbc:v1:key9:xxxx")
+        #expect(try await decryption()?.missing == [])
+        // An agent of before tells that there is such a file, and no more.
+        try await setup.tell("three", from: setup.n2, kind: "encryption")
+        _ = try await setup.backUp(value: "k8s:enc:kms:v2:mykms:xxxx")
+        #expect(try await decryption()?.isKept == true)
+        #expect(try await decryption()?.offered == nil)
     }
 
     @Test func soManyAnHour() async throws {

@@ -159,6 +159,39 @@ import Testing
         #expect(told() == nil)
     }
 
+    /// The names of keys are compared, with what is kept with the newest snapshot.
+    @Test func keysThatNothingThatIsKeptHas() throws {
+        var cluster = ClusterRecord(
+            name: "a", created: now, identities: [], agents: 1, snapshots: 1, latestSnapshot: "s", latestSavedAt: now,
+            lastJob: nil, lastJobKind: nil, lastJobState: nil)
+        cluster.encryptedAtRest = ["aescbc", "kms"]
+        var status = status(agent(nil))
+        func told(_ offered: [String]?, isKept: Bool = true) -> Concern? {
+            let one = NodeBundle(
+                node: "cp1", bundle: "b", collected: now, confirmed: now, files: 1, bytes: 1, decrypts: isKept,
+                encryptionKeys: offered)
+            cluster.decryption = Decryption(
+                providers: cluster.encryptedAtRest, keys: ["aescbc/key9", "kms/mykms"], kept: [one])
+            status.clusters = [cluster]
+            return Concern.all(status).first { $0.kind == .decryptionNotKept }
+        }
+        // An agent of the cluster has such a file, which alone says nothing.
+        status.agents[0].configuration = BundleState(
+            confirmed: now, problem: nil, decrypts: true, encryptionKeys: ["aescbc/key1"])
+        let lost = try #require(told(["aescbc/key1"]))
+        #expect(lost.text.contains("by aescbc key9 and kms mykms, and the kept configuration has aescbc key1"))
+        #expect(lost.action?.contains("fleetctl bundle show s") == true && lost.line.contains("agent install a"))
+        #expect(told(["aescbc/key1", "aescbc/key9"])?.text.contains("encrypted by kms mykms, and") == true)
+        #expect(told(["aescbc/key9", "kms/mykms"]) == nil && told(nil) == nil)
+        #expect(told(nil, isKept: false)?.text.contains("(aescbc key9, kms mykms), and the configuration") == true)
+        // It has come since, and goes with the next one.
+        status.agents[0].configuration?.encryptionKeys = ["aescbc/key9", "kms/mykms"]
+        #expect(told(["aescbc/key1"])?.action?.contains("'fleetctl backup a'") == true)
+        #expect(told(nil, isKept: false)?.action?.contains("'fleetctl backup a'") == true)
+        cluster.keepsConfiguration = false
+        #expect(told(["aescbc/key1"]) == nil)
+    }
+
     /// It is missed by nobody, backs nothing up, and is no verifier.
     @Test func aControlPlaneWhoseEtcdIsElsewhere() {
         var plane = agent(nil)

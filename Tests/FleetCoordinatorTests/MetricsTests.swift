@@ -42,6 +42,8 @@ struct MetricsTests {
             version: "1.2", time: Timestamp("2026-11-29T00:00:00.500Z")!, clusters: try await catalogue.clusters(),
             agents: try await catalogue.agents(), openJobs: [], storeFree: 5, storeUsed: 7,
             audit: try await catalogue.verifyAudit())
+        status.clusters[0].encryptedAtRest = ["kms"]
+        status.clusters[0].decryption = Decryption(providers: ["kms"], keys: ["kms/mykms"], kept: [])
         status.agents[0].nodeCertificates = [
             CertificateExpiry(path: "/b", notAfter: Timestamp("2026-12-29T00:00:00Z")!),
             CertificateExpiry(path: "/a", notAfter: Timestamp("2026-12-02T00:00:00Z")!),
@@ -87,6 +89,7 @@ struct MetricsTests {
             #"fleet_cluster_objective_seconds{cluster="a"} 3600"#, #"fleet_cluster_snapshots{cluster="b"} 0"#,
             #"fleet_cluster_last_backup_size_bytes{cluster="a"} 544"#,
             #"fleet_cluster_last_drill_failed{cluster="a"} 0"#,
+            #"fleet_cluster_decryption_not_kept{cluster="a"} 1"#, #"fleet_cluster_decryption_not_kept{cluster="b"} 0"#,
             #"fleet_cluster_drills_since_timestamp_seconds{cluster="a"} 1795503310.123"#,
             #"fleet_node_certificate_expiry_timestamp_seconds{cluster="a",node="n1",path="/a"} 1796169600"#,
             #"fleet_node_certificate_expiry_timestamp_seconds{cluster="a",node="n1",path="/b"} 1798502400"#,

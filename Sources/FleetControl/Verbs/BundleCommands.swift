@@ -171,8 +171,14 @@ private func print(_ reply: BundleReply, _ terminal: Terminal) {
                 : "no configuration of nodes is kept with it; 'fleetctl bundle on \(reply.cluster)' keeps it with later ones"
         )
     }
+    if let kept = reply.decryption.flatMap(EncryptionWords.kept) {
+        let isKept = reply.decryption?.isKept == true
+        terminal.print("decrypts  \(isKept ? Terminal.clean(kept) : terminal.red(Terminal.clean(kept)))")
+    }
     let kinds = Set(reply.nodes.flatMap { $0.manifest?.files.map(\.kind) ?? [] })
-    if !reply.nodes.isEmpty, kinds.isDisjoint(with: ["manifest", "pki"]), reply.nodes.allSatisfy({ $0.manifest != nil })
+    // An etcd that no Kubernetes keeps its data in has no control plane.
+    if reply.holdsKubernetes != false, !reply.nodes.isEmpty, kinds.isDisjoint(with: ["manifest", "pki"]),
+        reply.nodes.allSatisfy({ $0.manifest != nil })
     {
         terminal.note(
             "no control plane's configuration is among it: put an agent on one too: fleetctl agent install \(reply.cluster) "
@@ -189,6 +195,11 @@ private func print(_ reply: BundleReply, _ terminal: Terminal) {
             continue
         }
         table(manifest).print(terminal)
+        for file in manifest.files {
+            guard let keys = file.encryptionKeys else { continue }
+            terminal.print(
+                "decrypts  \(Terminal.clean(file.path)): \(Terminal.clean(EncryptionKeyName.words(keys)))")
+        }
         for link in manifest.links {
             terminal.print("link      \(Terminal.clean(link.path)) -> \(Terminal.clean(link.target))")
         }

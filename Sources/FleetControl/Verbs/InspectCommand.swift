@@ -52,7 +52,9 @@ private func print(_ report: SnapshotReport, _ terminal: Terminal) {
     rows.append(("leases", "\(report.leases)"))
     let auth = report.auth
     rows.append(("auth", "\(auth.enabled ? "enabled" : "disabled"), \(auth.users) users, \(auth.roles) roles"))
-    if !report.encryptedAtRest.isEmpty { rows.append(("encrypted", EncryptionWords.line(report.encryptedAtRest))) }
+    if !report.encryptedAtRest.isEmpty {
+        rows.append(("encrypted", EncryptionWords.line(report.encryptedAtRest, report.encryptionKeys)))
+    }
     for member in report.members {
         let kind = member.isLearner ? ", a learner" : ""
         rows.append(("member", "\(member.name) (\(member.id)) \(member.peerURLs.joined(separator: ", "))\(kind)"))

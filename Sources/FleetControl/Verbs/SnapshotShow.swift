@@ -76,7 +76,8 @@ enum SnapshotShow {
             ("alarms", own.alarms.isEmpty ? "none" : own.alarms.joined(separator: ", ")),
         ]
         if let providers = own.encryptedAtRest, !providers.isEmpty {
-            rows.append(("encrypted", EncryptionWords.line(providers)))
+            rows.append(("encrypted", EncryptionWords.line(providers, own.encryptionKeys)))
+            if let kept = Decryption(of: record).flatMap(EncryptionWords.kept) { rows.append(("decryption", kept)) }
         }
         if own.isSound {
             let same =
