@@ -26,9 +26,21 @@ extension Vault {
         let name = bundles.bundleName(sha256: digest)
         let isThere = try await blocking { () throws(FleetError) in try bundles.hasBundle(name) }
         let isKnown = try await catalogue.confirmBundle(name, of: node, isThere: isThere)
+        if isKnown { try await learnKeys(of: name, bundles, node) }
         // Before it sends what would be refused.
         if !isKnown { try await bundleQuota.check(node) }
         return BundleAnswer(isOn: true, isWanted: !isKnown)
+    }
+
+    /// A coordinator that knew nothing of names of keys has stored it.
+    private func learnKeys(
+        of name: String, _ bundles: any BundleStore, _ node: NodeName
+    ) async throws(FleetError) {
+        guard try await catalogue.lacksEncryptionKeys(node) else { return }
+        let manifest = try? await blocking { () throws(FleetError) in
+            try Bundle.decode(try bundles.bundle(name)).manifest
+        }
+        if let keys = manifest?.encryptionKeys { try await catalogue.noteEncryptionKeys(keys, of: node, bundle: name) }
     }
 
     /// Takes a node's configuration in; durable when it returns.

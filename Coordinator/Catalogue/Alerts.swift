@@ -196,8 +196,8 @@ extension Catalogue {
             SELECT m.*, t.route, t.failures FROM alert_targets t JOIN alert_messages m
                 ON m.number = (SELECT number FROM alert_messages o WHERE o.target = t.name AND (o.next <= ?1 OR o.next > ?2)
                     ORDER BY o.attempts, o.number LIMIT 1)
-            WHERE (t.next <= ?1 OR t.next > ?2) AND (?3 IS NULL OR t.name = ?3) ORDER BY t.name
-            """, now, now.adding(Self.longestPause * 2), target
+            WHERE (t.next <= ?1 OR t.next > ?4) AND (?3 IS NULL OR t.name = ?3) ORDER BY t.name
+            """, now, now.adding(Self.longestPause * 2), target, now.adding(Self.longestPauseOfTarget * 2)
         ) { row throws(FleetError) -> AlertDelivery? in
             // 'fleetctl alert test' says what is wrong with such a one.
             guard let route = try? row.json(AlertRoute.self, "route") else { return nil }
@@ -276,11 +276,15 @@ extension Catalogue {
                     now.adding(Self.pause(after: delivery.attempts, most: Self.longestPause)), delivery.message)
             }
             try db.run(
-                """
-                UPDATE alert_targets SET failures = failures + 1, next = ?, problem = ?,
-                    problem_since = coalesce(problem_since, ?) WHERE name = ?
-                """, now.adding(Self.pause(after: delivery.failures, most: Self.longestPauseOfTarget)),
+                "UPDATE alert_targets SET problem = ?, problem_since = coalesce(problem_since, ?) WHERE name = ?",
                 try JSON.text(problem.shortened(to: 500)), now, delivery.target)
+            // Whoever does not want this one is there, and may want the next.
+            if problem.isRetryable {
+                try db.run(
+                    "UPDATE alert_targets SET failures = failures + 1, next = ? WHERE name = ?",
+                    now.adding(Self.pause(after: delivery.failures, most: Self.longestPauseOfTarget)), delivery.target)
+            }
+            if isGivenUp { try settle(delivery.target) }
         }
         if isGivenUp {
             var event = Act("alert.give-up", by: "coordinator", subject: delivery.target)

@@ -61,6 +61,21 @@ extension Catalogue {
         return true
     }
 
+    /// An encryption-at-rest configuration is in the newest, and what that offers is not known.
+    func lacksEncryptionKeys(_ node: NodeName) throws(FleetError) -> Bool {
+        let found: Bool? = try db.first(
+            "SELECT decrypts IS 1 AND encryption_keys IS NULL AS lacks FROM node_bundles WHERE cluster = ? AND node = ?",
+            node.cluster, node.node
+        ) { row throws(FleetError) in try row["lacks"] }
+        return found ?? false
+    }
+
+    func noteEncryptionKeys(_ keys: [String], of node: NodeName, bundle: String) throws(FleetError) {
+        try db.run(
+            "UPDATE node_bundles SET encryption_keys = ? WHERE cluster = ? AND node = ? AND bundle = ?",
+            try Self.text(keys), node.cluster, node.node, bundle)
+    }
+
     /// It is in the store, and its node's newest from now on.
     ///
     /// - Throws: `conflict` where the cluster's is not kept.

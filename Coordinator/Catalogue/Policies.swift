@@ -326,15 +326,16 @@ extension Catalogue {
     /// So long a node on which a backup has failed is asked last.
     static let failureMemory = Duration.seconds(7 * 86_400)
 
-    /// The nodes whose newest backup of those that have ended has failed: what is wrong with one member is not to be the first
-    /// thing that every run finds.
+    /// The nodes whose newest backup of those of which they told an end has failed: what is wrong with one member is not to be
+    /// the first thing that every run finds.
     func failingNodes(of cluster: String) throws(FleetError) -> [String] {
         try db.all(
             """
             SELECT node FROM (SELECT node, state, max(created) FROM jobs
-                WHERE cluster = ?1 AND kind = 'backup' AND created >= ?2 AND finished IS NOT NULL GROUP BY node)
+                WHERE cluster = ?1 AND kind = 'backup' AND created BETWEEN ?2 AND ?3 AND created > \(Self.ownHistory)
+                    AND finished IS NOT NULL AND agents_word GROUP BY node)
             WHERE state <> 'succeeded' ORDER BY node
-            """, cluster, now.adding(.zero - Self.failureMemory)
+            """, cluster, now.adding(.zero - Self.failureMemory), soon
         ) { row throws(FleetError) in try row["node"] }
     }
 }

@@ -96,24 +96,16 @@ enum RestoreGuard {
 
 /// Which agent of a cluster does a job. Pure.
 enum AgentChoice {
-    /// - Parameter avoided: sets of nodes; the first counts that leaves an agent which can do it.
-    static func choose(
-        _ agents: [AgentRecord], cluster: String, avoidingAnyOf avoided: [[String]]
-    ) throws(FleetError) -> AgentRecord {
-        for nodes in avoided {
-            if let agent = try? choose(agents, cluster: cluster, avoiding: nodes) { return agent }
-        }
-        return try choose(agents, cluster: cluster)
-    }
-
     /// A connected one that knows its etcd. Of several members each has the data: one whose etcd runs goes first, a follower
     /// before the leader, which has enough to do, and both before one that is behind or knows no leader; then one that
     /// was heard of lately, and by name where all were. A learner never.
     ///
-    /// - Parameter avoiding: nodes that were tried just now.
+    /// - Parameters:
+    ///   - avoiding: nodes that were tried just now.
+    ///   - failing: nodes whose last backup failed: any other whose etcd runs and has a leader goes before them.
     /// - Throws: `no-agent`, saying for each why not.
     static func choose(
-        _ agents: [AgentRecord], cluster: String, avoiding tried: [String] = []
+        _ agents: [AgentRecord], cluster: String, avoiding tried: [String] = [], failing: [String] = []
     ) throws(FleetError) -> AgentRecord {
         guard !agents.isEmpty else {
             throw FleetError(
@@ -124,7 +116,7 @@ enum AgentChoice {
             $0.connected && $0.instance != nil && $0.certificate?.revoked == nil && !tried.contains($0.node)
                 && $0.instance?.part != .learner
         }
-        func rank(_ agent: AgentRecord) -> (Int, Int, Int) {
+        func rank(_ agent: AgentRecord) -> (Int, Int, Int, Int, Int) {
             let part =
                 switch agent.instance?.part {
                 case .follower: 3
@@ -132,7 +124,10 @@ enum AgentChoice {
                 case .behind: 1
                 case .leaderless, .learner: 0
                 }
-            return (agent.instance?.pid == nil ? 0 : 1, part, agent.isHeard(among: able) ? 1 : 0)
+            return (
+                agent.instance?.pid == nil ? 0 : 1, part >= 2 ? 1 : 0, failing.contains(agent.node) ? 0 : 1, part,
+                agent.isHeard(among: able) ? 1 : 0
+            )
         }
         let best = able.max { a, b in rank(a) == rank(b) ? a.node > b.node : rank(a) < rank(b) }
         if let best { return best }

@@ -4,13 +4,14 @@ import FleetSystem
 /// Whether what a cluster has now goes on from a snapshot: restores and their undoing make of its history a tree, and the
 /// newest backup may be on a branch that was left. All times are the coordinator's. Pure.
 enum DataHistory {
-    /// A restore or undo that succeeded.
+    /// A restore or undo that has put other data in force.
     struct Switch: Sendable, Equatable {
         var job: String
         var undoes: String?
         var snapshot: String
-        /// When the save of `snapshot` was begun; nil where that is none of this cluster's, or gone.
+        /// When the save of `snapshot` was begun; nil where that is none of this cluster's, or not known any more.
         var origin: Timestamp?
+        /// Of several members: when it was committed.
         var finished: Timestamp
     }
 

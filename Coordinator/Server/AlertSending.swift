@@ -112,7 +112,7 @@ extension CoordinatorServer {
                     let isGivenUp = try await catalogue.undelivered(delivery, error)
                     let then = isGivenUp ? "and is too old to be tried again" : "and will be tried again"
                     log.warning("an alert was not delivered, \(then): \(error.message)")
-                    return nil
+                    return error.isRetryable ? nil : try await catalogue.dueAlerts(to: delivery.target).first
                 }
                 taken.withLock { _ = $0.insert(delivery.id) }
             }

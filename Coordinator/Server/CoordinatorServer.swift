@@ -67,6 +67,7 @@ final class CoordinatorServer: Sendable {
     let shares = BandwidthShares()
     /// Those whose alert is on its way.
     let sending = Monitor<Set<String>>([])
+    let turnedAway = Monitor(TurnedAway())
     /// Messages that were taken, which the catalogue does not know yet.
     let taken = Monitor<Set<String>>([])
     /// By a member's job: on which connection its agent has answered to a decision.
@@ -141,7 +142,10 @@ final class CoordinatorServer: Sendable {
         do throws(FleetError) {
             let grant = try await catalogue.identify(fingerprint: certificate.fingerprint)
             guard case .agent(let cluster, let node) = grant else { return }
-            try await enter(connection, of: NodeName(cluster: cluster, node: node))
+            do throws(FleetError) { try await enter(connection, of: NodeName(cluster: cluster, node: node)) } catch {
+                // Revoked just now: a stream that came in meanwhile took it for one that had been looked up.
+                await connection.close(error)
+            }
         } catch {
             // It may ask one thing, and is told then why it is turned away.
             if error.isTurnedAway { await limitStranger(connection) }

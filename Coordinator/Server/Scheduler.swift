@@ -144,7 +144,13 @@ extension CoordinatorServer {
         let cluster = start.task.cluster
         let tried = try await catalogue.triedNodes(start)
         let failing = try await catalogue.failingNodes(of: cluster)
-        let agent = try AgentChoice.choose(agents, cluster: cluster, avoidingAnyOf: [tried + failing, tried, []])
+        let other = try? AgentChoice.choose(agents, cluster: cluster, avoiding: tried, failing: failing)
+        let agent: AgentRecord
+        if let other {
+            agent = other
+        } else {
+            agent = try AgentChoice.choose(agents, cluster: cluster, failing: failing)
+        }
         // Whoever does not take it soon is not there: then another does.
         let job = try await catalogue.createBackup(
             cluster: cluster, node: agent.node, lifetime: .seconds(300), by: actor, run: start)

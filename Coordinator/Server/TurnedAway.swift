@@ -13,6 +13,9 @@ extension CoordinatorServer {
             (.certificate(let certificate), .certificateRevoked), (.certificate(let certificate), .certificateExpired):
             act = await holder(certificate, "identify")
             act.detail["certificate"] = certificate.fingerprint
+            // A node that nobody uses any more comes each minute, for years.
+            let isKnown = !act.actor.hasPrefix("certificate:")
+            if isKnown, !turnedAway.withLock({ $0.isFirst(certificate.fingerprint, at: .now()) }) { return }
         case (.certificate(let certificate), .unknownMethod):
             act = await holder(certificate, "request")
             // What a newer operator's program asks for is no overreach.
@@ -48,6 +51,19 @@ extension CoordinatorServer {
             }
         }
         return Act(action, by: "certificate:\(certificate.fingerprint)")
+    }
+}
+
+/// When somebody who is known was turned away last, by fingerprint: what they try again and again is told once an hour.
+struct TurnedAway: Sendable {
+    private static let pause = Duration.seconds(3600)
+    private var last: [String: Timestamp] = [:]
+
+    /// Whether it is to be told, and from now on is.
+    mutating func isFirst(_ fingerprint: String, at now: Timestamp) -> Bool {
+        if let told = last[fingerprint], told <= now, now.since(told) < Self.pause { return false }
+        last[fingerprint] = now
+        return true
     }
 }
 

@@ -247,6 +247,45 @@ struct AftermathTests {
         try await expectLatest("s3")
     }
 
+    /// Other data is in force from the commit on, however late the last member is, and whether it ever comes.
+    @Test func aRestoreCountsFromItsCommit() async throws {
+        let fleet = try await Fleet()
+        let (catalogue, clock) = (fleet.catalogue, fleet.clock)
+        func left(_ id: String) async throws -> String? {
+            try await catalogue.departure(from: catalogue.snapshot(id))?.job
+        }
+        func saved(_ id: String, job: String? = nil) async throws {
+            clock.advance(.seconds(60))
+            try await catalogue.add(
+                Fixture.record(id, job: job ?? "20261124-065511-none", saved: "\(clock.now)", sha256: id), by: "agent")
+            clock.advance(.seconds(60))
+        }
+        try await saved("s2")
+        let backup = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(60), by: "root")
+        try await saved(backup.snapshot, job: backup.id)
+        try await catalogue.script("UPDATE jobs SET state = 'succeeded', finished = created + 1000")
+        try await saved("s3")
+        let restore = try await fleet.restore()
+        clock.advance(.seconds(60))
+        #expect(try await left("s3") == restore.id)
+        try await saved("s4")
+        try await catalogue.script("UPDATE member_restores SET state = 'stuck', finished = finished + 172800000")
+        #expect(try await left("s3") == restore.id)
+        #expect(try await left("s4") == nil)
+        clock.advance(.seconds(3 * 86_400))
+        try await catalogue.script("UPDATE member_restores SET state = 'succeeded'")
+        #expect(try await left("s3") == restore.id)
+        #expect(try await left("s4") == nil)
+
+        // What was saved before the restored one is behind it, also when that has been deleted.
+        try await catalogue.script("UPDATE member_restores SET snapshot = '\(backup.snapshot)'")
+        #expect(try await left("s2") == nil)
+        #expect(try await left("s3") == restore.id)
+        try await catalogue.script("DELETE FROM snapshots WHERE id = '\(backup.snapshot)'")
+        #expect(try await left("s2") == nil)
+        #expect(try await left("s3") == restore.id)
+    }
+
     @Test func anUndoPutsTheFormerIdInForceAgain() async throws {
         let fleet = try await Fleet()
         let restore = try await fleet.restore(becomes: "dd")

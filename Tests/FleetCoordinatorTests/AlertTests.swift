@@ -588,12 +588,59 @@ struct AlertTests {
         #expect(told.text.hasPrefix("pager does not take every alert (1 waiting): "), "\(told.text)")
 
         // What is known of a message that is gone says nothing of the target that took its place.
+        clock.advance(.seconds(1801))
         let late = try #require(try await catalogue.dueAlerts().first)
         try await target(catalogue, "pager", "https://b.example/")
         try await catalogue.undelivered(late, no)
         try await catalogue.delivered(late)
         let fresh = try #require(try await catalogue.alertTargets().first)
         #expect(fresh.problem == nil && fresh.delivered == reached.delivered && fresh.waiting == 102)
+    }
+
+    /// Whoever does not want many of a kind is there all the same: what comes behind them goes at once, and they have their pauses.
+    @Test func whatIsNotWantedKeepsNoneWaiting() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await target(catalogue, "pager")
+        let all = (0..<300).map { alert(Concern(.agentLost, cluster: "a", node: "n\($0)", "away")) }
+        try await catalogue.turnAlerts(.init(raised: all), fleet: "f:1")
+        try await catalogue.turnAlerts(.init(raised: [alert(failed)]), fleet: "f:1")
+        let unwanted = FleetError(.webhook, "it answered with HTTP status 400")
+        var tries = 0
+        func sendAll() async throws {
+            while let due = try await catalogue.dueAlerts().first {
+                tries += 1
+                let message = try JSON.decode(AlertMessage.self, from: Array(due.body.utf8))
+                if message.alert == "agent-lost" {
+                    try await catalogue.undelivered(due, unwanted)
+                } else {
+                    try await catalogue.delivered(due)
+                }
+            }
+        }
+        try await sendAll()
+        #expect(tries == 301)
+        #expect(try await catalogue.alertTargets()[0].waiting == 300)
+        #expect(try await catalogue.alertTargets()[0].problem != nil)
+        // A good one does not make all the others due.
+        try await catalogue.turnAlerts(.init(raised: [alert(Concern(.jobFailed, "it failed"))]), fleet: "f:1")
+        try await sendAll()
+        #expect(tries == 302)
+    }
+
+    /// Where nothing waits, nothing is said of it.
+    @Test func whatIsGivenUpIsNoProblemAnyMore() async throws {
+        let clock = TestClock()
+        let catalogue = try await Fixture.fleet(clock)
+        try await target(catalogue, "pager")
+        try await catalogue.turnAlerts(.init(raised: [alert(failed)]), fleet: "f:1")
+        try await catalogue.turnAlerts(.init(over: [failed.key]), fleet: "f:1")
+        try await catalogue.undelivered(try #require(try await catalogue.dueAlerts().first), no)
+        clock.advance(Catalogue.overLifetime + .seconds(1))
+        #expect(try await catalogue.alertTargets()[0].problem != nil)
+        #expect(try await catalogue.undelivered(try #require(try await catalogue.dueAlerts().first), no))
+        #expect(try await catalogue.alertTargets()[0].waiting == 0)
+        #expect(try await catalogue.alertTargets()[0].problem == nil)
     }
 
     /// From a catalogue in which several messages of a matter waited.

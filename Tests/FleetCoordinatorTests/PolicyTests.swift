@@ -175,6 +175,12 @@ struct PolicyTests {
             guard result == .succeeded else { return }
             try await catalogue.script("UPDATE jobs SET state = 'succeeded' WHERE id = '\(job.id)'")
         }
+        // What never came to the agent says nothing of it.
+        clock.advance(.seconds(60))
+        let late = try await catalogue.createBackup(cluster: "a", node: "n1", lifetime: .seconds(600), by: "root")
+        try await catalogue.script(
+            "UPDATE jobs SET state = 'expired', finished = created + 1000, agents_word = 0 WHERE id = '\(late.id)'")
+        #expect(try await catalogue.failingNodes(of: "a").isEmpty)
         try await backup("n1", .succeeded)
         try await backup("n1", .failed)
         #expect(try await catalogue.failingNodes(of: "a") == ["n1"])
@@ -187,26 +193,33 @@ struct PolicyTests {
         try await backup("n1", .failed)
         clock.advance(Catalogue.failureMemory + .seconds(1))
         #expect(try await catalogue.failingNodes(of: "a").isEmpty, "somebody may have seen to it")
+        // A clock that was ahead: what it wrote is not the newest for a year.
+        try await catalogue.script("UPDATE jobs SET created = created + 31536000000 WHERE state = 'failed'")
+        #expect(try await catalogue.failingNodes(of: "a").isEmpty)
     }
 
-    @Test func anAgentThatShouldBeAvoidedIsBetterThanNone() async throws {
-        let agents = ["n1", "n2"].map { node in
+    /// Its failure counts less than that another's etcd does not run or knows no leader, and more than who leads.
+    @Test func whoFailedGoesBehindOthersThatCan() throws {
+        func agent(_ node: String, _ part: MemberPart, runs: Bool = true) -> AgentRecord {
             var agent = AgentRecord(
                 cluster: "a", node: node, enrolled: clock.now, lastSeen: clock.now, connected: true, version: nil,
                 instance: Fixture.registration().instance, discoveryError: nil, certificate: nil)
-            agent.instance?.pid = 7
+            agent.instance?.pid = runs ? 7 : nil
+            agent.instance?.part = part
             return agent
         }
-        func chosen(_ avoided: [[String]]) throws -> String {
-            try AgentChoice.choose(agents, cluster: "a", avoidingAnyOf: avoided).node
+        func chosen(_ agents: [AgentRecord], avoiding: [String] = [], failing: [String]) throws -> String {
+            try AgentChoice.choose(agents, cluster: "a", avoiding: avoiding, failing: failing).node
         }
-        #expect(try chosen([[], []]) == "n1")
-        #expect(try chosen([["n1"], []]) == "n2")
-        #expect(try chosen([["n1", "n2"], ["n1"], []]) == "n2", "what was tried just now counts more")
-        #expect(try chosen([["n1", "n2"], ["n1", "n2"], []]) == "n1")
-        #expect(throws: FleetError.self) {
-            try AgentChoice.choose([], cluster: "a", avoidingAnyOf: [["n1"], []])
-        }
+        let well = [agent("n1", .follower), agent("n2", .follower), agent("n3", .leader)]
+        #expect(try chosen(well, failing: []) == "n1")
+        #expect(try chosen(well, failing: ["n1"]) == "n2")
+        #expect(try chosen(well, failing: ["n1", "n2"]) == "n3")
+        #expect(try chosen(well, failing: ["n1", "n2", "n3"]) == "n1")
+        #expect(try chosen(well, avoiding: ["n1"], failing: ["n1", "n2", "n3"]) == "n2")
+        #expect(try chosen([agent("n1", .follower), agent("n2", .leader, runs: false)], failing: ["n1"]) == "n1")
+        #expect(try chosen([agent("n1", .follower), agent("n2", .leaderless)], failing: ["n1"]) == "n1")
+        #expect(try chosen([agent("n1", .follower), agent("n2", .behind)], failing: ["n1"]) == "n1")
     }
 
     @Test func aChangeCountsFromWhenItWasMade() async throws {

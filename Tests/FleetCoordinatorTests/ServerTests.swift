@@ -362,6 +362,15 @@ struct ServerTests {
         await server.stop()
     }
 
+    @Test func whoComesAgainAndAgainIsToldOnceAnHour() {
+        var turned = TurnedAway()
+        let start = Timestamp("2026-11-30T03:00:00Z")!
+        func isFirst(_ who: String, _ seconds: Int) -> Bool { turned.isFirst(who, at: start.adding(.seconds(seconds))) }
+        #expect(isFirst("a", 0) && !isFirst("a", 60) && isFirst("b", 60))
+        #expect(!isFirst("a", 3599) && isFirst("a", 3600) && !isFirst("a", 3601))
+        #expect(isFirst("a", -86_400), "a clock that was ahead")
+    }
+
     @Test func whoIsNotLetInIsOnRecordAsFarAsTheBudgetGoes() async throws {
         let server = try await TestServer()
         let stranger = try await server.dial(.operator(name: "mallory"), isKnown: false)

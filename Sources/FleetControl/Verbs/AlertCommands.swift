@@ -12,7 +12,7 @@ let alertCommand = Command(
         each time that it is worse than it was told to be (a certificate that ends within 7 days, and then has ended; more
         snapshots that can't be used), and once when it is over. Nothing is sent when it has become better and is not over,
         nor when it is as bad again as it was told to be. A message that is not taken is sent again, with pauses that grow to half an
-        hour, while what it tells of stands, and for a week where that is over; it keeps no other waiting for more than a minute. Of
+        hour, while what it tells of stands, and for a week where that is over; others that were tried less often go before it. Of
         one matter only the newest message waits, so that whoever was away hears how things are; and what waits comes at once when a
         test is taken.
         The coordinator can't tell that it is down itself: have Prometheus watch it, or another host.
