@@ -42,14 +42,21 @@ enum ProcessTable {
             guard FileSystem.name(of: executable) == "etcd" || FileSystem.name(of: first) == "etcd" else { continue }
             // It may end while it is looked at; then there is nothing to report.
             guard let start = startTime(pid), let environment = environment(pid) else { continue }
+            let openDataDir = openDataDir(pid)
+            guard openDataDir != nil || !onlyTells(arguments) else { continue }
             result.append(
                 EtcdProcess(
                     pid: pid, startTime: start, arguments: arguments, environment: environment,
                     controlGroups: controlGroups(pid),
                     sharesNamespace: own != nil && (try? FileSystem.readLink("/proc/\(pid)/ns/pid")) == own,
-                    openDataDir: openDataDir(pid)))
+                    openDataDir: openDataDir))
         }
         return result.sorted { $0.pid < $1.pid }
+    }
+
+    /// It says what it is and ends, whatever else is on the line: the agent asks so itself.
+    private static func onlyTells(_ arguments: [String]) -> Bool {
+        arguments.dropFirst().contains { ["-version", "--version", "-help", "--help", "-h", "--h"].contains($0) }
     }
 
     /// The command line of every process, for waiting until some are gone.
