@@ -150,6 +150,19 @@ import Testing
         #expect(try await setup.backUp().bundles?.map(\.decrypts) == [true])
     }
 
+    /// It was stored by a coordinator that knew nothing of them, and the agent has nothing new to send.
+    @Test func namesOfKeysAreLearntOfWhatIsStored() async throws {
+        let setup = try await Setup()
+        func keys() async throws -> [String]? {
+            try await setup.catalogue.agents(cluster: "a", node: "n1").first?.configuration?.encryptionKeys
+        }
+        try await setup.tell("one", from: setup.n1, kind: "encryption", keys: ["aescbc/key1"])
+        try await setup.catalogue.script("UPDATE node_bundles SET encryption_keys = NULL")
+        #expect(try await keys() == nil)
+        try await setup.tell("one", from: setup.n1, kind: "encryption", keys: ["aescbc/key1"])
+        #expect(try await keys() == ["aescbc/key1"])
+    }
+
     /// By the names of keys, and by what is kept with the newest snapshot, not by what has come since.
     @Test func whichKeysDecrypt() async throws {
         let setup = try await Setup()

@@ -21,8 +21,8 @@ private let timing = """
     closing.
 
     What fails is tried again a minute later, then 5, then 25, then 60 each time, on another member where there is one, until its
-    attempts are used up or the next run is due. A member whose last backup failed is asked last for a week, or until one of it
-    succeeds.
+    attempts are used up or the next run is due. For a week, or until one of it succeeds, a member
+    whose last backup failed is asked behind the others whose etcd runs and knows a leader.
     """
 
 let policyCommand = Command(
