@@ -34,14 +34,14 @@ need_swift() {
         [ -x "$candidate" ] && PATH="$(dirname "$candidate"):$PATH" && break
     done
     command -v swift >/dev/null || die "there is no Swift toolchain, and Debian 12 has none to install" \
-        "install Swift 6.2 or newer for Debian 12 from https://www.swift.org/install/linux/ and put its usr/bin in PATH"
+        "install Swift 6.3 or newer for Debian 12 from https://www.swift.org/install/linux/ and put its usr/bin in PATH"
     # swift.org's archive brings all that it needs but these, and without them no part of it starts.
     swift --version >/dev/null 2>&1 || [ "$(id -u)" != 0 ] || need_packages libncurses6 libxml2
     version=$(swift --version 2>&1) || die "$(command -v swift) does not run: $(tail -n 1 <<<"$version")" \
         "install what https://www.swift.org/install/linux/ lists as its dependencies on Debian 12"
     read -r major minor <<<"$(sed -nE 's/.*Swift version ([0-9]+)\.([0-9]+).*/\1 \2/p' <<<"$version" | head -n 1)"
-    [ "${major:-0}" -gt 6 ] || { [ "${major:-0}" = 6 ] && [ "${minor:-0}" -ge 2 ]; } \
-        || die "this Swift is too old: $(head -n 1 <<<"$version")" "install Swift 6.2 or newer"
+    [ "${major:-0}" -gt 6 ] || { [ "${major:-0}" = 6 ] && [ "${minor:-0}" -ge 3 ]; } \
+        || die "this Swift is too old: $(head -n 1 <<<"$version")" "install Swift 6.3 or newer"
     # A Swift program that crashes would otherwise sit in its backtracer for minutes.
     export SWIFT_BACKTRACE=enable=no
 }
