@@ -4,7 +4,7 @@ import Glibc
 import Testing
 
 @Suite struct ProcessExitTests {
-    /// Without what `FleetCrypto` says before `main`, one of these processes in three dies of a signal.
+    /// Without what `FleetCrypto` says before `main`, four of ten such processes died of a signal.
     @Test(arguments: 1...20)
     func threadsThatStillWorkDoNotFailTheExit(_ run: Int) async {
         await #expect(processExitsWith: .success) {
